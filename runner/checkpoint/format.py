@@ -1,0 +1,133 @@
+"""The general checkpoint of PyTorch's tutorial, written and read: the only caller of torch.save and torch.load.
+
+A file is one flat dictionary: `epoch`, `global_step`, `loss`, one `<part>_state_dict` a part, and
+what describes the run. https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from runner.checkpoint.integrity import verify
+from runner.checkpoint.plain import check_bounded, plain_copy
+from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused
+from runner.stateful import Stateful
+
+FORMAT = "runner.general_checkpoint"
+VERSION = 1
+SUFFIX = "_state_dict"
+
+# What turns a file of version n into one of version n + 1; version 1 is the first.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+_REQUIRED = {"epoch": int, "global_step": int, "loss": float, "metrics": dict, "config": str, "overrides": list}
+
+
+def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dictionary that a file holds: `entries`, then `<name>_state_dict` for each part.
+
+    Raises:
+        Unsavable: a state holds what plain files cannot hold.
+    """
+    states = {f"{name}{SUFFIX}": part.state_dict() for name, part in parts.items()}
+    whole = {**entries, **states, "format": FORMAT, "version": VERSION}
+    return {name: plain_copy(value, name) for name, value in whole.items()}
+
+
+def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
+    """Write a checkpoint to an open file; an operating system's error arrives as itself."""
+    try:
+        torch.save(dict(entries), file)
+    except RuntimeError as error:  # torch hides the cause: a full disk reads "unexpected pos"
+        raise (_os_error_behind(error) or error) from error
+
+
+def _os_error_behind(error: BaseException | None) -> OSError | None:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def read_entries(path: Path) -> dict[str, Any]:
+    """Return the entries of a general checkpoint, every tensor on the CPU, after checking every byte.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused are
+            pickled code, another program's dictionary and a newer version of the format.
+    """
+    verify(path)
+    try:
+        entries = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _unreadable(path, error) from None  # torch's text advises unsafe loading
+    if giant := check_bounded(entries, "the file"):
+        raise CheckpointRefused(f"{path} is refused: {giant} claims more elements than the file stores")
+    return _current_version(path, entries)
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointDamaged:
+    text = str(error)
+    if "weights_only" in text.lower() or "Unsupported" in text:
+        return CheckpointRefused(
+            f"{path} is refused: it holds more than tensors and plain values, and opening it could run "
+            "somebody's code; nothing in it was executed"
+        )
+    return CheckpointDamaged(f"{path} is damaged ({text.splitlines()[0] if text else type(error).__name__})")
+
+
+def _current_version(path: Path, entries: Any) -> dict[str, Any]:
+    if not isinstance(entries, dict) or entries.get("format") != FORMAT:
+        raise CheckpointRefused(f"{path} holds no general checkpoint of this program (its `format` is not {FORMAT!r})")
+    version = entries.get("version")
+    if type(version) is not int or version < 1:
+        raise CheckpointRefused(f"{path} has the impossible version {version!r}")
+    if version > VERSION:
+        raise CheckpointRefused(
+            f"{path} was written by a newer version of this program (format {version}, this one reads "
+            f"up to {VERSION}); update the program"
+        )
+    while version < VERSION:
+        entries = MIGRATIONS[version](entries)
+        version += 1
+    _check_schema(path, entries)
+    return dict(entries)
+
+
+def _check_schema(path: Path, entries: Mapping[str, Any]) -> None:
+    for name, kind in _REQUIRED.items():
+        if type(entries.get(name)) is not kind:
+            found = f"is {type(entries[name]).__name__}" if name in entries else "is missing"
+            raise CheckpointRefused(f"{path} is no valid checkpoint: `{name}` {found}, wanted {kind.__name__}")
+    if entries["epoch"] < 0 or not 0 <= entries["global_step"] < 2**53:
+        raise CheckpointRefused(
+            f"{path} is no valid checkpoint: epoch {entries['epoch']}, global_step {entries['global_step']}"
+        )
+
+
+def restore(parts: Mapping[str, Stateful], entries: Mapping[str, Any], path: Path) -> None:
+    """Give every part its state back, strictly: none missing, none left over, none that does not fit.
+
+    Raises:
+        CheckpointMismatch: naming the part, and what was wanted and found.
+    """
+    stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
+    if missing := sorted(parts.keys() - stored):
+        raise CheckpointMismatch(f"{path} lacks the state of {', '.join(missing)}; it has {', '.join(sorted(stored))}")
+    if unexpected := sorted(stored - parts.keys()):
+        raise CheckpointMismatch(
+            f"{path} has the state of {', '.join(unexpected)}, which this config has no use for; "
+            f"it wants {', '.join(sorted(parts))}"
+        )
+    for name, part in parts.items():
+        restore_part(name, part, entries[f"{name}{SUFFIX}"], path)
+
+
+def restore_part(name: str, part: Stateful, state: Any, path: Path) -> None:
+    """Give one part its state back, or raise `CheckpointMismatch` with the part's own reason in one line."""
+    try:
+        part.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is of another {name}: {reason}") from error

@@ -1,0 +1,72 @@
+"""A checkpoint holds tensors and plain values only, or it is not written."""
+
+import math
+from collections import Counter, OrderedDict
+from typing import Any
+
+import torch
+
+from runner.errors import Unsavable
+
+_PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device)
+
+
+def plain_copy(value: Any, place: str) -> Any:
+    """Return `value` as any `torch.load(weights_only=True)` on any machine will read it back.
+
+    Containers are copied, tensors are detached and brought to the CPU; one that is a view of a
+    larger storage is cut out of it, since `torch.save` would write the whole storage.
+
+    Raises:
+        Unsavable: a value of another type; the message names its key path below `place`.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, torch.Tensor):
+        return _compact(value)
+    if kind in (list, tuple, set):
+        return kind(plain_copy(item, f"{place}[{index}]") for index, item in enumerate(value))
+    if kind in (dict, OrderedDict, Counter):
+        return _plain_mapping(value, place)
+    raise Unsavable(
+        f"{place} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint of tensors and plain "
+        "values cannot hold; let its state_dict return a tensor, a number, a string, a list or a dict"
+    )
+
+
+def _plain_mapping(value: Any, place: str) -> Any:
+    copy = type(value)()
+    for key, item in value.items():
+        copy[plain_copy(key, f"{place} (key {key!r})")] = plain_copy(item, f"{place}.{key}")
+    if hasattr(value, "_metadata"):  # a module's version numbers, which its load_state_dict reads
+        copy._metadata = plain_copy(value._metadata, f"{place}._metadata")
+    return copy
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach().cpu()
+    if tensor.layout is not torch.strided:
+        return tensor
+    return tensor.clone() if _bytes(tensor) < tensor.untyped_storage().nbytes() else tensor
+
+
+def check_bounded(value: Any, place: str) -> str | None:
+    """Return the place of a tensor that claims more elements than its storage holds, if there is one.
+
+    A file of a kilobyte can describe such a tensor of many gigabytes by strides of zero.
+    """
+    if isinstance(value, torch.Tensor):
+        dense = value.layout is torch.strided
+        return place if dense and _bytes(value) > value.untyped_storage().nbytes() else None
+    if isinstance(value, dict):
+        children = ((f"{place}.{key}", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple, set)):
+        children = ((f"{place}[{index}]", item) for index, item in enumerate(value))
+    else:
+        return None
+    return next((found for at, item in children if (found := check_bounded(item, at))), None)
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return math.prod(tensor.shape) * tensor.element_size()

@@ -1,0 +1,145 @@
+"""When to save and what to keep, as small frozen values that compose."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What a trigger may know about the boundary between two steps."""
+
+    step: int
+    """Optimizer steps done."""
+    epoch: int
+    """Epochs finished."""
+    epoch_ended: bool
+    """Whether the latest step was the last one of its epoch."""
+    improved: bool
+    """Whether the monitored metric has just reached its best value."""
+    minutes: float
+    """Minutes since the latest save, or since the start."""
+
+
+class Trigger(Protocol):
+    """Decides when a checkpoint is due."""
+
+    def due(self, boundary: Boundary) -> bool:
+        """Return whether to save at this boundary."""
+
+
+@dataclass(frozen=True)
+class EverySteps:
+    """Save after every `count` optimizer steps."""
+
+    count: int
+
+    def due(self, boundary: Boundary) -> bool:
+        """Return whether the step is a multiple of `count`."""
+        return boundary.step % self.count == 0
+
+
+@dataclass(frozen=True)
+class EveryEpochs:
+    """Save after every `count` epochs."""
+
+    count: int
+
+    def due(self, boundary: Boundary) -> bool:
+        """Return whether an epoch has just ended whose number is a multiple of `count`."""
+        return boundary.epoch_ended and boundary.epoch % self.count == 0
+
+
+@dataclass(frozen=True)
+class EveryMinutes:
+    """Save at the first boundary that is `minutes` after the latest save."""
+
+    minutes: float
+
+    def due(self, boundary: Boundary) -> bool:
+        """Return whether so much time has passed."""
+        return boundary.minutes >= self.minutes
+
+
+@dataclass(frozen=True)
+class OnImprovement:
+    """Save whenever the monitored metric reaches a new best value."""
+
+    def due(self, boundary: Boundary) -> bool:
+        """Return whether it has just done so."""
+        return boundary.improved
+
+
+class Mode(Enum):
+    """Whether a smaller or a larger metric is the better one."""
+
+    min = "min"
+    max = "max"
+
+
+def is_better(mode: Mode, candidate: float, best: float | None) -> bool:
+    """Return whether `candidate` beats `best`; NaN never does, a tie keeps the earlier one."""
+    if math.isnan(candidate):
+        return False
+    return best is None or (candidate < best if mode is Mode.min else candidate > best)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One checkpoint file as retention sees it."""
+
+    step: int
+    path: Path
+    metric: float | None
+    """The monitored metric of exactly this state; None if it was not measured."""
+
+
+class Retention(Protocol):
+    """Names the checkpoints that stay; what no retention names is pruned."""
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        """Return the steps to keep of `saved`, which is in ascending order."""
+
+
+@dataclass(frozen=True)
+class KeepLast:
+    """Keep the newest `count`."""
+
+    count: int
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        """Return the steps of the newest ones."""
+        return {entry.step for entry in saved[-self.count :]}
+
+
+@dataclass(frozen=True)
+class KeepBest:
+    """Keep the `count` with the best metric."""
+
+    count: int
+    mode: Mode
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        """Return the steps of the best ones."""
+        return {entry.step for entry in ranked(saved, self.mode)[: self.count]}
+
+
+@dataclass(frozen=True)
+class KeepEvery:
+    """Keep for ever those whose step is a multiple of `steps`."""
+
+    steps: int
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        """Return the steps that are such multiples."""
+        return {entry.step for entry in saved if entry.step % self.steps == 0}
+
+
+def ranked(saved: Sequence[Saved], mode: Mode) -> list[Saved]:
+    """Return those with a measured, finite or infinite but never NaN, metric; best first, ties earlier first."""
+    measured = [entry for entry in saved if entry.metric is not None and not math.isnan(entry.metric)]
+    sign = 1.0 if mode is Mode.min else -1.0
+    return sorted(measured, key=lambda entry: (sign * (entry.metric or 0.0), entry.step))

@@ -1,0 +1,93 @@
+"""Every error that a user can meet, each one sentence: what was wrong, what was found, the way out.
+
+    RunnerError
+    ├── ConfigError            (ValueError)         a key, an option or an argument is wrong
+    ├── TargetRefused          (ConfigError)        a `_target_` that may not be built
+    ├── DataMissing            (FileNotFoundError)  a data set's files are absent or unreadable
+    ├── DeviceMissing          (RuntimeError)       the asked-for device is not on this machine
+    ├── NameTaken              (FileExistsError)    the run directory is in use already
+    ├── NotWritable            (PermissionError)    the run directory cannot be written
+    ├── CheckpointError        (RuntimeError)
+    │   ├── CheckpointMissing  (FileNotFoundError)  there is no such file
+    │   ├── CheckpointDamaged  (ValueError)         the bytes are not those that were written
+    │   ├── CheckpointRefused  (ValueError)         intact, and still not to be opened
+    │   ├── CheckpointMismatch (KeyError)           intact, and not the state of this run
+    │   └── Unsavable          (TypeError)          a state that plain files cannot hold
+    ├── SaveFailed             (OSError)            a checkpoint could not be written
+    └── NonFiniteLoss          (ArithmeticError)    the loss became NaN or infinite
+
+`exit_code` is what the command line answers with: 2 for what the user can mend before anything
+ran, 1 for a run that failed on its way.
+"""
+
+
+class RunnerError(Exception):
+    """The root of all errors that are reported as one sentence, without a traceback."""
+
+    exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the sentence itself, also where a built-in parent would dress it up."""
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class ConfigError(RunnerError, ValueError):
+    """A key, an option or an argument has a value that cannot be."""
+
+
+class TargetRefused(ConfigError):
+    """A `_target_` that is not a class of its role, or that nobody allowed."""
+
+
+class DataMissing(RunnerError, FileNotFoundError):
+    """The files of a data set are absent, incomplete or not what they claim to be."""
+
+
+class DeviceMissing(RunnerError, RuntimeError):
+    """The asked-for device is not on this machine."""
+
+
+class NameTaken(RunnerError, FileExistsError):
+    """The run directory exists and is not empty."""
+
+
+class NotWritable(RunnerError, PermissionError):
+    """The run directory cannot be created or written."""
+
+
+class CheckpointError(RunnerError, RuntimeError):
+    """Something about a checkpoint file; the three kinds below are never mixed up."""
+
+
+class CheckpointMissing(CheckpointError, FileNotFoundError):
+    """There is no checkpoint at the path."""
+
+
+class CheckpointDamaged(CheckpointError, ValueError):
+    """The file is not, byte for byte, what was once written."""
+
+
+class CheckpointRefused(CheckpointError, ValueError):
+    """The file may be intact but holds what is never opened: code, foreign forms, newer versions."""
+
+
+class CheckpointMismatch(CheckpointError, KeyError):
+    """The file is intact and belongs to another model, optimizer, data set or run."""
+
+
+class Unsavable(CheckpointError, TypeError):
+    """A state holds a value that is neither a tensor nor plain; the message names its key path."""
+
+    exit_code = 1
+
+
+class SaveFailed(RunnerError, OSError):
+    """A checkpoint could not be written; every earlier one is untouched."""
+
+    exit_code = 1
+
+
+class NonFiniteLoss(RunnerError, ArithmeticError):
+    """The training loss became NaN or infinite; nothing of it was saved."""
+
+    exit_code = 1

@@ -1,0 +1,101 @@
+"""A file is either its old self or its new self, whatever happens in between.
+
+The order is the one that survives kills and power cuts: a unique temporary file beside the target,
+write, fsync, rename, fsync of the directory. All of it goes through `Disk`, so that a test can
+record, fail or interrupt any single operation.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+_HOST = socket.gethostname().split(".")[0] or "localhost"
+
+
+class Disk:
+    """The file operations that durability rests on, one method each."""
+
+    def create(self, path: Path) -> BinaryIO:
+        """Open a new file for writing; it must not exist."""
+        return open(path, "xb")
+
+    def sync(self, file: BinaryIO) -> None:
+        """Return only when the file's bytes are on the disk."""
+        file.flush()
+        os.fsync(file.fileno())
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename `source` over `target` in one step."""
+        os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give the file `source` the second name `target`, which must not exist."""
+        os.link(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove one name."""
+        os.unlink(path)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return only when the names in the directory are on the disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> None:
+    """Make `path` hold what `write` writes, durably and in one step; on failure nothing has changed."""
+    temporary = temporary_beside(path)
+    try:
+        with disk.create(temporary) as file:
+            write(file)
+            disk.sync(file)
+        disk.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            disk.unlink(temporary)
+        raise
+    disk.sync_directory(path.parent)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Make `path` hold `text` in one step, for readers; not forced to the disk."""
+    temporary = temporary_beside(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a name in the same directory that no other process and no later call will use."""
+    return path.with_name(f".{path.name}.tmp-{_HOST}-{os.getpid()}-{uuid4().hex[:8]}")
+
+
+def remove_stale_temporaries(directory: Path) -> None:
+    """Delete the temporary files that processes of this host, now dead, left in `directory`.
+
+    To be called before this process writes there: a name with its own pid is an ancestor's.
+    """
+    for path in directory.glob(f".*.tmp-{_HOST}-*-*"):
+        owner = path.name.rsplit("-", 2)[1]
+        if owner.isdigit() and (int(owner) == os.getpid() or not _is_alive(int(owner))):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
