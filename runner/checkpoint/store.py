@@ -1,0 +1,163 @@
+"""The checkpoints of one run: written in the one safe order, listed from the directory, pruned by policy."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runner.checkpoint.format import write_entries
+from runner.checkpoint.header import read_header
+from runner.checkpoint.integrity import verify
+from runner.checkpoint.policies import Mode, Retention, Saved, ranked
+from runner.errors import CheckpointError, SaveFailed
+from runner.files import Disk, remove_stale_temporaries, temporary_beside, write_durably
+
+FOLDER = "checkpoints"
+LAST = "last.tar"
+BEST = "best.tar"
+_OURS = re.compile(r"step_(\d{10,})\.tar")
+
+
+class CheckpointStore:
+    """Saves under `checkpoints/`, points `last.tar` and `best.tar`, and prunes what no policy keeps."""
+
+    def __init__(
+        self, run_directory: Path, *, keep: Sequence[Retention], monitor: str, mode: Mode, disk: Disk | None = None
+    ) -> None:
+        self._run_directory = run_directory
+        self._keep = tuple(keep)
+        self._monitor = monitor
+        self._mode = mode
+        self._disk = disk or Disk()
+        self._metrics: dict[Path, float | None] = {}
+
+    def prepare(self) -> None:
+        """Make the folder and clear what dead writers left; before the first save."""
+        folder = self._run_directory / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_temporaries(folder)
+        remove_stale_temporaries(self._run_directory)
+        if saved := self._listing():
+            self._publish(saved)
+
+    def save(self, entries: Mapping[str, Any]) -> Path:
+        """Write `entries` as the checkpoint of their step; when this returns, it will not be lost.
+
+        Raises:
+            SaveFailed: the file could not be written; all earlier files are as they were.
+        """
+        path = checkpoint_path(self._run_directory, entries["global_step"])
+        try:
+            write_durably(path, lambda file: write_entries(file, entries), self._disk)
+            self._metrics[path] = entries["metrics"].get(self._monitor)
+            saved = self._listing()
+            self._publish(saved)
+        except OSError as error:
+            raise self._failed(path, error) from error
+        self._prune(saved)
+        return path
+
+    def _listing(self) -> list[Saved]:
+        found = steps(self._run_directory)
+        return [Saved(step, path, self._metric(path)) for step, path in sorted(found.items())]
+
+    def _metric(self, path: Path) -> float | None:
+        if path not in self._metrics:
+            self._metrics[path] = _stored_metric(path, self._monitor)
+        return self._metrics[path]
+
+    def _publish(self, saved: Sequence[Saved]) -> None:
+        self._point(LAST, saved[-1].path)
+        if best := ranked(saved, self._mode):
+            self._point(BEST, best[0].path)
+        self._disk.sync_directory(self._run_directory)
+
+    def _point(self, name: str, target: Path) -> None:
+        pointer = self._run_directory / name
+        if not pointer.is_symlink() and pointer.exists() and pointer.samefile(target):
+            return  # renaming one name of a file over another would do nothing and leave the first
+        temporary = temporary_beside(pointer)
+        try:
+            self._disk.link(target, temporary)
+        except OSError:  # a file system without hard links
+            with open(target, "rb") as source:
+                write_durably(pointer, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._disk)
+            return
+        try:
+            self._disk.replace(temporary, pointer)
+        except BaseException:
+            with suppress(OSError):
+                self._disk.unlink(temporary)
+            raise
+
+    def _prune(self, saved: Sequence[Saved]) -> None:
+        kept = {saved[-1].step}.union(*(policy.keep(saved) for policy in self._keep))
+        for entry in saved:
+            if entry.step not in kept:
+                with suppress(OSError):  # a file that stays costs space, never a run
+                    self._disk.unlink(entry.path)
+
+    def _failed(self, path: Path, error: OSError) -> SaveFailed:
+        with suppress(OSError):
+            free = shutil.disk_usage(self._run_directory).free
+            return SaveFailed(
+                f"{path} could not be written: {error.strerror or error}; {free / 2**20:.0f} MiB are free there, "
+                "and every earlier checkpoint is untouched"
+            )
+        return SaveFailed(f"{path} could not be written: {error.strerror or error}")
+
+
+def checkpoint_path(run_directory: Path, step: int) -> Path:
+    """Return where the checkpoint of a step stands."""
+    return run_directory / FOLDER / f"step_{step:010d}.tar"
+
+
+def steps(run_directory: Path) -> dict[int, Path]:
+    """Return the checkpoint files of a run by their step: regular files of our own naming, nothing else."""
+    folder = run_directory / FOLDER
+    if not folder.is_dir():
+        return {}
+    named = ((_OURS.fullmatch(path.name), path) for path in folder.iterdir())
+    return {int(match[1]): path for match, path in named if match and path.is_file() and not path.is_symlink()}
+
+
+def candidates(run_directory: Path) -> Iterator[Path]:
+    """Yield what a resume may take, the newest first; the directory's listing is the authority."""
+    yield from (path for _, path in sorted(steps(run_directory).items(), reverse=True))
+    if (last := run_directory / LAST).is_file():
+        yield last
+
+
+def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:
+    """Return the newest undamaged checkpoint of a run, and why each newer one was passed over.
+
+    The path is None when there is none; with an empty list, none was ever written.
+    """
+    passed_over: list[CheckpointError] = []
+    for path in candidates(run_directory):
+        try:
+            verify(path)
+            _check_step(path)
+        except CheckpointError as error:
+            passed_over.append(error)
+        else:
+            return path, passed_over
+    return None, passed_over
+
+
+def _check_step(path: Path) -> None:
+    match = _OURS.fullmatch(path.name)
+    step = read_header(path).get("global_step")
+    if match and step != int(match[1]):
+        raise CheckpointError(f"{path} holds step {step}, not the step of its name")
+
+
+def _stored_metric(path: Path, monitor: str) -> float | None:
+    try:
+        metrics = read_header(path).get("metrics")
+    except CheckpointError:
+        return None
+    value = metrics.get(monitor) if isinstance(metrics, dict) else None
+    return float(value) if isinstance(value, (int, float)) else None

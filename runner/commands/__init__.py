@@ -1,0 +1,1 @@
+"""What the user types: each command is a thin function over the rooms below."""

@@ -1,0 +1,113 @@
+"""The command line: which command the words mean, and the exit code that it ends with.
+
+0 finished, 1 failed, 2 the config or the input is wrong, 75 stopped after a good checkpoint; the
+first Ctrl-C ends by SIGINT itself.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+
+from runner.errors import RunnerError
+from runner.run_directory.names import unique_name
+from runner.signals import die_by_sigint
+from runner.wiring import arguments
+from runner.wiring.compose import CONF, checked, hydra_session, register
+
+FINISHED, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 75
+
+
+def main() -> NoReturn:
+    """Run the command that `sys.argv` holds and exit."""
+    try:
+        code = _run(sys.argv[1:])
+    except RunnerError as error:
+        code = complain(error)
+    except KeyboardInterrupt:
+        die_by_sigint()
+    raise SystemExit(code)
+
+
+def complain(error: RunnerError) -> int:
+    """Say what is wrong on stderr, in its one sentence, and return the exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _run(words: Sequence[str]) -> int:
+    flags = get_args_parser().parse_args(list(words))
+    if flags.help:
+        from runner.wiring.help import help_text
+
+        print(help_text())
+        return FINISHED
+    register()
+    if _is_for_hydra(flags):
+        return _hydra(flags, words)
+    overrides = arguments.expand(flags.overrides)
+    with hydra_session(flags.config_dir) as searchpath:
+        if arguments.value_of(overrides, "task") == "evaluate":
+            from runner.commands.evaluate import evaluate_command
+
+            return evaluate_command(overrides, searchpath)
+        from runner.commands.train import train_command
+
+        return train_command(overrides, searchpath)
+
+
+def _is_for_hydra(flags: Any) -> bool:
+    names = ("multirun", "cfg", "info", "hydra_help", "shell_completion", "experimental_rerun", "config_path", "config_name")
+    return any(getattr(flags, name) for name in names)
+
+
+def _hydra(flags: Any, words: Sequence[str]) -> int:
+    """Let Hydra itself sweep, complete or print; its own errors come before any job and end with 2."""
+    import hydra
+
+    from runner.commands.sweep import Job
+
+    job = Job()
+    sys.argv[1:] = [*words, *_additions(flags)]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else FAILED
+        return WRONG if code == FAILED and not job.entered else code
+    return job.exit_code
+
+
+def _additions(flags: Any) -> list[str]:
+    if not flags.overrides or flags.shell_completion:
+        expanded = []
+    else:
+        expanded = arguments.expand(flags.overrides)[len(flags.overrides) :]
+    if flags.multirun and arguments.value_of(flags.overrides, "name") is None:
+        expanded.append(f"name={unique_name()}")
+    return expanded
+
+
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """Return the checked config as plain values, its interpolations resolved."""
+    from omegaconf import OmegaConf
+
+    from runner.wiring.compose import without_hydra
+
+    checked(config)
+    container = OmegaConf.to_container(without_hydra(config), resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def log_failure(error: BaseException) -> int:
+    """Put a run's failure into its log, a bug with its whole traceback; return the exit code."""
+    log = logging.getLogger("runner")
+    if isinstance(error, RunnerError) and not os.environ.get("HYDRA_FULL_ERROR"):
+        log.error("error: %s", error)
+        return error.exit_code
+    log.error("the run failed", exc_info=error)
+    return FAILED

@@ -1,0 +1,53 @@
+"""One job of a sweep under Hydra's own launcher: it starts, or goes on where an earlier sweep left it."""
+
+import logging
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from runner.checkpoint.store import newest_valid
+from runner.errors import RunnerError
+from runner.run_directory.status import read_status
+from runner.wiring.arguments import lineage
+from runner.wiring.start import Start
+
+
+class Job:
+    """The function that Hydra calls for each job; remembers whether any was reached and how the worst ended."""
+
+    def __init__(self) -> None:
+        self.entered = False
+        self.exit_code = 0
+
+    def __call__(self, config: DictConfig) -> None:
+        """Run one job; a stop ends the sweep, a failure lets the others run."""
+        from runner.commands.main import complain
+        from runner.commands.train import prepare, run_prepared
+
+        self.entered = True
+        start = job_start(config)
+        if start.finished:
+            logging.getLogger("runner").info("%s is finished already", start.directory)
+            return
+        try:
+            code = run_prepared(prepare(start))
+        except RunnerError as error:
+            code = complain(error)
+        if code == 75:
+            raise SystemExit(code)
+        self.exit_code = max(self.exit_code, code)
+
+
+def job_start(config: DictConfig) -> Start:
+    """Return the start of a job: its directory is named by its config, so what lies there is its own."""
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    checkpoint, passed_over = newest_valid(directory)
+    status = read_status(directory)
+    finished = status is not None and status.state == "finished" and checkpoint is not None
+    with open_dict(config):
+        config.name = f"{config.name}/{directory.name}"
+    notices = tuple(f"passed over: {error}" for error in passed_over)
+    words = lineage(list(hydra.overrides.task))
+    return Start(config, words, directory, checkpoint, {}, (), notices, finished)

@@ -1,0 +1,1 @@
+"""The loop: training and evaluation, and nothing else."""

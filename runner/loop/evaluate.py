@@ -1,0 +1,44 @@
+"""Evaluation: the mean of the learner's metrics over a data set, with nothing changed afterwards."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from runner.data.loading import EvaluationLoader, batch_length, move
+from runner.learners import Learner
+
+
+def evaluate(
+    models: Mapping[str, nn.Module],
+    learner: Learner,
+    loader: EvaluationLoader,
+    device: torch.device,
+    stop: Callable[[], str | None] = lambda: None,
+) -> dict[str, float] | None:
+    """Return the mean of each metric over all samples, in `eval()` mode; None if `stop` broke it off."""
+    totals: dict[str, Tensor] = {}
+    samples = 0
+    with torch.no_grad(), _evaluation_mode(models):
+        for batch in loader:
+            if stop():
+                return None
+            count = batch_length(batch)
+            for name, value in learner.evaluation(models, move(batch, device)).items():
+                totals[name] = totals.get(name, torch.zeros((), device=device)) + value * count
+            samples += count
+    return {name: float(total) / samples for name, total in totals.items()}
+
+
+@contextmanager
+def _evaluation_mode(models: Mapping[str, nn.Module]) -> Iterator[None]:
+    modules = [module for model in models.values() for module in model.modules()]
+    modes = [module.training for module in modules]
+    for model in models.values():
+        model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode

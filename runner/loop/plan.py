@@ -1,0 +1,124 @@
+"""`Plan` is all that does not change during training, and what is due at a boundary between steps."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from runner.checkpoint.policies import Mode, is_better
+from runner.checkpoint.saving import Saving
+from runner.data.loading import EvaluationLoader, TrainLoader
+from runner.learners import Learner
+from runner.loop.state import TrainState
+from runner.optim.schedules import Horizon
+from runner.progress import Progress
+from runner.signals import Stop
+from runner.strategy.strategies import Strategy
+from runner.tracking import Console, Tracker
+
+
+class Ending(Enum):
+    """Why training is over for now."""
+
+    finished = "finished"
+    stopped_early = "stopped_early"
+    interrupted = "interrupted"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The fixed surroundings of a run."""
+
+    learner: Learner
+    strategy: Strategy
+    train_loader: TrainLoader
+    val_loader: EvaluationLoader
+    horizon: Horizon
+    seed: int
+    accumulate: int
+    clip_norm: float | None
+    eval_every: int | None
+    log_every: int
+    patience: int | None
+    monitor: str
+    mode: Mode
+    saving: Saving
+    trackers: Tracker
+    console: Console
+    stop: Stop
+    plateaus: tuple[str, ...]
+    """The models whose scheduler waits for the monitored metric."""
+    per_epoch: tuple[str, ...]
+    """The models whose scheduler steps once an epoch."""
+
+    def evaluation_due(self, progress: Progress) -> bool:
+        """Return whether this boundary wants an evaluation that it has not had."""
+        step = progress.global_step
+        if step <= progress.evaluated_at:
+            return False
+        regular = progress.step_in_epoch == 0 if self.eval_every is None else step % self.eval_every == 0
+        return regular or self.length_reached(progress)
+
+    def report_due(self, progress: Progress) -> bool:
+        """Return whether this boundary wants a row of metrics that it has not had."""
+        step = progress.global_step
+        if step <= progress.reported_at or self.evaluation_due(progress):
+            return False
+        return step % self.log_every == 0 or progress.evaluated_at == step or self.length_reached(progress)
+
+    def length_reached(self, progress: Progress) -> bool:
+        """Return whether all steps are done."""
+        return self.horizon.total_steps is not None and progress.global_step >= self.horizon.total_steps
+
+    def ending(self, progress: Progress) -> Ending | None:
+        """Return why training is over at this boundary, None if it goes on."""
+        complete = not self.evaluation_due(progress)
+        if complete and self.length_reached(progress):
+            return Ending.finished
+        if complete and self.patience is not None and progress.evaluations_without_improvement >= self.patience:
+            return Ending.stopped_early
+        return Ending.interrupted if self.stop.requested() else None
+
+    def record(self, state: TrainState, metrics: dict[str, float]) -> None:
+        """Enter an evaluation's metrics: what was best, how long ago, and what a plateau does about it."""
+        progress = state.progress
+        progress.metrics, progress.evaluated_at = metrics, progress.global_step
+        value = metrics[self.monitor]
+        if is_better(self.mode, value, progress.best_metric):
+            progress.best_metric, progress.best_step = value, progress.global_step
+            progress.evaluations_without_improvement = 0
+        else:
+            progress.evaluations_without_improvement += 1
+        for name in self.plateaus:
+            state.schedulers[name].step(value)
+
+    def step_schedulers(self, state: TrainState) -> None:
+        """Advance those schedules that count steps, or the epoch that has just ended."""
+        for name, scheduler in state.schedulers.items():
+            if name in self.plateaus or (name in self.per_epoch and state.progress.step_in_epoch):
+                continue
+            scheduler.step()
+
+    def save_due(self, progress: Progress) -> bool:
+        """Return whether a trigger wants a checkpoint at this boundary."""
+        step = progress.global_step
+        return step > 0 and self.saving.due(
+            step=step,
+            epoch=progress.epoch,
+            epoch_ended=progress.step_in_epoch == 0,
+            improved=progress.best_step == step,
+        )
+
+
+def save(state: TrainState, plan: Plan) -> Any:
+    """Write a checkpoint of this boundary, after everything that was logged is on the disk."""
+    progress = state.progress
+    progress.check_finite()
+    plan.trackers.flush()
+    measured = progress.metrics if progress.evaluated_at == progress.global_step else {}
+    return plan.saving.save(
+        state.parts(),
+        epoch=progress.epoch,
+        global_step=progress.global_step,
+        loss=float(progress.loss),
+        metrics=dict(measured),
+    )

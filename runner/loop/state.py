@@ -1,0 +1,69 @@
+"""`TrainState` is all that changes during training; its fields are the checkpoint."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from runner.data.loading import DataPosition
+from runner.progress import Progress
+from runner.randomness import Randomness
+from runner.stateful import Stateful
+from runner.strategy.precision import Precision
+
+_NAMING = "naming"  # metadata: how the objects of a dictionary field are called in the file
+
+
+def _named(kind: str) -> Any:
+    return field(metadata={_NAMING: kind})
+
+
+@dataclass
+class TrainState:
+    """The models by name with all that belongs to them; a field added here is a field of the file.
+
+    One model is called "model": the file then has `model_state_dict` and `optimizer_state_dict`.
+    Several have their own names: `generator_state_dict`, `generator_optimizer_state_dict`.
+    """
+
+    models: dict[str, nn.Module] = _named("")
+    optimizers: dict[str, Optimizer] = _named("optimizer")
+    schedulers: dict[str, Any] = _named("scheduler")
+    scaler: Precision
+    data: DataPosition
+    rng: Randomness
+    progress: Progress
+    whole: bool = field(default=True, init=False)
+    """False in the midst of a step, when the parts do not belong together."""
+
+    def parts(self) -> dict[str, Stateful]:
+        """Return every part under the name that it has in the file."""
+        parts: dict[str, Stateful] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if _NAMING in entry.metadata:
+                parts |= {part_name(model, entry.metadata[_NAMING]): part for model, part in value.items()}
+            elif isinstance(value, Stateful):
+                parts[entry.name] = value
+        return parts
+
+    @contextmanager
+    def update(self) -> Iterator[None]:
+        """Mark the state as torn from entry until the step is complete."""
+        self.whole = False
+        yield
+        self.whole = True
+
+    def learning_rate(self) -> float:
+        """Return the first optimizer's current rate."""
+        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+
+def part_name(model: str, kind: str) -> str:
+    """Return what a model's part is called in the file."""
+    if not kind:
+        return model
+    return kind if model == "model" else f"{model}_{kind}"

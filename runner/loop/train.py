@@ -1,0 +1,60 @@
+"""The loop. Whatever changes during training changes here, between two boundaries, and nowhere else."""
+
+import time
+
+from runner.data.loading import micro_batches, move
+from runner.loop.evaluate import evaluate
+from runner.loop.plan import Ending, Plan, save
+from runner.loop.state import TrainState
+from runner.randomness import isolated
+
+
+def train(state: TrainState, plan: Plan) -> Ending:
+    """Train from where `state` stands until its length is reached or a stop is asked for.
+
+    The boundary between two steps comes first: evaluate, report, save, each if due and not yet done
+    there. So a state that was saved at any boundary, also amid an evaluation, goes on exactly.
+    """
+    progress, device = state.progress, plan.strategy.device
+    models = {name: plan.strategy.wrap(model.train()) for name, model in state.models.items()}
+    batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample)
+    saved_at = (progress.global_step, progress.evaluated_at)
+    clock = time.monotonic()
+
+    while True:
+        if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
+            progress.check_finite()
+        if plan.evaluation_due(progress):
+            with isolated(plan.seed, progress.global_step):
+                metrics = evaluate(models, plan.learner, plan.val_loader, device, plan.stop.requested)
+            if metrics is not None:
+                plan.record(state, {f"val/{name}": value for name, value in metrics.items()})
+        if plan.report_due(progress):
+            progress.seconds, clock = progress.seconds + time.monotonic() - clock, time.monotonic()
+            measured = progress.metrics if progress.evaluated_at == progress.global_step else {}
+            row = progress.take_window() | {"lr": state.learning_rate()} | measured | {"seconds": progress.seconds}
+            plan.trackers.log(progress.global_step, progress.epoch, row)
+
+        ending = plan.ending(progress)
+        boundary = (progress.global_step, progress.evaluated_at)
+        if (boundary != saved_at and (ending or plan.save_due(progress))) or (ending and not any(boundary)):
+            save(state, plan)
+            saved_at = boundary
+        if ending:
+            return ending
+
+        batch = next(batches)
+        with state.update():
+            progress.begin_step()
+            for name in plan.learner.updates(progress.global_step):
+                state.optimizers[name].zero_grad()
+                for part, share in micro_batches(batch, plan.accumulate):
+                    with state.scaler.autocast():
+                        values = plan.learner.training(models, name, move(part, device))
+                    state.scaler.backward(values["loss"], share)
+                    progress.observe(name, values, share)
+                state.scaler.step(state.optimizers[name], plan.clip_norm)
+            state.scaler.end_step()
+            progress.advance(epoch_ended=state.data.advance())
+            plan.step_schedulers(state)
+        plan.console.advance(progress.global_step)

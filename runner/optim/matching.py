@@ -1,0 +1,37 @@
+"""Optimizer state finds its parameter by name, never by position."""
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+
+def match_by_name(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return `state_dict` rearranged to the order of the optimizer's own parameters.
+
+    To be registered with `optimizer.register_load_state_dict_pre_hook`; by itself torch would give
+    two layers of one shape each other's moments.
+
+    Raises:
+        ValueError: the names differ; the message tells them.
+    """
+    saved = [dict(group) for group in state_dict["param_groups"]]
+    wanted = [group.get("param_names") for group in optimizer.param_groups]
+    found = [group.get("param_names") for group in saved]
+    if wanted == found or None in wanted or None in found:
+        return state_dict
+    if [sorted(names) for names in wanted] != [sorted(names) for names in found]:
+        raise ValueError(_difference(wanted, found))
+    for group, names in zip(saved, wanted, strict=True):
+        place = dict(zip(group["param_names"], group["params"], strict=True))
+        group["params"] = [place[name] for name in names]
+        group["param_names"] = list(names)
+    return {**state_dict, "param_groups": saved}
+
+
+def _difference(wanted: list[Any], found: list[Any]) -> str:
+    wants = {name for names in wanted for name in names}
+    finds = {name for names in found for name in names}
+    missing, unexpected = sorted(wants - finds), sorted(finds - wants)
+    if not missing and not unexpected:
+        return "its parameters are in other groups"
+    return f"parameters without state: {missing or 'none'}; state without parameters: {unexpected or 'none'}"

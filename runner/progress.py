@@ -1,0 +1,85 @@
+"""`Progress` is every counter of a run; nothing that counts lives anywhere else."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.errors import NonFiniteLoss
+
+
+@dataclass
+class Progress:
+    """Where training stands, at a boundary between two optimizer steps."""
+
+    epoch: int = 0
+    """Finished epochs."""
+    global_step: int = 0
+    """Optimizer steps done."""
+    step_in_epoch: int = 0
+    evaluated_at: int = 0
+    """The step of the latest finished evaluation; an interrupted one is made up for on resume."""
+    reported_at: int = 0
+    best_metric: float | None = None
+    best_step: int | None = None
+    evaluations_without_improvement: int = 0
+    seconds: float = 0.0
+    """Time spent in training, over all attempts."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What was measured at `evaluated_at`."""
+    window: dict[str, Tensor] = field(default_factory=dict)
+    """Sums of the training metrics since the latest report, each a scalar tensor."""
+    window_steps: int = 0
+    loss: Tensor | float = 0.0
+    """The latest step's training loss, summed over the updated models."""
+
+    def observe(self, name: str, values: Mapping[str, Tensor], share: float) -> None:
+        """Add the learner's values for an update of model `name` on `share` of the step's samples."""
+        prefix = "" if name == "model" else f"{name}_"
+        for metric, value in values.items():
+            part = value.detach() if share == 1.0 else value.detach() * share
+            key = f"{prefix}{metric}"
+            self.window[key] = self.window[key] + part if key in self.window else part.clone()
+            if metric == "loss":
+                self.loss = self.loss + part
+
+    def begin_step(self) -> None:
+        """Forget the former step's loss."""
+        self.loss = 0.0
+
+    def advance(self, epoch_ended: bool) -> None:
+        """Count one optimizer step."""
+        self.global_step += 1
+        self.window_steps += 1
+        self.step_in_epoch = 0 if epoch_ended else self.step_in_epoch + 1
+        self.epoch += int(epoch_ended)
+
+    def take_window(self) -> dict[str, float]:
+        """Return the means over the steps since the latest report, and begin a new window."""
+        means = {f"train/{name}": float(total) / self.window_steps for name, total in self.window.items()}
+        self.window, self.window_steps, self.reported_at = {}, 0, self.global_step
+        return means
+
+    def check_finite(self) -> None:
+        """Raise `NonFiniteLoss` if the latest loss, or any since the latest report, was NaN or infinite."""
+        if math.isfinite(float(self.loss)) and all(bool(torch.isfinite(v).all()) for v in self.window.values()):
+            return
+        raise NonFiniteLoss(
+            f"the training loss became {float(self.loss)} at step {self.global_step}; nothing of it was saved, the last "
+            "good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all fields."""
+        return asdict(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take all fields back; ValueError names those that are missing or unknown."""
+        own = set(asdict(self))
+        if own != set(state_dict):
+            raise ValueError(f"its counters differ: {sorted(own ^ set(state_dict))}")
+        for name, value in state_dict.items():
+            setattr(self, name, dict(value) if isinstance(value, dict) else value)

@@ -1,0 +1,1 @@
+"""How one model runs on devices: the only place that knows DataParallel, AMP and device names."""

@@ -1,0 +1,53 @@
+"""Number formats: plain float32, bf16, or fp16 with a gradient scaler. https://docs.pytorch.org/docs/stable/amp.html"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+_FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Runs forward passes in the chosen format and updates so that small fp16 gradients survive.
+
+    Its state is the scaler's: empty but for fp16.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        self._format = _FORMATS[name]
+        self._device = device.type
+        self._scaler = torch.amp.GradScaler(self._device, enabled=name == "fp16")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context for a forward pass."""
+        return nullcontext() if self._format is None else torch.autocast(self._device, dtype=self._format)
+
+    def backward(self, loss: Tensor, share: float) -> None:
+        """Add the gradient of `share` times the loss; a share of 1 leaves the loss as it is."""
+        scaled: Tensor = self._scaler.scale(loss if share == 1.0 else loss * share)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, optimizer: Optimizer, clip_norm: float | None) -> None:
+        """Update the optimizer's parameters, with the norm of the whole gradient at most `clip_norm`."""
+        if clip_norm is not None:
+            self._scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+        self._scaler.step(optimizer)
+
+    def end_step(self) -> None:
+        """Adapt the scale, once after all updates of one step."""
+        self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scaler's state; empty without fp16."""
+        return dict(self._scaler.state_dict())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take the scaler's state back; one that was saved without fp16 leaves a fresh scaler."""
+        if state_dict and self._scaler.is_enabled():
+            self._scaler.load_state_dict(dict(state_dict))

@@ -1,0 +1,88 @@
+"""A strategy places models on devices and hands the loop their runnable form.
+
+The state keeps the bare modules; what `wrap` returns is used and thrown away, so no `module.` or
+`_orig_mod.` ever reaches a file.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from runner.errors import ConfigError
+from runner.strategy.devices import Devices, available
+
+
+class Strategy(Protocol):
+    """How models run: on which device the batch is wanted, and in which wrapping."""
+
+    name: str
+    device: torch.device
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the runnable form of a model that is on `device` already."""
+
+
+class Single:
+    """One model on one device, as it is."""
+
+    name = "single"
+
+    def __init__(self, devices: Devices) -> None:
+        self.device = devices.first
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model itself."""
+        return model
+
+
+class DataParallel:
+    """One process, a replica on each device, every batch scattered over them.
+
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.DataParallel.html
+    """
+
+    name = "data_parallel"
+
+    def __init__(self, devices: Devices) -> None:
+        self.device = devices.first
+        self._indices = list(devices.indices) or None
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model replicated over the devices; on a machine without any it passes through."""
+        return nn.DataParallel(model, device_ids=self._indices)
+
+
+class Compiled:
+    """Another strategy whose models are compiled by `torch.compile` first."""
+
+    def __init__(self, inner: Strategy) -> None:
+        self.name = inner.name
+        self.device = inner.device
+        self._inner = inner
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the compiled model in the inner strategy's wrapping."""
+        compiled: Any = torch.compile(model)
+        return self._inner.wrap(compiled)
+
+
+def resolve_strategy(
+    name: str, devices: Devices, index: int | Sequence[int] | None
+) -> tuple[type[Single] | type[DataParallel], Devices]:
+    """Return the strategy for `strategy=<name>` and the devices it takes.
+
+    Several visible GPUs make "auto" take DataParallel over all of them, unless `index` names some.
+
+    Raises:
+        ConfigError: `single` was asked for on several devices.
+    """
+    if devices.kind == "cuda" and index is None and name != "single":
+        devices = Devices("cuda", tuple(range(available()["cuda"])))
+    several = len(devices.indices) > 1
+    if name == "single" and several:
+        raise ConfigError(f"strategy=single runs on one device, but device.index names {devices}; name one")
+    if name == "data_parallel" or (name == "auto" and several):
+        return DataParallel, devices
+    return Single, devices

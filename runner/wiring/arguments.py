@@ -1,0 +1,84 @@
+"""The words of the command line: what each names, which ones a resume adds, and mistakes with a better answer."""
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from runner.errors import ConfigError
+
+# What belongs to one attempt and is not inherited by the next.
+_OF_ONE_ATTEMPT = {"name", "resume", "resume_allow", "task", "checkpoint_path"}
+
+
+def parse(words: Sequence[str]) -> list[Override]:
+    """Return the overrides that the words are.
+
+    Raises:
+        ConfigError: a word that is no override.
+    """
+    for word in words:
+        if match := re.fullmatch(r"device=(cuda|mps|cpu):(\d+)", word):
+            raise ConfigError(f"{word} is not an option; write device={match[1]} device.index={match[2]}")
+        if "=" not in word and not word.startswith("~"):
+            raise ConfigError(f"{word!r} is neither an option nor key=value; write for example epochs=10, or --help")
+    try:
+        return list(OverridesParser.create().parse_overrides(list(words)))
+    except HydraException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def value_of(words: Sequence[str], key: str) -> str | None:
+    """Return what the last of the words sets `key` to, None if no word does."""
+    values = [o.value() for o in parse(words) if o.key_or_group == key]
+    return None if not values or values[-1] is None else str(values[-1])
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Return the words with `epochs=null` added where `max_steps` is given alone."""
+    keys = {o.key_or_group: o.value() for o in parse(words)}
+    lifts = keys.get("max_steps") is not None and "epochs" not in keys
+    return [*words, "epochs=null"] if lifts else list(words)
+
+
+def merge(saved: Iterable[str], new: Sequence[str]) -> list[str]:
+    """Return a run's own overrides followed by today's; a newly chosen option drops what was set beneath the old."""
+    today = parse(new)
+    chosen = {o.key_or_group for o in today if not o.is_sweep_override() and "." not in o.key_or_group}
+    replaced = {o.key_or_group for o in today}
+    kept = []
+    for override in parse(list(saved)):
+        key = override.key_or_group
+        beneath = key.split(".")[0] in chosen and "." in key
+        if not beneath and key not in replaced:
+            kept.append(str(override.input_line))
+    return [*kept, *new]
+
+
+def lineage(words: Sequence[str]) -> list[str]:
+    """Return the words that a later attempt inherits."""
+    inherited = (o for o in parse(words) if o.key_or_group not in _OF_ONE_ATTEMPT)
+    return [str(o.input_line) for o in inherited if not o.key_or_group.startswith("hydra")]
+
+
+def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[str]:
+    """Return the `_target_` names that these words, or the files of the user's own config folder, hold."""
+    values = {str(o.value()) for o in parse(words) if o.key_or_group.endswith("_target_")}
+    folders = [Path(match[1]) for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
+    texts = [path.read_text(errors="replace") for folder in folders for path in folder.rglob("*.yaml")]
+    return frozenset(values.union(*(targets_in(text) for text in texts)))
+
+
+def targets_in(text: str) -> set[str]:
+    """Return the `_target_` names in the text of a config file."""
+    return set(re.findall(r"^\s*_target_:\s*([\w.]+)", text, re.MULTILINE))
+
+
+def command(*words: str) -> str:
+    """Return a command that continues, as the user would type it here."""
+    program = Path(sys.argv[0]).name or "run.py"
+    return " ".join(["python", program, *words])

@@ -1,0 +1,188 @@
+"""From a checked config to the objects of a run; whatever can be wrong is found here, before the first step."""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader
+from runner.errors import ConfigError
+from runner.loop.state import TrainState
+from runner.optim.matching import match_by_name
+from runner.optim.schedules import Cosine, Horizon, Step, make_scheduler
+from runner.progress import Progress
+from runner.randomness import Randomness, make_deterministic, seed_everything
+from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.precision import Precision
+from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
+from runner.wiring.arguments import targets_in
+from runner.wiring.compose import CONF
+from runner.wiring.targets import _ALWAYS, Trust, _under, build, resolve, target_names
+
+_FACTS = ("in_channels", "image_size", "in_features", "num_classes")
+_LOADING = ("workers", "split")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained on what: the data, the learner and its models."""
+
+    data: Any
+    learner: Any
+    models: dict[str, nn.Module]
+
+
+def trust_everything_typed(config: Mapping[str, Any]) -> Trust:
+    """Return the trust of a config that was composed from conf/ and the command line alone."""
+    return Trust(names=frozenset(target_names(config)))
+
+
+def trust_in_files(typed: Iterable[str], trust: Sequence[str]) -> Trust:
+    """Return the trust for a config that comes out of a file: packages named in conf/, typed, listed or beside run.py."""
+    named = {*typed, *_targets_in_conf()}
+    packages = {name.split(".")[0] for name in named if not any(_under(name, root) for root in _ALWAYS)}
+    listed = {*trust, *filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))}
+    folder = Path(sys.argv[0]).resolve().parent
+    beside = {entry.stem for entry in folder.glob("*") if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
+    return Trust(packages=frozenset((packages | listed | beside) - {"torch"}), names=frozenset(typed))
+
+
+def _targets_in_conf() -> set[str]:
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in CONF.rglob("*.yaml"))
+    return {name for text in texts for name in targets_in(text)}
+
+
+def build_problem(config: Any, trust: Trust) -> Problem:
+    """Seed everything, then build data, learner and models, which learn what the data knows."""
+    if config["deterministic"]:
+        make_deterministic()
+    seed_everything(config["seed"])
+    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING)
+    _check_data(data)
+    learner = build(config["learner"], object, place="learner", trust=trust)
+    seed_everything(config["seed"])
+    return Problem(data, learner, build_models(config["model"], data, learner, trust))
+
+
+def _check_data(data: Any) -> None:
+    for split in ("train", "val"):
+        if getattr(data, split, None) is None:
+            raise ConfigError(f"data: {type(data).__name__} has no `{split}`; give it `train`, `val` and maybe `test`")
+
+
+def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
+    """Return the models by name: one called "model", or several under their names in the config."""
+    facts = {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
+    nodes = {"model": node} if "_target_" in node else dict(node)
+    wanted = tuple(getattr(learner, "models", ("model",)))
+    if set(nodes) != set(wanted):
+        raise ConfigError(
+            f"learner {type(learner).__name__} trains {', '.join(wanted)}, but the config's model has "
+            f"{', '.join(nodes) or 'none'}; choose a model that fits the learner"
+        )
+    return {
+        name: build(nodes[name], nn.Module, place=_place("model", name), trust=trust, given=facts) for name in wanted
+    }
+
+
+def _place(group: str, name: str) -> str:
+    return group if name == "model" else f"{group}.{name}"
+
+
+def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
+    """Return the loaders of training and validation."""
+    workers = config["data"].get("workers", 0)
+    train = TrainLoader(data.train, batch_size=config["batch_size"], seed=config["seed"], workers=workers)
+    return train, EvaluationLoader(data.val, batch_size=config["batch_size"], workers=workers)
+
+
+def horizon_of(config: Any, steps_per_epoch: int) -> Horizon:
+    """Return the run's length in steps: of epochs and max_steps, what is reached first."""
+    epochs = None if config["epochs"] is None else config["epochs"] * steps_per_epoch
+    limits = [limit for limit in (epochs, config["max_steps"]) if limit is not None]
+    if not limits and config["max_time"] is None:
+        raise ConfigError("the run has no end: set epochs, max_steps or max_time")
+    return Horizon(min(limits, default=None), steps_per_epoch)
+
+
+def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
+    """Return the strategy on its devices; on a resume, `auto` means what it meant then.
+
+    Raises:
+        DeviceMissing: the device is not here.
+        ConfigError: the run used another number of GPUs.
+    """
+    kind, index, name = config["device"]["kind"], config["device"]["index"], config["strategy"]["kind"]
+    if kind == "auto" and pinned.get("device_kind"):
+        kind = str(pinned["device_kind"])
+    if name == "auto" and pinned.get("strategy"):
+        name = str(pinned["strategy"])
+    strategy, devices = resolve_strategy(name, choose_devices(kind, index), index)
+    count = max(1, len(devices.indices))
+    if index is None and config["device"]["kind"] == "auto" and count != pinned.get("devices", count):
+        raise ConfigError(
+            f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
+            "say which to take with device=cuda device.index=[...]"
+        )
+    placed: Strategy = strategy(devices)
+    return (Compiled(placed) if config["device"]["compile"] else placed), devices
+
+
+def build_state(config: Any, problem: Problem, strategy: Strategy, train: TrainLoader, horizon: Horizon) -> TrainState:
+    """Return the state of a run before its first step, on its device."""
+    trust = trust_everything_typed(config)  # checked where the config was made
+    models = {name: model.to(strategy.device) for name, model in problem.models.items()}
+    optimizers = {
+        name: _build_optimizer(_node_of(config["optimizer"], name), name, model, trust) for name, model in models.items()
+    }
+    schedulers = {
+        name: scheduler
+        for name, optimizer in optimizers.items()
+        if (scheduler := _build_scheduler(_node_of(config["scheduler"], name), name, optimizer, horizon, config, trust))
+    }
+    return TrainState(
+        models=models,
+        optimizers=optimizers,
+        schedulers=schedulers,
+        scaler=Precision(config["device"]["precision"], strategy.device),
+        data=DataPosition(train.size, train.batch_size),
+        rng=Randomness(),
+        progress=Progress(),
+    )
+
+
+def _node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the options of one model: its own below its name, or those that all share."""
+    own = node.get(name)
+    return own if isinstance(own, Mapping) else node
+
+
+def _build_optimizer(node: Mapping[str, Any], name: str, model: nn.Module, trust: Trust) -> Optimizer:
+    parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    if not parameters:
+        raise ConfigError(f"the {name} has no parameter to train; choose another one")
+    optimizer: Optimizer = build(node, Optimizer, place=_place("optimizer", name), trust=trust, first=(parameters,))
+    optimizer.register_load_state_dict_pre_hook(match_by_name)
+    return optimizer
+
+
+def _build_scheduler(
+    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Any, trust: Trust
+) -> Any:
+    if "_target_" not in node:
+        return None
+    place = _place("scheduler", name)
+    cls = resolve(str(node["_target_"]), object, trust, place)
+    if issubclass(cls, (Cosine, Step)):
+        return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
+    given = {"mode": config["checkpoint"]["mode"]}
+    if not issubclass(cls, (LRScheduler, ReduceLROnPlateau)):
+        raise ConfigError(f"{place}: {cls.__name__} is no scheduler; name a subclass of torch's LRScheduler")
+    return build(node, cls, place=place, trust=trust, first=(optimizer,), given=given, reserved=("unit",))

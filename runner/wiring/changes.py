@@ -1,0 +1,98 @@
+"""What a resume changes: each key that differs from the run's last config, judged and shown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import ConfigError
+
+_FREE = (
+    "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
+    "data.workers", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
+    "resume_allow", "checkpoint_path", "trust",
+)  # fmt: skip
+_OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "task", "checkpoint_path", "data.split", "trust", "max_time")
+_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic")
+_FIXED = ("optimizer._target_",)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key whose value differs."""
+
+    key: str
+    run: Any
+    now: Any
+    effect: str
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a nested config as dotted keys; lists are values."""
+    if isinstance(node, Mapping) and node:
+        return {k: v for key, value in node.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): node}
+
+
+def _within(key: str, roots: Iterable[str]) -> bool:
+    return any(key == root or key.startswith(root + ".") for root in roots)
+
+
+def effective(
+    saved: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any], explicit: Sequence[str]
+) -> dict[str, Any]:
+    """Return the config that a resume has, all flat: what the run had, but for what today's words change.
+
+    `before` is what the run's own overrides give on today's `conf/`: where it differs from `saved`,
+    a default has drifted since, and the run's value stands.
+    """
+    merged = dict(now)
+    for key in now.keys() | saved.keys():
+        meant = _within(key, explicit) or now.get(key) != before.get(key) or _within(key, _OF_ONE_ATTEMPT)
+        if meant:
+            continue
+        if key in saved:
+            merged[key] = saved[key]
+        elif saved.get(target := f"{key.split('.')[0]}._target_") != now.get(target):
+            del merged[key]  # of a default option that has drifted to another class
+    return merged
+
+
+def differences(saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Sequence[str]) -> list[Change]:
+    """Return every change that matters, judged.
+
+    Raises:
+        ConfigError: a key that cannot change within a run; the message names it and the ways out.
+    """
+    keys = [k for k in merged if k in saved and merged[k] != saved[k]] + [k for k in merged if k not in saved]
+    keys += [k for k in saved if k not in merged]
+    changes = [
+        Change(key, saved.get(key), merged.get(key), _effect(key, saved.get(key), merged.get(key), allowed))
+        for key in dict.fromkeys(keys)
+        if not _within(key, _OF_ONE_ATTEMPT)
+    ]
+    return changes
+
+
+def _effect(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
+    if _within(key, allowed):
+        return "allowed; the run is no longer exact"
+    if _within(key, _FREE):
+        return "the schedule's end moves with it" if key in ("epochs", "max_steps") else "free"
+    if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):
+        return "takes effect"
+    raise ConfigError(
+        f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
+        f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"
+    )
+
+
+def table(changes: Sequence[Change]) -> str:
+    """Return the changes as aligned text: key | run | now | effect."""
+    rows = [("key", "run", "now", "effect")]
+    rows += [(c.key, _show(c.run), _show(c.now), c.effect) for c in changes]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(" | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,102 @@
+"""Composing the config with Hydra: one config and no directory, or one sentence; torch is not imported."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runner.errors import ConfigError
+from runner.run_directory.names import job_name
+from runner.wiring import schema
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+# What does not make a sweep's job another one.
+_IMMATERIAL = ("name", "resume", "task", "device", "tracker", "trust", "log_every", "max_time", "resume_allow")
+
+
+def register() -> None:
+    """Tell Hydra the schema and the two resolvers that its own settings use."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="root", node=schema.Root)
+    for group, options in schema.OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
+    OmegaConf.register_new_resolver("job_directory", _job_directory, replace=True)
+    OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
+
+
+def _job_directory(*, _root_: DictConfig) -> str:
+    overrides = [o for o in _root_.hydra.overrides.task if not o.startswith(("name=", "hydra."))]
+    material = {key: value for key, value in plain(_root_).items() if key not in (*_IMMATERIAL, "hydra")}
+    return job_name(overrides, OmegaConf.to_yaml(OmegaConf.create(material), sort_keys=True))
+
+
+def _hydra_folder(directory: str) -> str | None:
+    """Hydra's own record is made by the first attempt and never overwritten."""
+    return None if os.path.exists(os.path.join(directory, ".hydra")) else ".hydra"
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return a config as plain containers, its interpolations unresolved."""
+    container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+@contextmanager
+def hydra_session(config_dir: str | None) -> Iterator[list[str]]:
+    """Make Hydra ready to compose from `conf/`; yields the overrides that add the user's own folder."""
+    folder = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    if config_dir and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is not a folder; name one that holds groups such as model/")
+    with initialize_config_dir(str(CONF), job_name="run", version_base="1.3"):
+        yield folder
+
+
+def compose_config(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
+    """Return the composed config with Hydra's own node, within a `hydra_session`.
+
+    Raises:
+        ConfigError: an unknown key or option, or a value of another type.
+    """
+    try:
+        return compose(config_name, list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_sentence(error)) from error
+
+
+def checked(config: DictConfig) -> Any:
+    """Return the config as the objects of the schema, every rule of it obeyed.
+
+    Raises:
+        ConfigError: a value out of range, a mandatory one missing, or an interpolation without end.
+    """
+    try:
+        return OmegaConf.to_object(without_hydra(config))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_sentence(error)) from error
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a copy that has the run's own keys only."""
+    own = config.copy()
+    OmegaConf.set_struct(own, False)
+    own.pop("hydra", None)
+    OmegaConf.set_struct(own, True)
+    return own
+
+
+def _sentence(error: BaseException) -> str:
+    """Return Hydra's or OmegaConf's message with what is wrong first, and without their internals."""
+    cause = error.__cause__ if isinstance(error.__cause__, (HydraException, OmegaConfBaseException)) else None
+    lines = [line.strip() for one in (cause, error) if one is not None for line in str(one).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("full_key", "object_type", "reference_type"))]
+    return "\n".join(dict.fromkeys(lines))

@@ -1,0 +1,55 @@
+"""The text of `--help`, made from conf/ and the schema, so that it cannot be out of date."""
+
+import dataclasses
+from typing import Any
+
+from runner.wiring.compose import CONF
+from runner.wiring.schema import OPTIONS, Root
+
+_GROUPS = {
+    "model": "What is trained.",
+    "data": "What it is trained on.",
+    "learner": "Losses and metrics, and which model is updated when.",
+    "optimizer": "How parameters are updated.",
+    "scheduler": "How the learning rate changes.",
+    "device": "Where the run computes.",
+    "strategy": "How a model runs on several devices.",
+    "checkpoint": "When checkpoints are written and which are kept.",
+    "tracker": "Where metrics go.",
+    "experiment": "A named overlay over everything else.",
+}
+
+_HEAD = """\
+Train PyTorch models from a config, and never lose a run.
+
+  python run.py model=lenet device=cuda name=x      train; the run directory is outputs/x
+  python run.py resume=outputs/x/last.tar           go on, bit for bit
+  python run.py name=x resume=auto                  start, or go on if there is something to go on with
+  python run.py -m model=lenet,mlp name=s           a sweep
+  python run.py task=evaluate checkpoint_path=outputs/x/best.tar
+  python -m runner inspect outputs/x/last.tar
+"""
+
+
+def help_text() -> str:
+    """Return every group with its options and every key with its sentence."""
+    lines = [_HEAD, "Groups (choose with group=option)"]
+    for group, sentence in _GROUPS.items():
+        options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        lines += ["", f"  {group}: {', '.join(options)}", f"      {sentence}"]
+        keys = {name: text for node in OPTIONS.get(group, {}).values() for name, text in _keys(node)}
+        lines += [f"      {group}.{name:<22} {text}" for name, text in keys.items()]
+    lines += ["", "Keys (set with key=value)", ""]
+    lines += [f"  {name:<28} {text}" for name, text in _keys(Root)]
+    return "\n".join([*lines, "", "Hydra's own flags: --hydra-help. The composed config: --cfg job."])
+
+
+def _keys(node: Any) -> list[tuple[str, str]]:
+    found = []
+    for field in dataclasses.fields(node):
+        if field.name == "early_stopping":
+            nested = dataclasses.fields(field.default_factory)  # type: ignore[arg-type]
+            found += [(f"early_stopping.{inner.name}", inner.metadata["help"]) for inner in nested]
+        elif "help" in field.metadata and field.name != "_target_":
+            found.append((field.name, field.metadata["help"]))
+    return found

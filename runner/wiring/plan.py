@@ -1,0 +1,132 @@
+"""From a built run to the loop's plan: policies, trackers and what a checkpoint says of its run."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from runner.checkpoint.policies import (
+    EveryEpochs,
+    EveryMinutes,
+    EverySteps,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    Mode,
+    OnImprovement,
+    Retention,
+    Trigger,
+)
+from runner.checkpoint.saving import NoSaving, Saving, StoreSaving
+from runner.checkpoint.store import CheckpointStore
+from runner.loop.plan import Plan
+from runner.loop.state import TrainState
+from runner.signals import Stop
+from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
+from runner.wiring.changes import flatten
+from runner.wiring.compose import without_hydra
+
+
+def make_plan(run: Any, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Plan:
+    """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
+    config, state = run.config, run.state
+    console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
+    return Plan(
+        learner=run.problem.learner,
+        strategy=run.strategy,
+        train_loader=run.train_loader,
+        val_loader=run.val_loader,
+        horizon=run.horizon,
+        seed=config["seed"],
+        accumulate=config["accumulate"],
+        clip_norm=config["clip_norm"],
+        eval_every=config["eval_every"],
+        log_every=config["log_every"],
+        patience=config["early_stopping"]["patience"],
+        monitor=config["checkpoint"]["monitor"],
+        mode=Mode(config["checkpoint"]["mode"]),
+        saving=_saving(run, environment, record),
+        trackers=Trackers([*_trackers(run), console]),
+        console=console,
+        stop=stop,
+        plateaus=_of_kind(state, ReduceLROnPlateau),
+        per_epoch=_per_epoch(state, config),
+    )
+
+
+def _saving(run: Any, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Saving:
+    options = run.config["checkpoint"]
+    if "keep_last" not in options:
+        return NoSaving()
+    mode = Mode(options["mode"])
+    store = CheckpointStore(
+        run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode
+    )
+    store.prepare()
+    devices = run.devices
+    resolved = {"device_kind": devices.kind, "devices": max(1, len(devices.indices)), "strategy": run.strategy.name}
+    description = {
+        "config": OmegaConf.to_yaml(without_hydra(run.start.config)),
+        "overrides": list(run.start.overrides),
+        "environment": {**environment, **resolved},
+    }
+    return _RecordingSaving(StoreSaving(store, triggers(options), description), record)
+
+
+class _RecordingSaving:
+    """A saving after which `status.json` is brought up to date."""
+
+    def __init__(self, inner: Saving, record: Callable[[str, Any], None]) -> None:
+        self._inner, self._record = inner, record
+        self.due = inner.due
+
+    def save(self, parts: Mapping[str, Any], **counters: Any) -> Any:
+        path = self._inner.save(parts, **counters)
+        self._record("running", None)
+        return path
+
+
+def triggers(options: Mapping[str, Any]) -> list[Trigger]:
+    """Return when to save, from the config's `checkpoint`; every new best is saved in any case."""
+    found: list[Trigger] = [OnImprovement()]
+    if options["every_steps"]:
+        found.append(EverySteps(options["every_steps"]))
+    if options["every_epochs"]:
+        found.append(EveryEpochs(options["every_epochs"]))
+    if options["every_minutes"]:
+        found.append(EveryMinutes(options["every_minutes"]))
+    return found
+
+
+def retentions(options: Mapping[str, Any]) -> list[Retention]:
+    """Return what to keep, from the config's `checkpoint`."""
+    found: list[Retention] = [KeepLast(options["keep_last"]), KeepBest(options["keep_best"], Mode(options["mode"]))]
+    return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
+
+
+def _trackers(run: Any) -> list[Tracker]:
+    options, directory = run.config["tracker"], run.start.directory
+    first_step = run.state.progress.global_step
+    found: list[Tracker] = []
+    if options["csv"]:
+        found.append(CsvTracker(directory, first_step=run.state.progress.reported_at))
+    if options["tensorboard"]:
+        found.append(TensorBoardTracker(directory, first_step=first_step, hparams=_hparams(run.config)))
+    return found
+
+
+def _hparams(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat = flatten(config)
+    kinds = (str, int, float, bool)
+    return {key: value if isinstance(value, kinds) else str(value) for key, value in flat.items() if value is not None}
+
+
+def _of_kind(state: TrainState, kind: type) -> tuple[str, ...]:
+    return tuple(name for name, scheduler in state.schedulers.items() if isinstance(scheduler, kind))
+
+
+def _per_epoch(state: TrainState, config: Mapping[str, Any]) -> tuple[str, ...]:
+    if config["scheduler"].get("unit") != "epoch":
+        return ()
+    return tuple(name for name, scheduler in state.schedulers.items() if not isinstance(scheduler, LambdaLR))

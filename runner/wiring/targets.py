@@ -1,0 +1,153 @@
+"""From a `_target_` to an object: named classes of the right role only, checked before anything is called.
+
+A name is resolved by importing exactly its module and walking through classes, so that
+`torch.nn.modules.module.torch.load` leads nowhere.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.errors import ConfigError, RunnerError, TargetRefused
+
+_ALWAYS = ("runner", "torch.nn", "torch.optim", "torch.utils.data")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose classes may be built: the built-in roots, packages, and exact names from conf/ or the command line."""
+
+    packages: frozenset[str] = frozenset()
+    names: frozenset[str] = field(default_factory=frozenset)
+
+    def allows(self, name: str) -> bool:
+        """Return whether `name` was named, or lies under a trusted root."""
+        package = name.split(".")[0]
+        return name in self.names or package in self.packages or any(_under(name, root) for root in _ALWAYS)
+
+
+def _under(name: str, root: str) -> bool:
+    return name == root or name.startswith(root + ".")
+
+
+def target_names(node: Any) -> set[str]:
+    """Return every `_target_` in a config."""
+    if isinstance(node, Mapping):
+        own = {node["_target_"]} if isinstance(node.get("_target_"), str) else set()
+        return own.union(*(target_names(value) for value in node.values()))
+    if isinstance(node, (list, tuple)):
+        return set().union(*(target_names(value) for value in node))
+    return set()
+
+
+def resolve(name: str, role: type, trust: Trust, place: str) -> type:
+    """Return the class that `name` names.
+
+    Raises:
+        TargetRefused: not trusted, not found, not a class, or not a subclass of `role`.
+    """
+    if not trust.allows(name):
+        raise TargetRefused(
+            f"{place}._target_={name} comes out of a file and is not trusted; if it is yours, add trust=[{name.split('.')[0]}]"
+        )
+    found = _walk(name, place)
+    if not isinstance(found, type):
+        raise TargetRefused(f"{place}._target_={name} is not a class; name a class that is a {role.__name__}")
+    root = next((root for root in _ALWAYS if _under(name, root)), name.split(".")[0])
+    if not _under(found.__module__, root) and name not in trust.names:
+        raise TargetRefused(f"{place}._target_={name} leads to {found.__module__}, outside of {root}; name it there")
+    if not issubclass(found, role):
+        raise TargetRefused(f"{place}._target_={name} is not a {role.__name__}; name a class that is one")
+    return found
+
+
+def _walk(name: str, place: str) -> Any:
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:length])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and _under(module_name, error.name):
+                continue
+            raise ConfigError(f"{place}._target_={name} cannot be imported: {error}") from error
+        except Exception as error:
+            raise ConfigError(f"importing {module_name} for {place}._target_ raised {_brief(error)}") from error
+        for step in parts[length:]:
+            if found is not None and inspect.ismodule(getattr(found, step, None)):
+                raise TargetRefused(f"{place}._target_={name} goes through a module's import; name the class where it is")
+            found = getattr(found, step, None)
+        if found is None:
+            raise TargetRefused(f"{place}._target_={name} does not exist in {module_name}; mind the spelling")
+        return found
+    raise TargetRefused(f"{place}._target_={name}: there is no module {parts[0]!r} here; mind the spelling")
+
+
+def build(
+    node: Mapping[str, Any],
+    role: type,
+    *,
+    place: str,
+    trust: Trust,
+    first: Iterable[Any] = (),
+    given: Mapping[str, Any] | None = None,
+    reserved: Iterable[str] = (),
+) -> Any:
+    """Return the object that a config node describes.
+
+    `first` are positional arguments; `given` are passed where the class has parameters of these
+    names and the config is silent; `reserved` keys belong to somebody else.
+
+    Raises:
+        ConfigError: an argument that the class does not have or lacks, or its own refusal.
+    """
+    cls = resolve(str(node["_target_"]), role, trust, place)
+    arguments = {
+        key: _nested(value, f"{place}.{key}", trust)
+        for key, value in node.items()
+        if key != "_target_" and key not in set(reserved)
+    }
+    arguments = {**_fitting(cls, given or {}), **arguments}
+    _check_signature(cls, tuple(first), arguments, place)
+    try:
+        return cls(*first, **arguments)
+    except RunnerError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {_brief(error)}") from error
+
+
+def _nested(value: Any, place: str, trust: Trust) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(value, object, place=place, trust=trust)
+        return {key: _nested(item, f"{place}.{key}", trust) for key, item in value.items()}
+    return [_nested(item, place, trust) for item in value] if isinstance(value, list) else value
+
+
+def _fitting(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = _parameters(cls)
+    return {name: value for name, value in given.items() if name in parameters}
+
+
+def _check_signature(cls: type, first: tuple[Any, ...], arguments: Mapping[str, Any], place: str) -> None:
+    try:
+        inspect.signature(cls).bind(*first, **arguments)
+    except ValueError:
+        return  # a class written in C without a signature
+    except TypeError as error:
+        names = ", ".join(_parameters(cls)) or "none"
+        raise ConfigError(f"{place}: {cls.__name__} cannot take these keys ({error}); its parameters are: {names}") from error
+
+
+def _parameters(cls: type) -> list[str]:
+    try:
+        return list(inspect.signature(cls).parameters)
+    except ValueError:
+        return []
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
