@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from runner.wiring.compose import CONF
-from runner.wiring.schema import OPTIONS, Root
+from runner.wiring.schema import OPTIONS, EarlyStopping, Root
 
 _GROUPS = {
     "model": "What is trained.",
@@ -48,7 +48,7 @@ def _keys(node: Any) -> list[tuple[str, str]]:
     found = []
     for field in dataclasses.fields(node):
         if field.name == "early_stopping":
-            nested = dataclasses.fields(field.default_factory)  # type: ignore[arg-type]
+            nested = dataclasses.fields(EarlyStopping)
             found += [(f"early_stopping.{inner.name}", inner.metadata["help"]) for inner in nested]
         elif "help" in field.metadata and field.name != "_target_":
             found.append((field.name, field.metadata["help"]))

@@ -296,7 +296,7 @@ class Root:
     clip_norm: float | None = key("Largest norm of the gradient.")
     eval_every: int | None = key("Evaluate after so many steps; null means after every epoch.")
     log_every: int = key("Write a row of metrics after so many steps.")
-    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    early_stopping: EarlyStopping = field(default=MISSING)
     deterministic: bool = key("Use deterministic algorithms only (needed for exact resume on CUDA).")
     task: Task = key("train or evaluate.")
     resume: str | None = key("A checkpoint file or a run directory to go on from, or auto.")

@@ -1,0 +1,125 @@
+"""MNIST and Fashion-MNIST from their IDX files, which are looked for here and fetched only when asked for."""
+
+import hashlib
+import os
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional
+
+from runner.data.idx_file import read_idx
+from runner.data.memory import InMemory
+from runner.errors import DataMissing
+from runner.files import Disk, write_durably
+
+_VAL = 5000
+_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+class IdxImages:
+    """28x28 grey images padded to (1, 32, 32), in [-1, 1]; the last 5,000 of the training files are `val`."""
+
+    in_channels = 1
+    image_size = (32, 32)
+    in_features = 1024
+    num_classes = 10
+
+    _name: str
+    _source: str
+    _hashes: Mapping[str, str]
+    _elsewhere: tuple[Path, ...] = ()
+    _hint = ""
+
+    def __init__(self, root: str | None = None, download: bool = False, augment: str = "none") -> None:
+        """Read the files from `root`, by default the user's cache directory.
+
+        Raises:
+            DataMissing: files are absent, damaged, or not of the hash that is known.
+        """
+        home = Path(root).expanduser() if root else _cache() / self._name
+        folders = [home, home / self._name, *(() if root else self._elsewhere)]
+        if download and _find(folders) is None:
+            self._fetch(home)
+        if (found := _find(folders)) is None:
+            raise DataMissing(
+                f"{self._name} is not in {home} (wanted {', '.join(_NAMES)}, gzipped or not); "
+                f"set data.root=FOLDER, or data.download=true{self._hint}"
+            )
+        images, labels, test_images, test_labels = (read_idx(path) for path in found)
+        self.train = _part(images[:-_VAL], labels[:-_VAL], augment)
+        self.val = _part(images[-_VAL:], labels[-_VAL:], "none")
+        self.test = _part(test_images, test_labels, "none")
+
+    def _fetch(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        for name in _NAMES:
+            url = f"{self._source}{name}.gz"
+            try:
+                with urllib.request.urlopen(url, timeout=60) as answer:
+                    content: bytes = answer.read()
+            except OSError as error:
+                raise DataMissing(f"{url} could not be fetched ({error}); put the files into {home} yourself") from error
+            if hashlib.sha256(content).hexdigest() != self._hashes[name]:
+                raise DataMissing(f"{url} has not the hash that it should have; nothing was kept of it")
+            write_durably(home / f"{name}.gz", lambda file, content=content: file.write(content), Disk())  # type: ignore[misc]
+
+
+class FashionMnist(IdxImages):
+    """Fashion-MNIST by Zalando Research: 70,000 pictures of clothing. https://arxiv.org/abs/1708.07747"""
+
+    _name = "fashion-mnist"
+    _source = "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+    _elsewhere = (Path("/usr/share/datasets/fashion-mnist"),)
+    _hint = ", or install Debian's package dataset-fashion-mnist"
+    _hashes = dict(
+        zip(
+            _NAMES,
+            (
+                "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+                "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
+                "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa",
+                "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05",
+            ),
+            strict=True,
+        )
+    )
+
+
+class Mnist(IdxImages):
+    """MNIST by Y. LeCun, C. Cortes and C. Burges: 70,000 handwritten digits. http://yann.lecun.com/exdb/mnist/"""
+
+    _name = "mnist"
+    _source = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+    _hashes = dict(
+        zip(
+            _NAMES,
+            (
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+            strict=True,
+        )
+    )
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "runner"
+
+
+def _find(folders: list[Path]) -> list[Path] | None:
+    """Return the four files of the first folder that has them all."""
+    for folder in folders:
+        found = [next((p for p in (folder / n, folder / f"{n}.gz") if p.is_file()), None) for n in _NAMES]
+        if None not in found:
+            return [path for path in found if path is not None]
+    return None
+
+
+def _part(images: Tensor, labels: Tensor, augment: str) -> InMemory:
+    if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images):
+        raise DataMissing(f"the files hold {tuple(images.shape)} images for {len(labels)} labels; fetch them again")
+    return InMemory(functional.pad(images, [2, 2, 2, 2]).unsqueeze(1), labels.long(), augment=augment)

@@ -1,0 +1,119 @@
+"""Exact loading: order from (seed, epoch), position in consumed samples, any number of workers."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from runner.data.batches import batch_length, micro_batches, move
+from runner.data.keyed import Key, Keyed
+
+__all__ = ["DataPosition", "EvaluationLoader", "TrainLoader", "batch_length", "micro_batches", "move"]
+
+
+@dataclass
+class DataPosition:
+    """How much of the current epoch's data was consumed; Stateful."""
+
+    size: int
+    batch_size: int
+    sample: int = 0
+
+    def advance(self) -> bool:
+        """Count one consumed batch; True, and back to the start, when the epoch's data is used up."""
+        self.sample += self.batch_size
+        if self.sample >= self.size:
+            self.sample = 0
+        return self.sample == 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position and what it refers to."""
+        return {"sample": self.sample, "size": self.size, "batch_size": self.batch_size}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take the position back; ValueError if it is one in other data."""
+        sample, size = state_dict["sample"], state_dict["size"]
+        if size != self.size:
+            raise ValueError(f"the data set had {size} samples and has {self.size} now")
+        if type(sample) is not int or not 0 <= sample < size:
+            raise ValueError(f"sample {sample!r} is no position among {size}")
+        self.sample = sample
+
+
+class _Order:
+    """The batches' keys, endlessly: each epoch a permutation of (seed, epoch), from any sample on."""
+
+    def __init__(self, size: int, batch_size: int, seed: int, epoch: int, sample: int) -> None:
+        self._size, self._batch_size, self._seed = size, batch_size, seed
+        self._epoch, self._sample = epoch, sample
+
+    def __iter__(self) -> Iterator[Key]:
+        start = self._sample
+        for epoch in count(self._epoch):
+            generator = torch.Generator().manual_seed(hash((self._seed, epoch)) % 2**63)
+            order = torch.randperm(self._size, generator=generator)
+            for indices in order[start:].split(self._batch_size):
+                yield epoch, indices
+            start = 0
+
+
+class TrainLoader:
+    """Delivers training batches for ever; a smaller last batch ends each epoch."""
+
+    def __init__(self, dataset: Any, *, batch_size: int, seed: int, workers: int) -> None:
+        self._keyed = Keyed(dataset, seed)
+        self._seed, self._workers = seed, workers
+        self.size, self.batch_size = self._keyed.size, batch_size
+        self.steps_per_epoch = -(-self.size // batch_size)
+
+    def batches(self, *, epoch: int, sample: int) -> Iterator[Any]:
+        """Return an endless iterator from sample `sample` of epoch `epoch` on; the global generators are not touched."""
+        order = _Order(self.size, self.batch_size, self._seed, epoch, sample)
+        return iter(_loader(self._keyed, order, self._workers))
+
+
+class EvaluationLoader:
+    """Delivers each sample once, in order, as often as it is iterated."""
+
+    def __init__(self, dataset: Any, *, batch_size: int, workers: int) -> None:
+        self._keyed = Keyed(dataset, 0)
+        self.size = self._keyed.size
+        self._keys = [(0, indices) for indices in torch.arange(self.size).split(batch_size)]
+        self._loader = _loader(self._keyed, self._keys, workers, persistent=workers > 0)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Return an iterator over all batches."""
+        return iter(self._loader)
+
+
+def _loader(keyed: Keyed, keys: Any, workers: int, *, persistent: bool = False) -> "DataLoader[Any]":
+    """Return a standard loader of whole batches; its generator is its own, since it would draw from the global one."""
+    return DataLoader(
+        keyed,
+        batch_size=None,
+        sampler=keys,
+        num_workers=workers,
+        persistent_workers=persistent,
+        worker_init_fn=_ignore_signals,
+        generator=torch.Generator(),
+        collate_fn=_as_it_is,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _ignore_signals(worker: int) -> None:
+    """A signal to the process group is the training process's affair; its workers deliver until it is done."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,0 +1,72 @@
+"""Data sets that fit into memory and deliver whole batches at once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from runner.errors import ConfigError
+
+AUGMENTATIONS = ("none", "shift", "flip_shift")
+_SHIFT = 2  # pixels, in each direction
+
+
+class InMemory(Dataset[tuple[Tensor, Tensor]]):
+    """Inputs and targets as tensors; `fetch` takes a batch with one indexing.
+
+    uint8 inputs are scaled to [-1, 1] when they are fetched, which keeps a quarter of the memory.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, *, augment: str = "none") -> None:
+        """Hold inputs (samples, ...) uint8 or float32, and targets (samples,) int64.
+
+        Raises:
+            ConfigError: an unknown augmentation.
+        """
+        if augment not in AUGMENTATIONS:
+            raise ConfigError(f"data.augment={augment} is unknown; choose one of {', '.join(AUGMENTATIONS)}")
+        self.inputs, self.targets, self._augment = inputs, targets, augment
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return one sample, not augmented."""
+        return _scaled(self.inputs[index]), self.targets[index]
+
+    def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the samples at `indices`, augmented as a pure function of (seed, epoch, index)."""
+        inputs = self.inputs[indices]
+        if self._augment != "none":
+            inputs = _shifted(inputs, _draws(indices, seed, epoch, 3), flips=self._augment == "flip_shift")
+        return _scaled(inputs), self.targets[indices]
+
+
+def _scaled(inputs: Tensor) -> Tensor:
+    return inputs.float().mul_(2 / 255).sub_(1) if inputs.dtype is torch.uint8 else inputs
+
+
+def _shifted(images: Tensor, draws: Sequence[Tensor], *, flips: bool) -> Tensor:
+    count, _, height, width = images.shape
+    padded = functional.pad(images, [_SHIFT] * 4)
+    rows = torch.arange(height) + (draws[0] % (2 * _SHIFT + 1))[:, None]
+    columns = torch.arange(width) + (draws[1] % (2 * _SHIFT + 1))[:, None]
+    if flips:
+        columns = torch.where((draws[2] % 2 == 1)[:, None], columns.flip(1), columns)
+    batch = torch.arange(count)[:, None, None]
+    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def _draws(indices: Tensor, seed: int, epoch: int, count: int) -> list[Tensor]:
+    """Return `count` hashes in [0, 2**31) for each index; the mixing is splitmix64's. https://prng.di.unimi.it/"""
+    key = (seed * 0x9E3779B97F4A7C15 + epoch * 0xD1B54A32D192ED03) % 2**63
+    return [_mixed(indices * count + which + key) for which in range(count)]
+
+
+def _mixed(x: Tensor) -> Tensor:
+    x = (x ^ (x >> 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9 as a signed number
+    x = (x ^ (x >> 27)) * -7723592293110705685  # 0x94D049BB133111EB
+    return (x ^ (x >> 31)) & 0x7FFFFFFF

@@ -1,0 +1,29 @@
+"""Learners: the models of a problem with their losses and metrics, and which model is updated when."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from runner.learners.classification import Classification
+from runner.learners.gan import Gan
+
+__all__ = ["Classification", "Gan", "Learner"]
+
+
+class Learner(Protocol):
+    """What the loop asks for; about 30 lines to write."""
+
+    metrics: tuple[str, ...]
+    """The names that `evaluation` returns."""
+    models: tuple[str, ...]
+    """The names of the models: ("model",), or ("generator", "discriminator")."""
+
+    def updates(self, step: int) -> Sequence[str]:
+        """Return the models to update in this step, one after the other."""
+
+    def training(self, models: Mapping[str, nn.Module], name: str, batch: Any) -> Mapping[str, Tensor]:
+        """Return "loss", a scalar to be minimised by `models[name]`, and further scalars to report."""
+
+    def evaluation(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
+        """Return the means of the metrics over the batch, as scalars."""

@@ -1,0 +1,38 @@
+"""Classification by cross-entropy."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Classification:
+    """Trains "model" to give the right class the largest logit.
+
+    A batch is (inputs: (batch, ...) float32, targets: (batch,) int64); the model returns (batch, classes).
+    """
+
+    metrics = ("loss", "accuracy")
+    models = ("model",)
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self._label_smoothing = label_smoothing
+
+    def updates(self, step: int) -> Sequence[str]:
+        """Return the one model."""
+        return self.models
+
+    def training(self, models: Mapping[str, nn.Module], name: str, batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy."""
+        inputs, targets = batch
+        logits = models[name](inputs)
+        return {"loss": functional.cross_entropy(logits, targets, label_smoothing=self._label_smoothing)}
+
+    def evaluation(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
+        """Return the cross-entropy and the share of right answers."""
+        inputs, targets = batch
+        logits = models["model"](inputs)
+        accuracy = (logits.argmax(1) == targets).float().mean()
+        return {"loss": functional.cross_entropy(logits, targets), "accuracy": accuracy}

@@ -1,0 +1,7 @@
+"""Models, each an ordinary `nn.Module` that could stand in any other project."""
+
+from runner.models.gan import Discriminator, Generator
+from runner.models.lenet import LeNet
+from runner.models.mlp import Mlp
+
+__all__ = ["Discriminator", "Generator", "LeNet", "Mlp"]

@@ -1,0 +1,33 @@
+"""A multilayer perceptron."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from runner.errors import ConfigError
+
+
+class Mlp(nn.Module):
+    """Linear layers with ReLU between; (batch, ...) of `in_features` values each to (batch, num_classes)."""
+
+    def __init__(
+        self, in_features: int, num_classes: int, hidden: Sequence[int] = (128,), dropout: float = 0.0
+    ) -> None:
+        """Make one layer for each width in `hidden`, and the last.
+
+        Raises:
+            ConfigError: a width below one, or an impossible dropout.
+        """
+        super().__init__()
+        widths = [in_features, *hidden, num_classes]
+        if min(widths) < 1 or not 0 <= dropout < 1:
+            raise ConfigError(f"Mlp cannot have widths {widths} and dropout={dropout}; give widths of at least 1")
+        layers: list[nn.Module] = [nn.Flatten()]
+        for before, after in zip(widths[:-2], widths[1:-1], strict=True):
+            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.layers(inputs)
+        return logits

@@ -1,0 +1,1 @@
+"""What a run directory is called and says of itself."""

@@ -1,0 +1,33 @@
+"""Names of runs and jobs, none of which can leave `outputs/` or collide."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import uuid4
+
+from runner.errors import ConfigError
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError unless `name` is made of safe segments separated by "/"."""
+    if len(name) <= 1000 and not name.startswith("-") and all(map(_SEGMENT.fullmatch, name.split("/"))):
+        return
+    raise ConfigError(
+        f"name={name[:100]!r} cannot be: a name is made of letters, digits, '.', '_' and '-', its segments are "
+        "separated by '/', and none begins with a dot"
+    )
+
+
+def unique_name() -> str:
+    """Return a time stamp that no other process draws."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid4().hex[:6]}"
+
+
+def job_name(overrides: Sequence[str], identity: str) -> str:
+    """Return the directory name of a sweep's job: its overrides, made safe, and a hash of `identity`."""
+    words = re.sub(r"[^A-Za-z0-9._,-]", "_", ",".join(overrides).replace("=", "-")).replace(",", "_")
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return f"{words[:100].lstrip('.-') or 'job'}-{digest}"

@@ -1,0 +1,57 @@
+"""`status.json`: how a run stands, always either the former text or the new one."""
+
+import json
+import math
+import os
+import platform
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from runner.files import replace_text
+
+FILE = "status.json"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status.json` holds; `state` is running, finished, failed or interrupted."""
+
+    state: str
+    step: int
+    epoch: int
+    attempt: int
+    reason: str | None
+    best_metric: float | None
+    pid: int
+    host: str
+    started: str
+    updated: str
+
+
+def write_status(run_directory: Path, status: Status) -> None:
+    """Put the status into its file in one step; numbers that JSON does not know become null."""
+    entries = asdict(status)
+    if status.best_metric is not None and not math.isfinite(status.best_metric):
+        entries["best_metric"] = None
+    replace_text(run_directory / FILE, json.dumps(entries, indent=2) + "\n")
+
+
+def read_status(run_directory: Path) -> Status | None:
+    """Return the status of a run, None if there is none to read; a dead owner's "running" is "interrupted"."""
+    try:
+        entries = json.loads((run_directory / FILE).read_text(encoding="utf-8"))
+        status = Status(**{entry.name: entries[entry.name] for entry in fields(Status)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    dead = status.state == "running" and status.host == platform.node() and not _is_alive(status.pid)
+    return replace(status, state="interrupted") if dead else status
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,45 @@
+"""TensorBoard's event files, in which a resume leaves no ghost steps."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+class TensorBoardTracker:
+    """Writes scalars and hyperparameters under `tensorboard/`; opened by the first log, since importing it is slow."""
+
+    def __init__(self, run_directory: Path, *, first_step: int, hparams: Mapping[str, Any]) -> None:
+        self._directory = run_directory / "tensorboard"
+        self._first_step = first_step
+        self._hparams = dict(hparams)
+
+    @cached_property
+    def _writer(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge = self._first_step + 1 if self._first_step else None
+        return SummaryWriter(str(self._directory), purge_step=purge)  # type: ignore[no-untyped-call]
+
+    def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add a scalar a metric."""
+        if "_writer" not in vars(self):
+            self._log_hparams(metrics)
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def _log_hparams(self, metrics: Mapping[str, float]) -> None:
+        from torch.utils.tensorboard.summary import hparams
+
+        for summary in hparams(self._hparams, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
+            self._writer.file_writer.add_summary(summary)
+
+    def flush(self) -> None:
+        """Hand what was logged to the operating system."""
+        if "_writer" in vars(self):
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        if "_writer" in vars(self):
+            self._writer.close()

@@ -1,0 +1,51 @@
+"""What every test may ask for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.checkpoint.format import compose_entries, write_entries
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def small_entries(**changes: Any) -> dict[str, Any]:
+    """Return the entries of a small checkpoint, with `changes` on top."""
+    torch.manual_seed(0)
+    described = {
+        "epoch": 1,
+        "global_step": 7,
+        "loss": 0.5,
+        "metrics": {"val/loss": 0.25},
+        "config": "seed: 0\n",
+        "overrides": ["seed=0"],
+    }
+    return {**compose_entries({"model": torch.nn.Linear(3, 2)}, described), **changes}
+
+
+@pytest.fixture
+def entries() -> dict[str, Any]:
+    """The entries of a small checkpoint of one linear layer."""
+    return small_entries()
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a small checkpoint, with the given entries changed, and returns its path."""
+
+    def write(name: str = "last.tar", **changes: Any) -> Path:
+        path = tmp_path / name
+        with open(path, "wb") as file:
+            write_entries(file, small_entries(**changes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def checkpoint(written: Callable[..., Path]) -> Path:
+    """A small checkpoint file."""
+    return written()

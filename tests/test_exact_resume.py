@@ -1,0 +1,103 @@
+"""Promise 1: interrupted equals uninterrupted, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import runner.checkpoint.format as checkpoint_format
+from runner.stateful import Stateful
+from tests.support import TINY, assert_same_run, cli, difference, entries_of
+
+STEPS = 9  # 3 epochs of 20 samples in batches of 8
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in, with deterministic threads."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path / "outputs"
+
+
+def train(capsys: Any, monkeypatch: Any, name: str, *words: str, stop: int | None = None) -> int:
+    """Start or go on with a run, stopped by a real SIGTERM in the step after `stop` done ones."""
+    monkeypatch.setenv("STOP_AT", "never" if stop is None else str(stop))
+    return cli(capsys, *TINY, *words, f"name={name}", "resume=auto").code
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("scheduler", ["cosine", "plateau"])
+def test_resumed_run_equals_uninterrupted_run_from_every_step(
+    work: Path, capsys: Any, monkeypatch: Any, workers: int, scheduler: str
+) -> None:
+    words = (f"data.workers={workers}", f"scheduler={scheduler}")
+    assert train(capsys, monkeypatch, "whole", *words) == 0
+    steps = range(STEPS - 1) if (workers, scheduler) != (2, "plateau") else (0, 4)
+    for step in steps:
+        assert train(capsys, monkeypatch, f"s{step}", *words, stop=step) == 75
+        assert entries_of(work / f"s{step}/last.tar")["global_step"] == step + 1
+        assert train(capsys, monkeypatch, f"s{step}", *words) == 0
+        assert_same_run(work / "whole", work / f"s{step}")
+
+
+def test_several_interruptions_in_one_epoch_with_the_workers_changed_are_exact(
+    work: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    train(capsys, monkeypatch, "whole", "data.workers=2")
+    for stop, workers in ((3, 2), (4, 0), (5, 3)):
+        assert train(capsys, monkeypatch, "x", f"data.workers={workers}", stop=stop) == 75
+    assert train(capsys, monkeypatch, "x", "data.workers=1") == 0
+    assert_same_run(work / "whole", work / "x")
+
+
+def test_evaluation_at_other_steps_and_other_checkpoints_change_nothing_of_the_training(
+    work: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    train(capsys, monkeypatch, "whole", "scheduler=cosine")
+    train(capsys, monkeypatch, "other", "scheduler=cosine", "eval_every=2", "checkpoint.every_steps=1")
+    one, other = entries_of(work / "whole/last.tar"), entries_of(work / "other/last.tar")
+    for part in ("model", "optimizer", "scheduler", "rng", "data"):
+        assert difference(one[f"{part}_state_dict"], other[f"{part}_state_dict"]) is None
+
+
+@pytest.mark.parametrize("left_out", ["model", "optimizer", "scheduler", "scaler", "data", "rng", "progress"])
+def test_leaving_any_component_out_of_the_restored_ones_is_noticed(
+    work: Path, capsys: Any, monkeypatch: Any, left_out: str
+) -> None:
+    words = ("scheduler=step", "scheduler.unit=step", "scheduler.every=2", "device.precision=fp16")
+    train(capsys, monkeypatch, "whole", *words)
+    train(capsys, monkeypatch, "x", *words, stop=4)
+    original = checkpoint_format.restore_part
+
+    def forgetful(name: str, part: Stateful, state: Any, path: Path) -> None:
+        if name != left_out:
+            original(name, part, state, path)
+
+    monkeypatch.setattr(checkpoint_format, "restore_part", forgetful)
+    train(capsys, monkeypatch, "x", *words)
+    newest = max((work / "x/checkpoints").iterdir())
+    ended = difference(entries_of(work / "whole/last.tar"), entries_of(newest))
+    assert ended is not None, f"nobody noticed that {left_out} was not restored"
+
+
+def test_gan_resumes_exactly_from_every_step_of_an_epoch(work: Path, capsys: Any, monkeypatch: Any) -> None:
+    words = (
+        "experiment=gan_digits", "model.generator.latent=4", "learner.latent=4", "data=synthetic", "data.size=24",
+        "data.shape=[1,16,16]", "batch_size=8", "epochs=2", "tracker=csv", "log_every=1", "checkpoint.every_steps=1",
+        "checkpoint.keep_last=100",
+    )  # fmt: skip
+    assert cli(capsys, *words, "name=whole").code == 0
+    for step in range(1, 6):
+        target = work / f"s{step}"
+        assert cli(capsys, *words, f"name=s{step}").code == 0
+        for path in (target / "checkpoints").iterdir():
+            if int(path.stem.removeprefix("step_")) > step:
+                path.unlink()
+        (target / "last.tar").unlink()
+        (target / "status.json").unlink()
+        assert cli(capsys, f"resume={target}").code == 0
+        assert_same_run(work / "whole", target)
+    names = set(entries_of(work / "whole/last.tar"))
+    assert {"generator_state_dict", "discriminator_state_dict", "generator_optimizer_state_dict"} <= names

@@ -1,0 +1,154 @@
+"""The layers of the house, read from the import statements of every file."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("runner/**/*.py"), ROOT / "run.py"])
+
+GROUND = {"errors", "stateful", "files"}
+PARTS = {
+    "checkpoint",
+    "strategy",
+    "data",
+    "models",
+    "learners",
+    "optim",
+    "tracking",
+    "run_directory",
+    "progress",
+    "randomness",
+    "signals",
+}
+UPPER = {"loop": 2, "wiring": 3, "commands": 4, "__main__": 5, "run": 5, "__init__": 5}
+CALCULATING = {"torch", "numpy", "tqdm", "tensorboard"}
+COMPOSING = {"hydra", "omegaconf", "yaml"}
+RANKS = re.compile(r"(LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE")
+
+
+def room(path: Path) -> str:
+    """Return the first name below `runner`, or the file's own for what stands at the top."""
+    return path.stem if len(path.parts) == 1 else Path(path.parts[1]).stem
+
+
+def level(name: str) -> int:
+    """Return the layer of a room, the ground being 0; a room that no layer lists is a mistake."""
+    if name in GROUND:
+        return 0
+    return 1 if name in PARTS else UPPER[name]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that a file imports, also inside its functions."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms(path: Path) -> set[str]:
+    """Return the rooms of `runner` that a file imports from."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("runner.")}
+
+
+def foreign(path: Path) -> set[str]:
+    """Return the third-party packages that a file imports."""
+    return {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"runner"}
+
+
+def names(path: Path) -> Iterator[str]:
+    """Yield every dotted name that a file uses, such as `torch.save`, with its imports resolved."""
+    origin = {}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            origin |= {
+                (a.asname or a.name.split(".")[0]): (a.name if a.asname else a.name.split(".")[0])
+                for a in node.names
+            }
+        elif isinstance(node, ast.ImportFrom):
+            origin |= {(a.asname or a.name): f"{node.module}.{a.name}" for a in node.names}
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            head, _, rest = ast.unparse(node).partition(".")
+            yield f"{origin.get(head, head)}.{rest}".rstrip(".")
+    yield from imports(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_file_imports_only_from_layers_below_and_its_own_room(path: Path) -> None:
+    own = room(path)
+    above = {other for other in rooms(path) if other != own and level(other) >= level(own)}
+    if own in GROUND:
+        above -= GROUND
+    assert not above, f"{path} imports {sorted(above)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_file_uses_only_the_packages_of_its_layer(path: Path) -> None:
+    allowed = {0: set(), 1: CALCULATING, 2: CALCULATING}.get(level(room(path)), CALCULATING | COMPOSING)
+    assert foreign(path) <= allowed, f"{path} imports {sorted(foreign(path) - allowed)}"
+
+
+OWNERS = {
+    r"torch\.(serialization\.)?(save|load)": r"runner/checkpoint/format\.py",
+    r"signal(\..*)?": r"runner/signals\.py|runner/data/.*",
+    r"torch\.distributed(\..*)?": r"runner/strategy/.*",
+    r"torch\.nn\.(parallel\..*|DataParallel)": r"runner/strategy/.*",
+    r"(hydra|omegaconf)(\..*)?": r"runner/(wiring|commands)/.*|runner/__main__\.py",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+@pytest.mark.parametrize("dangerous", OWNERS)
+def test_a_dangerous_name_is_used_by_its_owner_only(path: Path, dangerous: str) -> None:
+    used = {name for name in names(path) if re.fullmatch(dangerous, name)}
+    assert not used or re.fullmatch(OWNERS[dangerous], path.as_posix()), f"{path} uses {sorted(used)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_rank_variables_are_read_by_the_strategy_only(path: Path) -> None:
+    constants = (node.value for node in ast.walk(tree(path)) if isinstance(node, ast.Constant))
+    found = {text for text in constants if isinstance(text, str) and RANKS.fullmatch(text)}
+    assert not found or room(path) == "strategy", f"{path} names {sorted(found)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_load_is_literally_of_weights_only(path: Path) -> None:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+            literal = {key.arg: key.value for key in node.keywords}.get("weights_only")
+            assert isinstance(literal, ast.Constant) and literal.value is True, f"{path}:{node.lineno}"
+
+
+NEVER = re.compile(
+    r"(pickle|_pickle|marshal|dill|shelve|joblib)\.(loads?|open)"
+    r"|(builtins\.)?(eval|exec)"
+    r"|yaml\.(unsafe_|full_)?load(_all)?"
+    r"|.*\.?add_safe_globals|.*\.?safe_globals"
+    r"|numpy\.load"
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_nothing_opens_what_could_run(path: Path) -> None:
+    used = {name for name in names(path) if NEVER.fullmatch(name)}
+    assert not used, f"{path} uses {sorted(used)}"
+
+
+def test_the_rules_see_what_they_forbid(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.py"
+    bad.write_text("import torch as t\nfrom pickle import loads as l\nt.load(l(eval('x')))\nimport os.path\n")
+    assert {"torch.load", "pickle.loads", "eval"} <= set(names(bad))
+    assert foreign(bad) == {"torch"}
+    assert NEVER.fullmatch("pickle.loads") and NEVER.fullmatch("torch.serialization.add_safe_globals")
