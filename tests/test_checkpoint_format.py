@@ -131,9 +131,7 @@ def test_pickled_code_is_refused_and_not_run(written: Callable[..., Path], tmp_p
     assert "weights_only" not in str(caught.value) and caught.value.__cause__ is None
 
 
-def test_pickled_code_is_not_run_when_the_environment_asks_for_it(
-    written: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_pickled_code_is_not_run_when_the_environment_asks_for_it(written: Callable[..., Path], tmp_path: Path) -> None:
     path = written(evil=Touching(tmp_path / "marker"))
     program = """
 import sys
@@ -199,9 +197,7 @@ def test_another_programs_content_is_refused(tmp_path: Path, content: Any) -> No
     ],
     ids=str,
 )
-def test_an_entry_of_another_kind_is_refused_by_name(
-    written: Callable[..., Path], changes: dict[str, Any]
-) -> None:
+def test_an_entry_of_another_kind_is_refused_by_name(written: Callable[..., Path], changes: dict[str, Any]) -> None:
     with pytest.raises(CheckpointRefused, match=next(iter(changes))):
         read_entries(written(**changes))
 
@@ -253,9 +249,7 @@ def test_nothing_is_restored_when_the_parts_differ(checkpoint: Path, entries: di
 
 
 @pytest.mark.parametrize("part", [torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2), Metered(1)], ids=str)
-def test_a_part_that_does_not_fit_is_named_in_one_line(
-    checkpoint: Path, entries: dict[str, Any], part: Any
-) -> None:
+def test_a_part_that_does_not_fit_is_named_in_one_line(checkpoint: Path, entries: dict[str, Any], part: Any) -> None:
     with pytest.raises(CheckpointMismatch, match="its model_state_dict is of another model") as caught:
         restore_part("model", part, entries["model_state_dict"], checkpoint)
     assert "\n" not in str(caught.value)

@@ -40,9 +40,7 @@ def assert_never_wrong(path: Path, expected: dict[str, Any]) -> bool:
     return False
 
 
-def rezipped(
-    path: Path, rename: Callable[[str], str] = str, extra: tuple[str, ...] = (), **options: Any
-) -> None:
+def rezipped(path: Path, rename: Callable[[str], str] = str, extra: tuple[str, ...] = (), **options: Any) -> None:
     """Write the archive at `path` anew with other names, more members or another compression."""
     with zipfile.ZipFile(path) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
@@ -97,9 +95,7 @@ def test_a_truncated_file_is_called_damaged(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("hole", [1, 64, 512])
-def test_holes_of_zeros_are_noticed_or_without_effect(
-    checkpoint: Path, entries: dict[str, Any], hole: int
-) -> None:
+def test_holes_of_zeros_are_noticed_or_without_effect(checkpoint: Path, entries: dict[str, Any], hole: int) -> None:
     whole = checkpoint.read_bytes()
     turned_down = 0
     for start in range(0, len(whole), max(hole, 48)):

@@ -37,9 +37,7 @@ def boundary(
 
 def saved(*metrics: float | None) -> list[Saved]:
     """Return checkpoints of the steps 10, 20, ... with these metrics."""
-    return [
-        Saved(10 * number, Path(f"{number}.tar"), metric) for number, metric in enumerate(metrics, start=1)
-    ]
+    return [Saved(10 * number, Path(f"{number}.tar"), metric) for number, metric in enumerate(metrics, start=1)]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +126,7 @@ METRICS = st.lists(st.none() | st.floats())
 
 
 @given(METRICS, st.integers(1, 10), st.sampled_from(Mode))
-def test_nothing_that_was_not_kept_is_better_than_what_was(
-    metrics: list[float | None], count: int, mode: Mode
-) -> None:
+def test_nothing_that_was_not_kept_is_better_than_what_was(metrics: list[float | None], count: int, mode: Mode) -> None:
     entries = saved(*metrics)
     kept = KeepBest(count, mode).keep(entries)
     measured = [entry for entry in entries if entry.metric is not None and not math.isnan(entry.metric)]

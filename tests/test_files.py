@@ -122,9 +122,7 @@ def test_the_first_error_is_reported_even_if_the_temporary_cannot_be_removed(tmp
 
 
 @pytest.mark.parametrize("fatal", ["create", "sync", "replace", "sync_directory"])
-def test_a_process_that_dies_at_any_operation_leaves_the_old_or_the_new_file(
-    tmp_path: Path, fatal: str
-) -> None:
+def test_a_process_that_dies_at_any_operation_leaves_the_old_or_the_new_file(tmp_path: Path, fatal: str) -> None:
     (tmp_path / "last.tar").write_bytes(b"old")
     program = f"""
 import os, pathlib

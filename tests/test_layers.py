@@ -73,8 +73,7 @@ def names(path: Path) -> Iterator[str]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             origin |= {
-                (a.asname or a.name.split(".")[0]): (a.name if a.asname else a.name.split(".")[0])
-                for a in node.names
+                (a.asname or a.name.split(".")[0]): (a.name if a.asname else a.name.split(".")[0]) for a in node.names
             }
         elif isinstance(node, ast.ImportFrom):
             origin |= {(a.asname or a.name): f"{node.module}.{a.name}" for a in node.names}

@@ -22,7 +22,14 @@ SUFFIX = "_state_dict"
 # What turns a file of version n into one of version n + 1; version 1 is the first.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
-_REQUIRED = {"epoch": int, "global_step": int, "loss": float, "metrics": dict, "config": str, "overrides": list}
+_REQUIRED = {
+    "epoch": int,
+    "global_step": int,
+    "loss": float,
+    "metrics": dict,
+    "config": str,
+    "overrides": list,
+}
 
 
 def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -> dict[str, Any]:

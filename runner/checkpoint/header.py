@@ -64,7 +64,7 @@ class _InertDict(dict[Any, Any]):
 
 
 # The one written in Python: its memo is a dictionary, whereas the C one allocates what the file asks for.
-class _InertUnpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]
+class _InertUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         return _InertDict if (module, name) == ("collections", "OrderedDict") else Inert
 

@@ -24,7 +24,13 @@ class CheckpointStore:
     """Saves under `checkpoints/`, points `last.tar` and `best.tar`, and prunes what no policy keeps."""
 
     def __init__(
-        self, run_directory: Path, *, keep: Sequence[Retention], monitor: str, mode: Mode, disk: Disk | None = None
+        self,
+        run_directory: Path,
+        *,
+        keep: Sequence[Retention],
+        monitor: str,
+        mode: Mode,
+        disk: Disk | None = None,
     ) -> None:
         self._run_directory = run_directory
         self._keep = tuple(keep)

@@ -52,7 +52,12 @@ def _evaluate(path: Path, config: dict[str, Any], typed: frozenset[str]) -> dict
 
 
 def measure(
-    models: Mapping[str, Any], path: Path, learner: Any, dataset: Any, config: Mapping[str, Any], strategy: Any
+    models: Mapping[str, Any],
+    path: Path,
+    learner: Any,
+    dataset: Any,
+    config: Mapping[str, Any],
+    strategy: Any,
 ) -> dict[str, float]:
     """Return the metrics of the models, with the weights of the file, on a data set.
 

@@ -61,7 +61,16 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _is_for_hydra(flags: Any) -> bool:
-    names = ("multirun", "cfg", "info", "hydra_help", "shell_completion", "experimental_rerun", "config_path", "config_name")
+    names = (
+        "multirun",
+        "cfg",
+        "info",
+        "hydra_help",
+        "shell_completion",
+        "experimental_rerun",
+        "config_path",
+        "config_name",
+    )
     return any(getattr(flags, name) for name in names)
 
 

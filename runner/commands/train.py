@@ -8,13 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
-from hydra._internal.callbacks import Callbacks
 from omegaconf import OmegaConf
 
 from runner.commands.main import FAILED, FINISHED, INTERRUPTED, log_failure, to_plain
@@ -99,9 +98,7 @@ def prepare(start: Start) -> Prepared:
     restoring.check_monitor(config, problem.learner)
     if start.checkpoint is not None:
         start = replace(start, changes=restoring.resume(state, start, config))
-    return Prepared(
-        start, config, problem, state, strategy, devices, train_loader, val_loader, horizon, max_seconds
-    )
+    return Prepared(start, config, problem, state, strategy, devices, train_loader, val_loader, horizon, max_seconds)
 
 
 def run_prepared(run: Prepared) -> int:
@@ -226,7 +223,11 @@ def _leave(run: Prepared, reason: str) -> int:
 
 def _summary(run: Prepared) -> str:
     progress, monitor = run.state.progress, run.config["checkpoint"]["monitor"]
-    best = "" if progress.best_metric is None else f", best {monitor} {progress.best_metric:.4f} at step {progress.best_step}"
+    best = (
+        ""
+        if progress.best_metric is None
+        else f", best {monitor} {progress.best_metric:.4f} at step {progress.best_step}"
+    )
     return f"{run.start.directory}, {progress.epoch} epochs, {progress.global_step} steps{best}"
 
 

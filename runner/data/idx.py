@@ -15,7 +15,12 @@ from runner.errors import DataMissing
 from runner.files import Disk, write_durably
 
 _VAL = 5000
-_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 class IdxImages:
@@ -60,7 +65,9 @@ class IdxImages:
                 with urllib.request.urlopen(url, timeout=60) as answer:
                     content: bytes = answer.read()
             except OSError as error:
-                raise DataMissing(f"{url} could not be fetched ({error}); put the files into {home} yourself") from error
+                raise DataMissing(
+                    f"{url} could not be fetched ({error}); put the files into {home} yourself"
+                ) from error
             if hashlib.sha256(content).hexdigest() != self._hashes[name]:
                 raise DataMissing(f"{url} has not the hash that it should have; nothing was kept of it")
             write_durably(home / f"{name}.gz", lambda file, content=content: file.write(content), Disk())  # type: ignore[misc]

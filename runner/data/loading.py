@@ -56,7 +56,7 @@ class _Order:
         for epoch in count(self._epoch):
             generator = torch.Generator().manual_seed(hash((self._seed, epoch)) % 2**63)
             order = torch.randperm(self._size, generator=generator)
-            for indices in order[start:].split(self._batch_size):
+            for indices in torch.split(order[start:], self._batch_size):
                 yield epoch, indices
             start = 0
 
@@ -82,7 +82,7 @@ class EvaluationLoader:
     def __init__(self, dataset: Any, *, batch_size: int, workers: int) -> None:
         self._keyed = Keyed(dataset, 0)
         self.size = self._keyed.size
-        self._keys = [(0, indices) for indices in torch.arange(self.size).split(batch_size)]
+        self._keys = [(0, indices) for indices in torch.split(torch.arange(self.size), batch_size)]
         self._loader = _loader(self._keyed, self._keys, workers, persistent=workers > 0)
 
     def __len__(self) -> int:

@@ -17,10 +17,6 @@ from runner.strategy.precision import Precision
 _NAMING = "naming"  # metadata: how the objects of a dictionary field are called in the file
 
 
-def _named(kind: str) -> Any:
-    return field(metadata={_NAMING: kind})
-
-
 @dataclass
 class TrainState:
     """The models by name with all that belongs to them; a field added here is a field of the file.
@@ -29,9 +25,9 @@ class TrainState:
     Several have their own names: `generator_state_dict`, `generator_optimizer_state_dict`.
     """
 
-    models: dict[str, nn.Module] = _named("")
-    optimizers: dict[str, Optimizer] = _named("optimizer")
-    schedulers: dict[str, Any] = _named("scheduler")
+    models: dict[str, nn.Module] = field(metadata={_NAMING: ""})
+    optimizers: dict[str, Optimizer] = field(metadata={_NAMING: "optimizer"})
+    schedulers: dict[str, Any] = field(metadata={_NAMING: "scheduler"})
     scaler: Precision
     data: DataPosition
     rng: Randomness

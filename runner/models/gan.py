@@ -17,13 +17,18 @@ class Generator(nn.Module):
         self.shape = (in_channels, *image_size)
         pixels = math.prod(self.shape)
         self.layers = nn.Sequential(
-            nn.Linear(latent, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, pixels), nn.Tanh()
+            nn.Linear(latent, 128),
+            nn.ReLU(),
+            nn.Linear(128, 256),
+            nn.ReLU(),
+            nn.Linear(256, pixels),
+            nn.Tanh(),
         )
 
     def forward(self, noise: Tensor) -> Tensor:
         """Return the images."""
         images: Tensor = self.layers(noise)
-        return images.unflatten(1, self.shape)
+        return images.view(-1, *self.shape)
 
 
 class Discriminator(nn.Module):

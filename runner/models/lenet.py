@@ -27,7 +27,9 @@ class LeNet(nn.Module):
                 "sizes are at least 1 and dropout is in [0, 1)"
             )
         if min(height, width) < 16:
-            raise ConfigError(f"LeNet needs images of at least 16x16 pixels, these have {height}x{width}; try model=mlp")
+            raise ConfigError(
+                f"LeNet needs images of at least 16x16 pixels, these have {height}x{width}; try model=mlp"
+            )
         self.conv1 = nn.Conv2d(in_channels, 6, 5)
         self.conv2 = nn.Conv2d(6, 16, 5)
         self.fc1 = nn.Linear(16 * _after(height) * _after(width), 120)

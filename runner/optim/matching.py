@@ -15,9 +15,9 @@ def match_by_name(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str,
         ValueError: the names differ; the message tells them.
     """
     saved = [dict(group) for group in state_dict["param_groups"]]
-    wanted = [group.get("param_names") for group in optimizer.param_groups]
-    found = [group.get("param_names") for group in saved]
-    if wanted == found or None in wanted or None in found:
+    wanted = _names(optimizer.param_groups)
+    found = _names(saved)
+    if wanted == found or not all(wanted) or not all(found):
         return state_dict
     if [sorted(names) for names in wanted] != [sorted(names) for names in found]:
         raise ValueError(_difference(wanted, found))
@@ -28,7 +28,12 @@ def match_by_name(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str,
     return {**state_dict, "param_groups": saved}
 
 
-def _difference(wanted: list[Any], found: list[Any]) -> str:
+def _names(groups: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the parameters' names group by group; of one that was made without names, none."""
+    return [list(group.get("param_names") or []) for group in groups]
+
+
+def _difference(wanted: list[list[str]], found: list[list[str]]) -> str:
     wants = {name for names in wanted for name in names}
     finds = {name for names in found for name in names}
     missing, unexpected = sorted(wants - finds), sorted(finds - wants)

@@ -25,7 +25,11 @@ class CsvTracker:
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Append a row; a disk that is full costs the row, not the run."""
-        row = {"step": str(step), "epoch": str(epoch), **{name: repr(float(v)) for name, v in metrics.items()}}
+        row = {
+            "step": str(step),
+            "epoch": str(epoch),
+            **{name: repr(float(v)) for name, v in metrics.items()},
+        }
         doubles = bool(self._rows) and int(self._rows[-1]["step"]) >= step
         self._rows = [*(r for r in self._rows if int(r["step"]) < step), row] if doubles else [*self._rows, row]
         columns = _columns([dict.fromkeys(self._columns, ""), row])

@@ -19,7 +19,7 @@ class TensorBoardTracker:
         from torch.utils.tensorboard import SummaryWriter
 
         purge = self._first_step + 1 if self._first_step else None
-        return SummaryWriter(str(self._directory), purge_step=purge)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(self._directory), purge_step=purge)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add a scalar a metric."""

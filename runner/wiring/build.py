@@ -140,7 +140,8 @@ def build_state(config: Any, problem: Problem, strategy: Strategy, train: TrainL
     trust = trust_everything_typed(config)  # checked where the config was made
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     optimizers = {
-        name: _build_optimizer(_node_of(config["optimizer"], name), name, model, trust) for name, model in models.items()
+        name: _build_optimizer(_node_of(config["optimizer"], name), name, model, trust)
+        for name, model in models.items()
     }
     schedulers = {
         name: scheduler

@@ -11,7 +11,16 @@ _FREE = (
     "data.workers", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
     "resume_allow", "checkpoint_path", "trust",
 )  # fmt: skip
-_OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "task", "checkpoint_path", "data.split", "trust", "max_time")
+_OF_ONE_ATTEMPT = (
+    "name",
+    "resume",
+    "resume_allow",
+    "task",
+    "checkpoint_path",
+    "data.split",
+    "trust",
+    "max_time",
+)
 _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic")
 _FIXED = ("optimizer._target_",)
 

@@ -19,7 +19,17 @@ from runner.wiring import schema
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 # What does not make a sweep's job another one.
-_IMMATERIAL = ("name", "resume", "task", "device", "tracker", "trust", "log_every", "max_time", "resume_allow")
+_IMMATERIAL = (
+    "name",
+    "resume",
+    "task",
+    "device",
+    "tracker",
+    "trust",
+    "log_every",
+    "max_time",
+    "resume_allow",
+)
 
 
 def register() -> None:

@@ -60,12 +60,14 @@ def _saving(run: Any, environment: Mapping[str, Any], record: Callable[[str, Any
     if "keep_last" not in options:
         return NoSaving()
     mode = Mode(options["mode"])
-    store = CheckpointStore(
-        run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode
-    )
+    store = CheckpointStore(run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode)
     store.prepare()
     devices = run.devices
-    resolved = {"device_kind": devices.kind, "devices": max(1, len(devices.indices)), "strategy": run.strategy.name}
+    resolved = {
+        "device_kind": devices.kind,
+        "devices": max(1, len(devices.indices)),
+        "strategy": run.strategy.name,
+    }
     description = {
         "config": OmegaConf.to_yaml(without_hydra(run.start.config)),
         "overrides": list(run.start.overrides),
@@ -101,7 +103,10 @@ def triggers(options: Mapping[str, Any]) -> list[Trigger]:
 
 def retentions(options: Mapping[str, Any]) -> list[Retention]:
     """Return what to keep, from the config's `checkpoint`."""
-    found: list[Retention] = [KeepLast(options["keep_last"]), KeepBest(options["keep_best"], Mode(options["mode"]))]
+    found: list[Retention] = [
+        KeepLast(options["keep_last"]),
+        KeepBest(options["keep_best"], Mode(options["mode"])),
+    ]
     return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from torch.optim.lr_scheduler import LambdaLR
+
 from runner.checkpoint.format import SUFFIX, read_entries, restore, restore_part
 from runner.errors import ConfigError
 from runner.loop.state import TrainState, part_name
@@ -78,7 +80,5 @@ def _apply(state: TrainState, changed: set[str], config: dict[str, Any]) -> None
                 group[key] = tuple(value) if isinstance(value, list) else value
         if "lr" in optimizer_keys:
             rebase(optimizer, scheduler, config["optimizer"]["lr"])
-        if hasattr(scheduler, "lr_lambdas"):
+        if isinstance(scheduler, LambdaLR):
             recompute(optimizer, scheduler)
-
-

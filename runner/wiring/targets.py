@@ -77,7 +77,9 @@ def _walk(name: str, place: str) -> Any:
             raise ConfigError(f"importing {module_name} for {place}._target_ raised {_brief(error)}") from error
         for step in parts[length:]:
             if found is not None and inspect.ismodule(getattr(found, step, None)):
-                raise TargetRefused(f"{place}._target_={name} goes through a module's import; name the class where it is")
+                raise TargetRefused(
+                    f"{place}._target_={name} goes through a module's import; name the class where it is"
+                )
             found = getattr(found, step, None)
         if found is None:
             raise TargetRefused(f"{place}._target_={name} does not exist in {module_name}; mind the spelling")
@@ -139,7 +141,9 @@ def _check_signature(cls: type, first: tuple[Any, ...], arguments: Mapping[str, 
         return  # a class written in C without a signature
     except TypeError as error:
         names = ", ".join(_parameters(cls)) or "none"
-        raise ConfigError(f"{place}: {cls.__name__} cannot take these keys ({error}); its parameters are: {names}") from error
+        raise ConfigError(
+            f"{place}: {cls.__name__} cannot take these keys ({error}); its parameters are: {names}"
+        ) from error
 
 
 def _parameters(cls: type) -> list[str]:
