@@ -15,7 +15,8 @@ def plain_copy(value: Any, place: str) -> Any:
     """Return `value` as any `torch.load(weights_only=True)` on any machine will read it back.
 
     Containers are copied, tensors are detached and brought to the CPU; one that is a view of a
-    larger storage is cut out of it, since `torch.save` would write the whole storage.
+    larger storage is cut out of it, since `torch.save` would write the whole storage, and an
+    expanded one is written out, since `check_bounded` would refuse it.
 
     Raises:
         Unsavable: a value of another type; the message names its key path below `place`.
@@ -48,7 +49,7 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
     tensor = tensor.detach().cpu()
     if tensor.layout is not torch.strided:
         return tensor
-    return tensor.clone() if _bytes(tensor) < tensor.untyped_storage().nbytes() else tensor
+    return tensor.clone() if _bytes(tensor) != tensor.untyped_storage().nbytes() else tensor
 
 
 def check_bounded(value: Any, place: str) -> str | None:

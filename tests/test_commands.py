@@ -1,0 +1,210 @@
+"""What a user types, and what a user types wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import runner
+from runner.wiring.help import help_text
+from tests.support import REPOSITORY, cli, entries_of
+
+FAST = ("data=synthetic", "data.size=64", "max_steps=3", "log_every=1")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "no-cache"))
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer.lrr=1"], "lrr"),
+        (["model=lenett"], "lenett"),
+        (["epochs=abc"], "abc"),
+        (["batch_size=0"], "batch_size=0"),
+        (["batch_size=-1"], "batch_size=-1"),
+        (["accumulate=65"], "accumulate"),
+        (["optimizer.lr=0"], "optimizer.lr"),
+        (["optimizer.lr=nan"], "optimizer.lr"),
+        (["data=synthetic", "data.size=0"], "data.size"),
+        (["data=synthetic", "data.shape=[1,8,8]"], "16x16"),
+        (["data=mnist"], "data.root"),
+        (["device=cuda"], "not on this machine"),
+        (["device=cuda:1"], "device.index=1"),
+        (["name=../x"], "name="),
+        (["name=taken"], "exists already"),
+        (["model=own"], "_target_"),
+        (["model=own", "model._target_=os.system"], "os.system"),
+        (["model=own", "model._target_=torch.nn.Nothing"], "does not exist"),
+        (["+model.width=3"], "width"),
+        (["resume=absent.tar"], "absent.tar"),
+        (["resume=auto"], "needs a name"),
+        (["task=evaluate"], "checkpoint_path"),
+        (["task=evaluate", "checkpoint_path=absent.tar"], "absent.tar"),
+        (["task=evaluate", "checkpoint_path=taken"], "directory"),
+        (["task=evaluate", "checkpoint_path=taken/notes.txt"], "notes.txt"),
+        (["max_time=soon"], "max_time"),
+        (["epochs=null"], "no end"),
+        (["checkpoint.monitor=val/los"], "val/los"),
+        (["checkpoint.keep_last=1"], "keep_last"),
+        (["scheduler=cosine", "epochs=null", "max_time=5"], "cosine"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_sentence_exit_code_2_and_nothing_made(
+    work: Path, capsys: Any, words: list[str], said: str
+) -> None:
+    (work / "taken").mkdir()
+    (work / "taken/notes.txt").write_text("mine")
+    (work / "outputs/taken").mkdir(parents=True)
+    (work / "outputs/taken/notes.txt").write_text("mine")
+    before = sorted(work.rglob("*"))
+    outcome = cli(capsys, *words)
+    assert outcome.code == 2
+    assert said in outcome.err and outcome.err.startswith("error: ")
+    assert "Traceback" not in outcome.err + outcome.out
+    assert sorted(work.rglob("*")) == before
+
+
+def test_evaluation_needs_the_file_alone_and_ends_with_one_json_object(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *FAST, "name=x").code == 0
+    before = sorted(work.rglob("*"))
+    outcome = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar")
+    result = json.loads(outcome.out.strip().splitlines()[-1])
+    assert outcome.code == 0
+    assert result["checkpoint"] == "outputs/x/best.tar" and result["split"] == "test"
+    val = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "data.split=val")
+    measured = entries_of(work / "outputs/x/best.tar")["metrics"]["val/loss"]
+    assert json.loads(val.out.strip().splitlines()[-1])["loss"] == measured
+    assert sorted(work.rglob("*")) == before
+
+
+def test_a_finished_run_resumed_unchanged_says_so_and_touches_nothing(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *FAST, "name=x").code == 0
+    before = {path: path.stat().st_mtime_ns for path in (work / "outputs").rglob("*")}
+    outcome = cli(capsys, "resume=outputs/x/last.tar")
+    assert outcome.code == 0 and "finished already" in outcome.out
+    assert {path: path.stat().st_mtime_ns for path in (work / "outputs").rglob("*")} == before
+
+
+def test_a_longer_length_goes_on_and_an_explicit_rate_becomes_the_base(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *FAST, "name=x", "optimizer.lr=0.1").code == 0
+    outcome = cli(capsys, "resume=outputs/x", "max_steps=6", "optimizer.lr=0.05", "scheduler=none")
+    assert outcome.code == 0, outcome.err
+    assert "optimizer.lr" in outcome.out and "takes effect" in outcome.out
+    entries = entries_of(work / "outputs/x/last.tar")
+    assert entries["global_step"] == 6
+    assert entries["optimizer_state_dict"]["param_groups"][0]["lr"] == 0.05
+
+
+@pytest.mark.parametrize("word", ["model=mlp", "data.size=65", "seed=1", "batch_size=32", "learner.label_smoothing=0.1"])
+def test_what_makes_it_another_run_is_refused_with_the_ways_out(work: Path, capsys: Any, word: str) -> None:
+    cli(capsys, *FAST, "name=x")
+    outcome = cli(capsys, "resume=outputs/x", "max_steps=6", word)
+    assert outcome.code == 2
+    assert "resume_allow" in outcome.err and word.split("=")[0].split(".")[0] in outcome.err
+
+
+def test_resume_allow_goes_on_with_another_batch_size_and_says_that_it_is_not_exact(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x")
+    outcome = cli(capsys, "resume=outputs/x", "max_steps=6", "batch_size=32", "resume_allow=[batch_size]")
+    assert outcome.code == 0, outcome.err
+    assert "no longer exact" in outcome.out
+
+
+def test_an_older_checkpoint_with_newer_ones_beside_it_is_refused(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x", "checkpoint.every_steps=1", "checkpoint.keep_last=5")
+    outcome = cli(capsys, "resume=outputs/x/checkpoints/step_0000000001.tar")
+    assert outcome.code == 2 and "newer" in outcome.err
+
+
+def test_all_checkpoints_damaged_is_an_error_and_never_a_silent_new_start(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x")
+    for path in [*(work / "outputs/x").rglob("*.tar")]:
+        path.write_bytes(path.read_bytes()[:-30])
+    outcome = cli(capsys, *FAST, "name=x", "resume=auto")
+    assert outcome.code == 2 and "none of the" in outcome.err
+
+
+def test_the_first_config_is_never_overwritten_and_each_attempt_is_recorded(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x")
+    config = (work / "outputs/x/config.yaml").read_text()
+    hydra = (work / "outputs/x/.hydra/config.yaml").read_text()
+    cli(capsys, "resume=outputs/x", "max_steps=5")
+    assert (work / "outputs/x/config.yaml").read_text() == config
+    assert (work / "outputs/x/.hydra/config.yaml").read_text() == hydra
+    assert (work / "outputs/x/overrides/attempt_0002.txt").read_text() == "resume=outputs/x\nmax_steps=5\n"
+    assert json.loads((work / "outputs/x/status.json").read_text())["attempt"] == 2
+
+
+def test_off_writes_no_checkpoint(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *FAST, "name=x", "checkpoint=off").code == 0
+    assert not list((work / "outputs").rglob("*.tar"))
+
+
+def test_a_diverging_run_ends_with_1_and_its_last_good_checkpoint(work: Path, capsys: Any) -> None:
+    words = ("optimizer=sgd", "optimizer.lr=1e30", "scheduler=none", "checkpoint.every_steps=1", "max_steps=50")
+    outcome = cli(capsys, *FAST, *words, "name=x", "model=mlp")
+    assert outcome.code == 1 and "became" in outcome.out
+    assert json.loads((work / "outputs/x/status.json").read_text())["state"] == "failed"
+    for path in (work / "outputs/x").rglob("*.tar"):
+        assert entries_of(path)["loss"] < float("inf")
+
+
+def test_a_sweep_of_the_basic_launcher_makes_one_directory_a_job_and_a_repetition_skips_them(
+    work: Path, capsys: Any
+) -> None:
+    words = ("-m", *FAST, "tracker=none", "model=lenet,mlp", "name=s")
+    assert cli(capsys, *words).code == 0
+    jobs = sorted(path.parent for path in (work / "outputs/s").glob("*/status.json"))
+    assert len(jobs) == 2 and all((job / "last.tar").exists() for job in jobs)
+    assert cli(capsys, *words).code == 0
+    assert sorted(path.parent for path in (work / "outputs/s").glob("*/status.json")) == jobs
+    assert all(json.loads((job / "status.json").read_text())["attempt"] == 1 for job in jobs)
+
+
+def test_load_gives_the_model_in_eval_mode(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x")
+    model = runner.load("outputs/x/best.tar")
+    assert not model.training
+    weights = entries_of(work / "outputs/x/best.tar")["model_state_dict"]
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+CONFIGS = sorted(path.relative_to(REPOSITORY / "conf") for path in (REPOSITORY / "conf").glob("*/*.yaml"))
+_NEEDS = {
+    "model/own": ["model._target_=runner.models.Mlp"],
+    "data/own": ["data._target_=runner.data.Digits", "max_steps=2"],
+    "learner/own": ["learner._target_=runner.learners.Classification"],
+    "optimizer/own": ["optimizer._target_=torch.optim.RMSprop", "+optimizer.lr=0.01"],
+    "scheduler/own": ["scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9"],
+    "model/gan": ["learner=gan", "checkpoint.monitor=val/generator_loss"],
+    "learner/gan": ["model=gan"],
+}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_every_config_runs(work: Path, capsys: Any, path: Path) -> None:
+    group, option = path.parts[0], path.stem
+    data = () if group == "data" else FAST[:2]
+    more = _NEEDS.get(f"{group}/{option}", [])
+    outcome = cli(capsys, *data, "max_steps=2", "batch_size=16", f"{group}={option}", *more, "name=x")
+    if option in ("cuda", "mps", "mnist", "fashion_mnist") and outcome.code == 2:
+        assert "not on this machine" in outcome.err or "is not in" in outcome.err
+        return
+    assert outcome.code == 0, outcome.err + outcome.out
+
+
+def test_help_explains_every_key(capsys: Any) -> None:
+    text = help_text()
+    assert cli(capsys, "--help").out.strip() == text.strip()
+    for key in ("max_steps", "early_stopping.patience", "checkpoint.keep_last", "optimizer.lr", "device.precision"):
+        assert key in text
