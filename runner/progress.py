@@ -68,7 +68,7 @@ class Progress:
         if math.isfinite(float(self.loss)) and all(bool(torch.isfinite(v).all()) for v in self.window.values()):
             return
         raise NonFiniteLoss(
-            f"the training loss became {float(self.loss)} at step {self.global_step}; nothing of it was saved, the last "
+            f"the loss became {float(self.loss)} at step {self.global_step}; nothing of it was saved, the last "
             "good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
         )
 

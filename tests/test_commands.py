@@ -105,7 +105,10 @@ def test_a_longer_length_goes_on_and_an_explicit_rate_becomes_the_base(work: Pat
     assert entries["optimizer_state_dict"]["param_groups"][0]["lr"] == 0.05
 
 
-@pytest.mark.parametrize("word", ["model=mlp", "data.size=65", "seed=1", "batch_size=32", "learner.label_smoothing=0.1"])
+ANOTHER = ["model=mlp", "data.size=65", "seed=1", "batch_size=32", "learner.label_smoothing=0.1"]
+
+
+@pytest.mark.parametrize("word", ANOTHER)
 def test_what_makes_it_another_run_is_refused_with_the_ways_out(work: Path, capsys: Any, word: str) -> None:
     cli(capsys, *FAST, "name=x")
     outcome = cli(capsys, "resume=outputs/x", "max_steps=6", word)

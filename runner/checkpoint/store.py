@@ -1,23 +1,17 @@
 """The checkpoints of one run: written in the one safe order, listed from the directory, pruned by policy."""
 
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.format import write_entries
 from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.listing import BEST, FOLDER, LAST, checkpoint_path, steps
 from runner.checkpoint.policies import Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
 from runner.files import Disk, remove_stale_temporaries, temporary_beside, write_durably
-
-FOLDER = "checkpoints"
-LAST = "last.tar"
-BEST = "best.tar"
-_OURS = re.compile(r"step_(\d{10,})\.tar")
 
 
 class CheckpointStore:
@@ -113,51 +107,6 @@ class CheckpointStore:
                 "and every earlier checkpoint is untouched"
             )
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
-
-
-def checkpoint_path(run_directory: Path, step: int) -> Path:
-    """Return where the checkpoint of a step stands."""
-    return run_directory / FOLDER / f"step_{step:010d}.tar"
-
-
-def steps(run_directory: Path) -> dict[int, Path]:
-    """Return the checkpoint files of a run by their step: regular files of our own naming, nothing else."""
-    folder = run_directory / FOLDER
-    if not folder.is_dir():
-        return {}
-    named = ((_OURS.fullmatch(path.name), path) for path in folder.iterdir())
-    return {int(match[1]): path for match, path in named if match and path.is_file() and not path.is_symlink()}
-
-
-def candidates(run_directory: Path) -> Iterator[Path]:
-    """Yield what a resume may take, the newest first; the directory's listing is the authority."""
-    yield from (path for _, path in sorted(steps(run_directory).items(), reverse=True))
-    if (last := run_directory / LAST).is_file():
-        yield last
-
-
-def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:
-    """Return the newest undamaged checkpoint of a run, and why each newer one was passed over.
-
-    The path is None when there is none; with an empty list, none was ever written.
-    """
-    passed_over: list[CheckpointError] = []
-    for path in candidates(run_directory):
-        try:
-            verify(path)
-            _check_step(path)
-        except CheckpointError as error:
-            passed_over.append(error)
-        else:
-            return path, passed_over
-    return None, passed_over
-
-
-def _check_step(path: Path) -> None:
-    match = _OURS.fullmatch(path.name)
-    step = read_header(path).get("global_step")
-    if match and step != int(match[1]):
-        raise CheckpointError(f"{path} holds step {step}, not the step of its name")
 
 
 def _stored_metric(path: Path, monitor: str) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from runner.checkpoint.store import newest_valid
+from runner.checkpoint.listing import newest_valid
 from runner.errors import RunnerError
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import lineage

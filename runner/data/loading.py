@@ -71,7 +71,7 @@ class TrainLoader:
         self.steps_per_epoch = -(-self.size // batch_size)
 
     def batches(self, *, epoch: int, sample: int) -> Iterator[Any]:
-        """Return an endless iterator from sample `sample` of epoch `epoch` on; the global generators are not touched."""
+        """Return an endless iterator from a sample of an epoch on; the global generators are not touched."""
         order = _Order(self.size, self.batch_size, self._seed, epoch, sample)
         return iter(_loader(self._keyed, order, self._workers))
 

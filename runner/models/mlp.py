@@ -1,6 +1,7 @@
 """A multilayer perceptron."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ class Mlp(nn.Module):
         if min(widths) < 1 or not 0 <= dropout < 1:
             raise ConfigError(f"Mlp cannot have widths {widths} and dropout={dropout}; give widths of at least 1")
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(widths[:-2], widths[1:-1], strict=True):
+        for before, after in pairwise(widths[:-1]):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 

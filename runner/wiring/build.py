@@ -45,7 +45,7 @@ def trust_everything_typed(config: Mapping[str, Any]) -> Trust:
 
 
 def trust_in_files(typed: Iterable[str], trust: Sequence[str]) -> Trust:
-    """Return the trust for a config that comes out of a file: packages named in conf/, typed, listed or beside run.py."""
+    """Return the trust for a config out of a file: packages named in conf/, typed, listed or beside run.py."""
     named = {*typed, *_targets_in_conf()}
     packages = {name.split(".")[0] for name in named if not any(_under(name, root) for root in _ALWAYS)}
     listed = {*trust, *filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))}

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.store import FOLDER, newest_valid, steps
+from runner.checkpoint.listing import FOLDER, newest_valid, steps
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -74,8 +74,8 @@ def _scratch(words: Sequence[str], searchpath: Sequence[str], name: str | None, 
     directory = place(config, config.name or unique_name())
     if not may_exist and is_taken(directory):
         raise NameTaken(
-            f"{directory} exists already; go on there with {command(f'resume={directory}')}, start over by deleting it, "
-            "or take another name="
+            f"{directory} exists already; go on there with {command(f'resume={directory}')}, "
+            "start over by deleting it, or take another name="
         )
     check_writable(directory)
     return Start(config, lineage(words), directory, None, {}, (), (), finished=False)

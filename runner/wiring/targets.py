@@ -50,7 +50,8 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> type:
     """
     if not trust.allows(name):
         raise TargetRefused(
-            f"{place}._target_={name} comes out of a file and is not trusted; if it is yours, add trust=[{name.split('.')[0]}]"
+            f"{place}._target_={name} comes out of a file and is not trusted; "
+            f"if it is yours, add trust=[{name.split('.')[0]}]"
         )
     found = _walk(name, place)
     if not isinstance(found, type):
