@@ -1,6 +1,7 @@
 """`python -m runner inspect FILE`: tools for checkpoint files, which need no config."""
 
 import argparse
+import os
 import sys
 
 from runner.errors import RunnerError
@@ -20,6 +21,9 @@ def main() -> int:
     except RunnerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ _TRAIN, _VAL = 1257, 180
 
 
 class Digits:
-    """1,797 handwritten digits as (1, 32, 32) float32 in [-1, 1]: 1,257 to train on, 180 for validation, 360 to test."""
+    """1,797 handwritten digits as (1, 32, 32) float32 in [-1, 1]: 1,257 to train on, 180 to validate, 360 to test."""
 
     in_channels = 1
     image_size = (32, 32)
