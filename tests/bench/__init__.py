@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a ratio that is measured in one run, interleaved, with one thread."""

@@ -1,0 +1,156 @@
+"""What stays in a run's directory, whatever fails on the way."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+
+from runner.checkpoint.format import FORMAT, VERSION, read_entries
+from runner.checkpoint.listing import newest_valid, steps
+from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention
+from runner.checkpoint.store import CheckpointStore
+from runner.errors import SaveFailed
+from runner.files import Disk
+
+
+def entries(step: int, metric: float | None = None) -> dict[str, Any]:
+    """Return a small checkpoint."""
+    metrics = {} if metric is None else {"val/loss": metric}
+    weights = {"weight": torch.full((4,), float(step))}
+    fixed = {"epoch": 0, "loss": 0.0, "config": "", "overrides": [], "format": FORMAT, "version": VERSION}
+    return {**fixed, "global_step": step, "metrics": metrics, "model_state_dict": weights}
+
+
+def store(run: Path, *keep: Retention, disk: Disk | None = None) -> CheckpointStore:
+    """Return a prepared store."""
+    made = CheckpointStore(run, keep=keep or (KeepLast(2),), monitor="val/loss", mode=Mode.min, disk=disk)
+    made.prepare()
+    return made
+
+
+def test_last_best_and_every_nth_stay_and_the_rest_is_pruned(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min), KeepEvery(4))
+    for step, metric in enumerate([5.0, 1.0, float("nan"), 3.0, 1.0, 2.0, float("nan")], start=1):
+        saving.save(entries(step, metric))
+    assert sorted(steps(tmp_path)) == [2, 4, 6, 7]
+    assert read_entries(tmp_path / "last.tar")["global_step"] == 7
+    assert read_entries(tmp_path / "best.tar")["global_step"] == 2
+
+
+def test_retention_is_derived_from_the_directory_after_a_restart(tmp_path: Path) -> None:
+    first = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
+    first.save(entries(1, 0.5))
+    again = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
+    for step in (2, 3, 4):
+        again.save(entries(step, 1.0))
+    assert sorted(steps(tmp_path)) == [1, 3, 4]
+    assert read_entries(tmp_path / "best.tar")["global_step"] == 1
+
+
+def test_foreign_files_are_neither_counted_nor_deleted(tmp_path: Path) -> None:
+    saving = store(tmp_path)
+    foreign = [tmp_path / "checkpoints" / name for name in ("notes.tar", "step_1.tar", "step_0000000001.tar.bak")]
+    for path in foreign:
+        path.write_text("mine")
+    link = tmp_path / "checkpoints/step_0000000000.tar"
+    link.symlink_to(foreign[0])
+    for step in (2, 3, 4, 5):
+        saving.save(entries(step))
+    assert all(path.read_text() == "mine" for path in foreign) and link.is_symlink()
+    assert sorted(steps(tmp_path)) == [4, 5]
+
+
+def test_a_symlink_called_last_does_not_lead_a_save_into_an_old_file(tmp_path: Path) -> None:
+    saving = store(tmp_path)
+    first = saving.save(entries(1))
+    content = first.read_bytes()
+    (tmp_path / "last.tar").unlink()
+    (tmp_path / "last.tar").symlink_to(first)
+    saving.save(entries(2))
+    assert first.read_bytes() == content
+    assert read_entries(tmp_path / "last.tar")["global_step"] == 2
+
+
+def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
+    saving = store(tmp_path)
+    saving.save(entries(1))
+    saving.save(entries(1, 0.25))
+    assert read_entries(tmp_path / "last.tar")["metrics"] == {"val/loss": 0.25}
+    assert read_entries(tmp_path / "best.tar")["metrics"] == {"val/loss": 0.25}
+
+
+class NoLinks(Disk):
+    """A file system without hard links."""
+
+    def link(self, source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_without_hard_links_the_pointers_are_whole_copies(tmp_path: Path) -> None:
+    saving = store(tmp_path, disk=NoLinks())
+    for step in (1, 2):
+        saving.save(entries(step, 1.0))
+    assert read_entries(tmp_path / "last.tar")["global_step"] == 2
+    assert not (tmp_path / "last.tar").samefile(tmp_path / "checkpoints/step_0000000002.tar")
+
+
+class FailsAt(Disk):
+    """Fails at the n-th operation, as a full disk does."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def create(self, path: Path) -> BinaryIO:
+        self._count()
+        return super().create(path)
+
+    def sync(self, file: BinaryIO) -> None:
+        self._count()
+        super().sync(file)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._count()
+        super().replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        self._count()
+        super().link(source, target)
+
+    def sync_directory(self, path: Path) -> None:
+        self._count()
+        super().sync_directory(path)
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_whatever_operation_fails_an_earlier_checkpoint_stays_and_no_temporary_does(tmp_path: Path, at: int) -> None:
+    first = store(tmp_path).save(entries(1, 1.0))
+    content = first.read_bytes()
+    saving = CheckpointStore(tmp_path, keep=(KeepLast(2),), monitor="val/loss", mode=Mode.min, disk=FailsAt(at))
+    try:
+        saving.save(entries(2, 0.5))
+    except SaveFailed as error:
+        assert "No space left" in str(error) and "free" in str(error)
+    assert first.read_bytes() == content
+    path, _ = newest_valid(tmp_path)
+    assert path is not None and read_entries(path)["global_step"] in (1, 2)
+    assert not [p for p in tmp_path.rglob("*") if ".tmp-" in p.name]
+
+
+def test_a_file_under_another_steps_name_is_passed_over(tmp_path: Path) -> None:
+    saving = store(tmp_path)
+    saving.save(entries(1))
+    saving.save(entries(2))
+    (tmp_path / "checkpoints/step_0000000009.tar").write_bytes(
+        (tmp_path / "checkpoints/step_0000000001.tar").read_bytes()
+    )
+    path, passed_over = newest_valid(tmp_path)
+    assert path == tmp_path / "checkpoints/step_0000000002.tar"
+    assert len(passed_over) == 1

@@ -1,0 +1,53 @@
+"""Devices are chosen or refused with a sentence, and no wrapping reaches a file."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from runner.errors import ConfigError, DeviceMissing
+from runner.strategy import devices, strategies
+from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.strategies import DataParallel, Single, resolve_strategy
+
+
+def pretend(monkeypatch: Any, gpus: int) -> None:
+    """Let the machine seem to have so many GPUs."""
+    here = {"cuda": gpus, "cpu": 1} if gpus else {"cpu": 1}
+    monkeypatch.setattr(devices, "available", lambda: here)
+    monkeypatch.setattr(strategies, "available", lambda: here)
+
+
+def test_auto_takes_the_best_kind(monkeypatch: Any) -> None:
+    pretend(monkeypatch, 0)
+    assert str(choose_devices("auto", None)) == "cpu"
+    pretend(monkeypatch, 2)
+    assert str(choose_devices("auto", 1)) == "cuda:1"
+
+
+def test_what_is_absent_is_refused_with_what_is_there(monkeypatch: Any) -> None:
+    pretend(monkeypatch, 2)
+    with pytest.raises(DeviceMissing, match="0 to 1"):
+        choose_devices("cuda", 2)
+    with pytest.raises(DeviceMissing, match="2 x cuda, cpu"):
+        choose_devices("mps", None)
+    with pytest.raises(ConfigError, match="makes no sense"):
+        choose_devices("cpu", 0)
+
+
+def test_several_visible_gpus_make_auto_data_parallel_unless_one_is_named(monkeypatch: Any) -> None:
+    pretend(monkeypatch, 2)
+    assert resolve_strategy("auto", choose_devices("cuda", None), None) == (DataParallel, Devices("cuda", (0, 1)))
+    assert resolve_strategy("auto", choose_devices("cuda", 1), 1) == (Single, Devices("cuda", (1,)))
+    assert resolve_strategy("single", choose_devices("cuda", None), None) == (Single, Devices("cuda", (0,)))
+    with pytest.raises(ConfigError, match="one device"):
+        resolve_strategy("single", choose_devices("cuda", [0, 1]), [0, 1])
+
+
+def test_data_parallel_on_a_cpu_passes_through_and_leaves_the_bare_names() -> None:
+    model = nn.Linear(3, 2)
+    wrapped = DataParallel(Devices("cpu")).wrap(model)
+    inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(wrapped(inputs), model(inputs))
+    assert list(model.state_dict()) == ["weight", "bias"]
