@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from runner.errors import NonFiniteLoss
@@ -65,7 +64,7 @@ class Progress:
 
     def check_finite(self) -> None:
         """Raise `NonFiniteLoss` if the latest loss, or any since the latest report, was NaN or infinite."""
-        if math.isfinite(float(self.loss)) and all(bool(torch.isfinite(v).all()) for v in self.window.values()):
+        if all(math.isfinite(float(value)) for value in (self.loss, *self.window.values())):
             return
         raise NonFiniteLoss(
             f"the loss became {float(self.loss)} at step {self.global_step}; nothing of it was saved, the last "

@@ -35,7 +35,7 @@ class LeNet(nn.Module):
         self.fc1 = nn.Linear(16 * _after(height) * _after(width), 120)
         self.fc2 = nn.Linear(120, 84)
         self.fc3 = nn.Linear(84, num_classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits."""

@@ -22,7 +22,9 @@ class Mlp(nn.Module):
         super().__init__()
         widths = [in_features, *hidden, num_classes]
         if min(widths) < 1 or not 0 <= dropout < 1:
-            raise ConfigError(f"Mlp cannot have widths {widths} and dropout={dropout}; give widths of at least 1")
+            raise ConfigError(
+                f"Mlp cannot have widths {widths} and dropout={dropout}; widths are at least 1 and dropout is in [0, 1)"
+            )
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise(widths[:-1]):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
