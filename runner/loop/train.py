@@ -1,6 +1,9 @@
 """The loop. Whatever changes during training changes here, between two boundaries, and nowhere else."""
 
 import time
+from collections.abc import Mapping
+
+from torch import nn
 
 from runner.data.loading import micro_batches, move
 from runner.loop.evaluate import evaluate
@@ -25,15 +28,9 @@ def train(state: TrainState, plan: Plan) -> Ending:
         if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
             progress.check_finite()
         if plan.evaluation_due(progress):
-            with isolated(plan.seed, progress.global_step):
-                metrics = evaluate(models, plan.learner, plan.val_loader, device, plan.stop.requested)
-            if metrics is not None:
-                plan.record(state, {f"val/{name}": value for name, value in metrics.items()})
+            _evaluate(state, plan, models)
         if plan.report_due(progress):
-            progress.seconds, clock = progress.seconds + time.monotonic() - clock, time.monotonic()
-            measured = progress.metrics if progress.evaluated_at == progress.global_step else {}
-            row = progress.take_window() | {"lr": state.learning_rate()} | measured | {"seconds": progress.seconds}
-            plan.trackers.log(progress.global_step, progress.epoch, row)
+            clock = _report(state, plan, clock)
 
         ending = plan.ending(progress)
         boundary = (progress.global_step, progress.evaluated_at)
@@ -58,3 +55,21 @@ def train(state: TrainState, plan: Plan) -> Ending:
             progress.advance(epoch_ended=state.data.advance())
             plan.step_schedulers(state)
         plan.console.advance(progress.global_step)
+
+
+def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:
+    """Measure on `val` and record it, unless a stop comes first; training's generators are not touched."""
+    with isolated(plan.seed, state.progress.global_step):
+        metrics = evaluate(models, plan.learner, plan.val_loader, plan.strategy.device, plan.stop.requested)
+    if metrics is not None:
+        plan.record(state, {f"val/{name}": value for name, value in metrics.items()})
+
+
+def _report(state: TrainState, plan: Plan, clock: float) -> float:
+    """Log one row: the means since the latest report, the rate, what was measured here; return the time."""
+    progress, now = state.progress, time.monotonic()
+    progress.seconds += now - clock
+    measured = progress.metrics if progress.evaluated_at == progress.global_step else {}
+    row = progress.take_window() | {"lr": state.learning_rate()} | measured | {"seconds": progress.seconds}
+    plan.trackers.log(progress.global_step, progress.epoch, row)
+    return now

@@ -3,101 +3,25 @@
 Defaults stand in `conf/`, and nowhere else. torch is not imported here.
 """
 
-import math
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
 
-from runner.errors import ConfigError
-
-
-def key(sentence: str) -> Any:
-    """Return a field without a default, explained by `sentence` in `--help`."""
-    return field(default=MISSING, metadata={"help": sentence})
-
-
-def _require(condition: bool, name: str, found: object, wanted: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name}={found} cannot be: it must be {wanted}")
-
-
-def _require_positive(owner: object, prefix: str, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None:
-            _require(math.isfinite(value) and value > 0, prefix + name, value, "greater than zero")
-
-
-def _require_at_least_zero(owner: object, prefix: str, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None:
-            _require(math.isfinite(value) and value >= 0, prefix + name, value, "zero or greater")
-
-
-class Task(Enum):
-    """What the command is to do."""
-
-    train = "train"
-    evaluate = "evaluate"
-
-
-class Precision(Enum):
-    """The number format of forward passes."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class DeviceKind(Enum):
-    """The kinds of device."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class StrategyKind(Enum):
-    """How a model runs on devices."""
-
-    auto = "auto"
-    single = "single"
-    data_parallel = "data_parallel"
-
-
-class Unit(Enum):
-    """What a schedule counts."""
-
-    step = "step"
-    epoch = "epoch"
-    evaluation = "evaluation"
-
-
-class Better(Enum):
-    """Whether a smaller or a larger metric is better."""
-
-    min = "min"
-    max = "max"
-
-
-class Split(Enum):
-    """The parts of a data set that can be evaluated."""
-
-    train = "train"
-    val = "val"
-    test = "test"
-
-
-class Augment(Enum):
-    """Random changes to training images."""
-
-    none = "none"
-    shift = "shift"
-    flip_shift = "flip_shift"
+from runner.wiring.rules import (
+    Augment,
+    Better,
+    DeviceKind,
+    Precision,
+    Split,
+    StrategyKind,
+    Task,
+    Unit,
+    key,
+    require,
+    require_at_least_zero,
+    require_positive,
+)
 
 
 @dataclass
@@ -120,7 +44,7 @@ class Data:
     split: Split | None = key("What task=evaluate measures: test (where there is one), val or train.")
 
     def __post_init__(self) -> None:
-        _require_at_least_zero(self, "data.", "workers")
+        require_at_least_zero(self, "data.", "workers")
 
 
 @dataclass
@@ -142,8 +66,8 @@ class Synthetic(Data):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_positive(self, "data.", "classes", "size")
-        _require(bool(self.shape) and min(self.shape) > 0, "data.shape", self.shape, "sizes greater than zero")
+        require_positive(self, "data.", "classes", "size")
+        require(bool(self.shape) and min(self.shape) > 0, "data.shape", self.shape, "sizes greater than zero")
 
 
 @dataclass
@@ -152,7 +76,7 @@ class Classification:
     label_smoothing: float = key("Share of the target that is spread over all classes, in [0, 1).")
 
     def __post_init__(self) -> None:
-        _require(0 <= self.label_smoothing < 1, "learner.label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(0 <= self.label_smoothing < 1, "learner.label_smoothing", self.label_smoothing, "in [0, 1)")
 
 
 @dataclass
@@ -161,7 +85,7 @@ class Gan:
     latent: int = key("Size of the noise vector; the generator's `latent` must be the same.")
 
     def __post_init__(self) -> None:
-        _require_positive(self, "learner.", "latent")
+        require_positive(self, "learner.", "latent")
 
 
 @dataclass
@@ -173,9 +97,9 @@ class Sgd:
     nesterov: bool = key("Nesterov's momentum.")
 
     def __post_init__(self) -> None:
-        _require_positive(self, "optimizer.", "lr")
-        _require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
-        _require(not self.nesterov or self.momentum > 0, "optimizer.nesterov", True, "used with a momentum")
+        require_positive(self, "optimizer.", "lr")
+        require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
+        require(not self.nesterov or self.momentum > 0, "optimizer.nesterov", True, "used with a momentum")
 
 
 @dataclass
@@ -186,10 +110,10 @@ class Adam:
     weight_decay: float = key("Weight decay.")
 
     def __post_init__(self) -> None:
-        _require_positive(self, "optimizer.", "lr")
-        _require_at_least_zero(self, "optimizer.", "weight_decay")
+        require_positive(self, "optimizer.", "lr")
+        require_at_least_zero(self, "optimizer.", "weight_decay")
         fine = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
-        _require(fine, "optimizer.betas", self.betas, "two numbers in [0, 1)")
+        require(fine, "optimizer.betas", self.betas, "two numbers in [0, 1)")
 
 
 @dataclass
@@ -205,7 +129,7 @@ class CosineSchedule:
     final: float = key("Share of the base rate that is left at the end.")
 
     def __post_init__(self) -> None:
-        _require_at_least_zero(self, "scheduler.", "warmup", "final")
+        require_at_least_zero(self, "scheduler.", "warmup", "final")
 
 
 @dataclass
@@ -216,7 +140,7 @@ class StepSchedule:
     gamma: float = key("The factor.")
 
     def __post_init__(self) -> None:
-        _require_positive(self, "scheduler.", "every", "gamma")
+        require_positive(self, "scheduler.", "every", "gamma")
 
 
 @dataclass
@@ -227,8 +151,8 @@ class PlateauSchedule:
     patience: int = key("Evaluations without improvement to wait.")
 
     def __post_init__(self) -> None:
-        _require(0 < self.factor < 1, "scheduler.factor", self.factor, "in (0, 1)")
-        _require_at_least_zero(self, "scheduler.", "patience")
+        require(0 < self.factor < 1, "scheduler.factor", self.factor, "in (0, 1)")
+        require_at_least_zero(self, "scheduler.", "patience")
 
 
 @dataclass
@@ -241,7 +165,7 @@ class Device:
     def __post_init__(self) -> None:
         indices = self.index if isinstance(self.index, list) else [] if self.index is None else [self.index]
         fine = all(type(one) is int and one >= 0 for one in indices)
-        _require(fine, "device.index", self.index, "a number such as 1, or a list such as [0,2]")
+        require(fine, "device.index", self.index, "a number such as 1, or a list such as [0,2]")
 
 
 @dataclass
@@ -265,9 +189,9 @@ class Checkpoint(NoCheckpoint):
     keep_every: int | None = key("Those whose step is a multiple of this stay for ever.")
 
     def __post_init__(self) -> None:
-        _require_positive(self, "checkpoint.", "every_steps", "every_epochs", "every_minutes", "keep_every")
-        _require(self.keep_last >= 2, "checkpoint.keep_last", self.keep_last, "at least 2")
-        _require_positive(self, "checkpoint.", "keep_best")
+        require_positive(self, "checkpoint.", "every_steps", "every_epochs", "every_minutes", "keep_every")
+        require(self.keep_last >= 2, "checkpoint.keep_last", self.keep_last, "at least 2")
+        require_positive(self, "checkpoint.", "keep_best")
 
 
 @dataclass
@@ -281,7 +205,7 @@ class EarlyStopping:
     patience: int | None = key("Stop after so many evaluations without improvement of checkpoint.monitor.")
 
     def __post_init__(self) -> None:
-        _require_positive(self, "early_stopping.", "patience")
+        require_positive(self, "early_stopping.", "patience")
 
 
 @dataclass
@@ -314,10 +238,10 @@ class Root:
     tracker: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")
-        _require_positive(self, "", "eval_every", "log_every")
-        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
-        _require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")
+        require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")
+        require_positive(self, "", "eval_every", "log_every")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")
 
 
 OPTIONS: dict[str, dict[str, type]] = {

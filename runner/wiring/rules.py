@@ -1,0 +1,100 @@
+"""What the schema is written in: keys with their sentence, choices, and rules that answer with a sentence."""
+
+import math
+from dataclasses import field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+from runner.errors import ConfigError
+
+
+def key(sentence: str) -> Any:
+    """Return a field without a default, explained by `sentence` in `--help`."""
+    return field(default=MISSING, metadata={"help": sentence})
+
+
+def require(condition: bool, name: str, found: object, wanted: str) -> None:
+    """Raise ConfigError, which says that `name` must be `wanted`, unless the condition holds."""
+    if not condition:
+        raise ConfigError(f"{name}={found} cannot be: it must be {wanted}")
+
+
+def require_positive(owner: object, prefix: str, *names: str) -> None:
+    """Require each named field of `owner` that is set to be finite and above zero."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None:
+            require(math.isfinite(value) and value > 0, prefix + name, value, "greater than zero")
+
+
+def require_at_least_zero(owner: object, prefix: str, *names: str) -> None:
+    """Require each named field of `owner` that is set to be finite and not below zero."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None:
+            require(math.isfinite(value) and value >= 0, prefix + name, value, "zero or greater")
+
+
+class Task(Enum):
+    """What the command is to do."""
+
+    train = "train"
+    evaluate = "evaluate"
+
+
+class Precision(Enum):
+    """The number format of forward passes."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class DeviceKind(Enum):
+    """The kinds of device."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+class StrategyKind(Enum):
+    """How a model runs on devices."""
+
+    auto = "auto"
+    single = "single"
+    data_parallel = "data_parallel"
+
+
+class Unit(Enum):
+    """What a schedule counts."""
+
+    step = "step"
+    epoch = "epoch"
+    evaluation = "evaluation"
+
+
+class Better(Enum):
+    """Whether a smaller or a larger metric is better."""
+
+    min = "min"
+    max = "max"
+
+
+class Split(Enum):
+    """The parts of a data set that can be evaluated."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+class Augment(Enum):
+    """Random changes to training images."""
+
+    none = "none"
+    shift = "shift"
+    flip_shift = "flip_shift"
