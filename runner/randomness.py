@@ -18,10 +18,17 @@ class Randomness:
         return {"rank_0": _capture()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put every generator back that exists here; those of absent devices are passed over."""
-        if set(state_dict) != {"rank_0"}:
-            raise ValueError(f"it has the generators of {sorted(state_dict)}, wanted those of rank_0")
-        _restore(state_dict["rank_0"])
+        """Put every generator back that exists here; those of absent devices are passed over.
+
+        Raises:
+            ValueError: these are not the states of the generators of one process.
+        """
+        try:
+            if set(state_dict) != {"rank_0"}:
+                raise ValueError(f"it has the generators of {sorted(state_dict)}, wanted those of rank_0")
+            _restore(state_dict["rank_0"])
+        except (LookupError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"it is no state of random generators: {error!r}") from error
 
 
 def _capture() -> dict[str, Any]:
@@ -29,9 +36,15 @@ def _capture() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": _capture_numpy(),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": _capture_cuda(),
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
+
+
+def _capture_cuda() -> list[torch.Tensor]:
+    """Return the states of all CUDA devices; of none where nothing has used CUDA, for asking would start it."""
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda.get_rng_state_all() if started else []
 
 
 def _capture_numpy() -> Any:
@@ -68,8 +81,8 @@ def seed_everything(seed: int) -> None:
 def isolated(seed: int, step: int) -> Iterator[None]:
     """Lend out generators that are seeded from (seed, step), and put the former states back in any case."""
     former = _capture()
-    seed_everything((seed * 1_000_003 + step) % 2**63)
     try:
+        seed_everything((seed * 1_000_003 + step) % 2**63)
         yield
     finally:
         _restore(former)

@@ -18,13 +18,15 @@ from runner.errors import ConfigError
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), re.ASCII)
 
 
 class Stop:
-    """Listens for a stop while it is entered; the first reason stays."""
+    """Listens for a stop while it is entered; the first reason stays, the second SIGINT kills."""
 
     def __init__(self, max_seconds: float | None = None) -> None:
         self._reason: str | None = None
+        self._interrupted = False
         self._pid = os.getpid()
         self._deadline = math.inf if max_seconds is None else time.monotonic() + max_seconds
         self._former: dict[int, Any] = {}
@@ -39,7 +41,7 @@ class Stop:
     def __exit__(self, *_: object) -> None:
         """Put the former handlers back."""
         for number, former in self._former.items():
-            signal.signal(number, former)
+            signal.signal(number, signal.SIG_DFL if former is None else former)  # None: not of Python's making
 
     def requested(self) -> str | None:
         """Return why to stop: a signal's name or "max_time"; None to go on."""
@@ -51,8 +53,10 @@ class Stop:
         if os.getpid() != self._pid:
             return  # a forked worker
         name = signal.Signals(number).name
-        if name == "SIGINT" and self._reason == "SIGINT":
-            _die()
+        if name == "SIGINT":
+            if self._interrupted:
+                _die()
+            self._interrupted = True
         self._reason = self._reason or name
 
 
@@ -61,7 +65,7 @@ def die_by_sigint() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):  # broken, closed, or never there
             continue
     _die()
 
@@ -76,11 +80,20 @@ def parse_duration(text: str | int | float | None) -> float | None:
     """Return seconds from a number or a text such as "1h30m"; ConfigError for anything else."""
     if text is None:
         return None
-    seconds = 0.0
-    if isinstance(text, str) and re.fullmatch(r"(\d+(\.\d+)?[dhms])+", text):
-        seconds = sum(float(count) * _SECONDS[unit] for count, _, unit in re.findall(r"(\d+(\.\d+)?)([dhms])", text))
-    elif isinstance(text, (int, float)) and not isinstance(text, bool):
-        seconds = float(text)
+    seconds = _seconds(text)
     if not (math.isfinite(seconds) and seconds > 0):
         raise ConfigError(f"max_time={text} cannot be: give seconds, or a duration such as 90s or 1h30m")
     return seconds
+
+
+def _seconds(text: str | int | float) -> float:
+    """Return the seconds that `text` stands for, NaN if it stands for none."""
+    if isinstance(text, str) and (match := _DURATION.fullmatch(text)):
+        counts = zip(match.groups(default="0"), _SECONDS.values(), strict=True)
+        return sum(float(count) * unit for count, unit in counts)
+    if isinstance(text, bool):
+        return math.nan
+    try:
+        return float(text)
+    except (ValueError, TypeError, OverflowError):
+        return math.nan

@@ -24,10 +24,10 @@ def entries(step: int, metric: float | None = None) -> dict[str, Any]:
     return {**fixed, "global_step": step, "metrics": metrics, "model_state_dict": weights}
 
 
-def store(run: Path, *keep: Retention, disk: Disk | None = None) -> CheckpointStore:
+def store(run: Path, *keep: Retention, disk: Disk | None = None, step: int = 0) -> CheckpointStore:
     """Return a prepared store."""
     made = CheckpointStore(run, keep=keep or (KeepLast(2),), monitor="val/loss", mode=Mode.min, disk=disk)
-    made.prepare()
+    made.prepare(step)
     return made
 
 
@@ -43,7 +43,7 @@ def test_last_best_and_every_nth_stay_and_the_rest_is_pruned(tmp_path: Path) -> 
 def test_retention_is_derived_from_the_directory_after_a_restart(tmp_path: Path) -> None:
     first = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
     first.save(entries(1, 0.5))
-    again = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
+    again = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min), step=1)
     for step in (2, 3, 4):
         again.save(entries(step, 1.0))
     assert sorted(steps(tmp_path)) == [1, 3, 4]
@@ -154,3 +154,16 @@ def test_a_file_under_another_steps_name_is_passed_over(tmp_path: Path) -> None:
     path, passed_over = newest_valid(tmp_path)
     assert path == tmp_path / "checkpoints/step_0000000002.tar"
     assert len(passed_over) == 1
+
+
+def test_newer_files_that_a_resume_passed_over_are_set_aside_and_push_out_nothing(tmp_path: Path) -> None:
+    saving = store(tmp_path)
+    for step in (1, 8, 9):
+        saving.save(entries(step))
+    saving.save(entries(10))
+    again = CheckpointStore(tmp_path, keep=(KeepLast(2),), monitor="val/loss", mode=Mode.min)
+    again.prepare(5)
+    again.save(entries(6))
+    assert sorted(steps(tmp_path)) == [6]
+    assert read_entries(tmp_path / "last.tar")["global_step"] == 6
+    assert len(list((tmp_path / "checkpoints/superseded").iterdir())) == 2

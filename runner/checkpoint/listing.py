@@ -11,6 +11,7 @@ from runner.errors import CheckpointError
 FOLDER = "checkpoints"
 LAST = "last.tar"
 BEST = "best.tar"
+SUPERSEDED = "superseded"
 _OURS = re.compile(r"step_(\d{10,})\.tar")
 
 

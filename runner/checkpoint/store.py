@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.checkpoint.format import write_entries
 from runner.checkpoint.header import read_header
-from runner.checkpoint.listing import BEST, FOLDER, LAST, checkpoint_path, steps
+from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
 from runner.checkpoint.policies import Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
 from runner.files import Disk, remove_stale_temporaries, temporary_beside, write_durably
@@ -33,12 +33,18 @@ class CheckpointStore:
         self._disk = disk or Disk()
         self._metrics: dict[Path, float | None] = {}
 
-    def prepare(self) -> None:
-        """Make the folder and clear what dead writers left; before the first save."""
+    def prepare(self, step: int = 0) -> None:
+        """Make the folder, clear what dead writers left, and set aside what is newer than `step`.
+
+        A newer file is one that a resume has passed over; among the kept it would push out good ones.
+        """
         folder = self._run_directory / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder)
         remove_stale_temporaries(self._run_directory)
+        for newer in (path for at, path in steps(self._run_directory).items() if at > step):
+            (folder / SUPERSEDED).mkdir(exist_ok=True)
+            self._disk.replace(newer, folder / SUPERSEDED / newer.name)
         if saved := self._listing():
             self._publish(saved)
 

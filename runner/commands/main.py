@@ -30,6 +30,9 @@ def main() -> NoReturn:
         code = complain(error)
     except KeyboardInterrupt:
         die_by_sigint()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FINISHED
     raise SystemExit(code)
 
 
@@ -86,7 +89,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else FAILED
-        return WRONG if code == FAILED and not job.entered else code
+        return WRONG if code == FAILED and not job.entered else code or job.exit_code
     return job.exit_code
 
 

@@ -22,7 +22,7 @@ class Job:
 
     def __call__(self, config: DictConfig) -> None:
         """Run one job; a stop ends the sweep, a failure lets the others run."""
-        from runner.commands.main import complain
+        from runner.commands.main import complain, log_failure
         from runner.commands.train import prepare, run_prepared
 
         self.entered = True
@@ -34,6 +34,8 @@ class Job:
             code = run_prepared(prepare(start))
         except RunnerError as error:
             code = complain(error)
+        except (Exception, SystemExit) as error:  # of the user's own code: this job's affair, not the sweep's
+            code = log_failure(error)
         if code == 75:
             raise SystemExit(code)
         self.exit_code = max(self.exit_code, code)

@@ -122,8 +122,9 @@ def run_prepared(run: Prepared) -> int:
         except BaseException as error:
             if isinstance(error, Exception) and run.state.whole and not isinstance(error, ArithmeticError):
                 _save_after(error, lambda: save(run.state, plan))
-            record("failed" if isinstance(error, Exception) else "interrupted", _reason(error))
-            if not isinstance(error, Exception):
+            failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is no success
+            record("failed" if failed else "interrupted", _reason(error))
+            if not failed:
                 raise
             return log_failure(error)
         finally:

@@ -1,9 +1,12 @@
 """Batches as nested tuples, lists and dicts of tensors: split, counted, moved."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_Change = Callable[[Any], Any]
 
 
 def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
@@ -11,30 +14,47 @@ def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
     if count == 1:
         return [(batch, 1.0)]
     whole = batch_length(batch)
-    pieces = len(torch.empty(whole).chunk(count))
-    parts = [_piece(batch, count, index) for index in range(pieces)]
-    return [(part, batch_length(part) / whole) for part in parts]
-
-
-def _piece(batch: Any, count: int, index: int) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.chunk(count)[index]
-    if isinstance(batch, dict):
-        return {key: _piece(value, count, index) for key, value in batch.items()}
-    return type(batch)(_piece(value, count, index) for value in batch)
+    size = -(-whole // count)
+    ends = [(start, min(start + size, whole)) for start in range(0, whole, size)]
+    return [(_changed(batch, _cut(start, end)), (end - start) / whole) for start, end in ends]
 
 
 def batch_length(batch: Any) -> int:
-    """Return the number of samples: the first dimension of the first tensor."""
-    while not isinstance(batch, Tensor):
-        batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
-    return len(batch)
+    """Return the number of samples: the first dimension of the first tensor; TypeError if there is none."""
+    for tensor in _tensors(batch):
+        return len(tensor)
+    raise TypeError(f"a batch must hold a tensor, this is a {type(batch).__name__} without one")
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """Return the batch on `device`."""
+    """Return the batch with its tensors on `device`."""
+
+    def moved(leaf: Any) -> Any:
+        return leaf.to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+
+    return _changed(batch, moved)
+
+
+def _cut(start: int, end: int) -> _Change:
+    def cut(leaf: Any) -> Any:
+        return leaf[start:end] if isinstance(leaf, (Tensor, tuple, list)) else leaf
+
+    return cut
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
     if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
+        yield batch
+    elif isinstance(batch, (dict, tuple, list)):
+        for value in batch.values() if isinstance(batch, dict) else batch:
+            yield from _tensors(value)
+
+
+def _changed(batch: Any, change: _Change) -> Any:
+    """Return the same nest with every leaf changed; a list of plain values, such as names, is one leaf."""
     if isinstance(batch, dict):
-        return {key: move(value, device) for key, value in batch.items()}
-    return type(batch)(move(value, device) for value in batch)
+        return {key: _changed(value, change) for key, value in batch.items()}
+    if not isinstance(batch, (tuple, list)) or not any(isinstance(v, (Tensor, dict, tuple, list)) for v in batch):
+        return change(batch)
+    values = [_changed(value, change) for value in batch]
+    return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)

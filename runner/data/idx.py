@@ -1,10 +1,12 @@
 """MNIST and Fashion-MNIST from their IDX files, which are looked for here and fetched only when asked for."""
 
 import hashlib
+import http.client
 import os
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from torch import Tensor
 from torch.nn import functional
@@ -52,32 +54,28 @@ class IdxImages:
                 f"{self._name} is not in {home} (wanted {', '.join(_NAMES)}, gzipped or not); "
                 f"set data.root=FOLDER, or data.download=true{self._hint}"
             )
-        images, labels, test_images, test_labels = (read_idx(path) for path in found)
-        self.train = _part(images[:-_VAL], labels[:-_VAL], augment)
-        self.val = _part(images[-_VAL:], labels[-_VAL:], "none")
-        self.test = _part(test_images, test_labels, "none")
+        images, labels = _labelled(found[0], found[1], more_than=_VAL)
+        self.train = InMemory(images[:-_VAL], labels[:-_VAL], augment=augment)
+        self.val = InMemory(images[-_VAL:], labels[-_VAL:])
+        self.test = InMemory(*_labelled(found[2], found[3], more_than=0))
 
     def _fetch(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
         for name in _NAMES:
             url = f"{self._source}{name}.gz"
-            try:
-                with urllib.request.urlopen(url, timeout=60) as answer:
-                    content: bytes = answer.read()
-            except OSError as error:
-                raise DataMissing(
-                    f"{url} could not be fetched ({error}); put the files into {home} yourself"
-                ) from error
+            content = _content(url, home)
             if hashlib.sha256(content).hexdigest() != self._hashes[name]:
-                raise DataMissing(f"{url} has not the hash that it should have; nothing was kept of it")
-            write_durably(home / f"{name}.gz", lambda file, content=content: file.write(content), Disk())  # type: ignore[misc]
+                raise DataMissing(
+                    f"{url} has not the hash that it should have, nothing was kept of it; put the files into {home}"
+                )
+            _keep(content, home / f"{name}.gz")
 
 
 class FashionMnist(IdxImages):
     """Fashion-MNIST by Zalando Research: 70,000 pictures of clothing. https://arxiv.org/abs/1708.07747"""
 
     _name = "fashion-mnist"
-    _source = "https://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+    # This host answers http only; the hashes below are what is trusted.
+    _source = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
     _elsewhere = (Path("/usr/share/datasets/fashion-mnist"),)
     _hint = ", or install Debian's package dataset-fashion-mnist"
     _hashes = dict(
@@ -126,7 +124,34 @@ def _find(folders: list[Path]) -> list[Path] | None:
     return None
 
 
-def _part(images: Tensor, labels: Tensor, augment: str) -> InMemory:
-    if images.shape[1:] != (28, 28) or len(images) != len(labels) or not len(images):
-        raise DataMissing(f"the files hold {tuple(images.shape)} images for {len(labels)} labels; fetch them again")
-    return InMemory(functional.pad(images, [2, 2, 2, 2]).unsqueeze(1), labels.long(), augment=augment)
+def _content(url: str, home: Path) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            content: bytes = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise DataMissing(f"{url} could not be fetched ({error}); put the files into {home} yourself") from error
+    return content
+
+
+def _keep(content: bytes, path: Path) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, write, Disk())
+    except OSError as error:
+        raise DataMissing(f"{path} cannot be written ({error}); set data.root=FOLDER to another folder") from error
+
+
+def _labelled(images_path: Path, labels_path: Path, *, more_than: int) -> tuple[Tensor, Tensor]:
+    """Return images (samples, 1, 32, 32) uint8 and labels (samples,) int64, known to belong together."""
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max() > 9:
+        raise DataMissing(
+            f"{images_path} and {labels_path.name} have the shapes {tuple(images.shape)} and {tuple(labels.shape)}, "
+            "not those of 28x28 images with one label from 0 to 9 each; fetch them again"
+        )
+    if len(images) <= more_than:
+        raise DataMissing(f"{images_path} has {len(images)} images, wanted more than {more_than}; fetch it again")
+    return functional.pad(images, [2, 2, 2, 2]).unsqueeze(1), labels.long()

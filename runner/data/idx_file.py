@@ -26,6 +26,6 @@ def read_idx(path: Path) -> Tensor:
     except (OSError, EOFError, IndexError, struct.error, zlib.error) as error:
         raise DataMissing(f"{path} cannot be read ({error}); fetch it again") from error
     start = 4 + 4 * dimensions
-    if data[:2] != b"\0\0" or kind != 8 or len(data) - start != math.prod(shape):
+    if data[:2] != b"\0\0" or kind != 8 or len(data) == start or len(data) - start != math.prod(shape):
         raise DataMissing(f"{path} is not a complete IDX file of bytes; fetch it again")
     return torch.frombuffer(data, dtype=torch.uint8, offset=start).reshape(shape)

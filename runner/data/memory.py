@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 from runner.errors import ConfigError
@@ -51,13 +50,17 @@ def _scaled(inputs: Tensor) -> Tensor:
 
 def _shifted(images: Tensor, draws: Sequence[Tensor], *, flips: bool) -> Tensor:
     count, _, height, width = images.shape
-    padded = functional.pad(images, [_SHIFT] * 4)
-    rows = torch.arange(height) + (draws[0] % (2 * _SHIFT + 1))[:, None]
-    columns = torch.arange(width) + (draws[1] % (2 * _SHIFT + 1))[:, None]
+    rows, columns = _window(height, draws[0]), _window(width, draws[1])
     if flips:
         columns = torch.where((draws[2] % 2 == 1)[:, None], columns.flip(1), columns)
     batch = torch.arange(count)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    return images[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def _window(size: int, draws: Tensor) -> Tensor:
+    """Return which of `size` lines to take for each image: all, moved by the draw; the border is repeated."""
+    offsets = draws % (2 * _SHIFT + 1) - _SHIFT
+    return (torch.arange(size) + offsets[:, None]).clamp_(0, size - 1)
 
 
 def _draws(indices: Tensor, seed: int, epoch: int, count: int) -> list[Tensor]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runner.errors import ConfigError
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -18,6 +20,13 @@ class Classification:
     models = ("model",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
+        """Smooth the targets of training, never those of evaluation.
+
+        Raises:
+            ConfigError: a smoothing outside [0, 1).
+        """
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"Classification cannot have label_smoothing={label_smoothing}; give a number in [0, 1)")
         self._label_smoothing = label_smoothing
 
     def updates(self, step: int) -> Sequence[str]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from runner.errors import ConfigError
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -19,6 +21,13 @@ class Gan:
     models = ("generator", "discriminator")
 
     def __init__(self, latent: int = 64) -> None:
+        """Take noise of `latent` values, as many as the generator expects.
+
+        Raises:
+            ConfigError: less than one.
+        """
+        if latent < 1:
+            raise ConfigError(f"Gan cannot have latent={latent}; give at least 1")
         self._latent = latent
 
     def updates(self, step: int) -> Sequence[str]:

@@ -9,16 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 _PACKAGES = ("torch", "hydra-core", "omegaconf", "numpy")
-_LONGEST_DIFF = 200_000  # characters
+_LONGEST_DIFF = 200_000  # bytes
+_DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
 
 
 def describe_environment(argv: Sequence[str], device: str) -> dict[str, Any]:
     """Return what `environment.json` holds, as plain values."""
     return {
         "versions": {"python": platform.python_version(), **_versions()},
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
-        "git_diff": _git("diff", "HEAD"),
+        "git_commit": _git_line("rev-parse", "HEAD"),
+        "git_branch": _git_line("rev-parse", "--abbrev-ref", "HEAD"),
+        "git_diff": _git(*_DIFF),
         "host": platform.node(),
         "platform": platform.platform(),
         "device": device,
@@ -27,9 +28,10 @@ def describe_environment(argv: Sequence[str], device: str) -> dict[str, Any]:
     }
 
 
-def summary(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part that each checkpoint carries."""
-    return {**environment["versions"], **{key: environment[key] for key in ("git_commit", "host", "device")}}
+def summary(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return the part that each checkpoint carries, without what is unknown."""
+    chosen = {**environment["versions"], **{key: environment[key] for key in ("git_commit", "host", "device")}}
+    return {key: value for key, value in chosen.items() if value is not None}
 
 
 def _versions() -> dict[str, str | None]:
@@ -42,9 +44,16 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
+def _git_line(*words: str) -> str | None:
+    answer = _git(*words)
+    return None if answer is None else answer.strip()
+
+
 def _git(*words: str) -> str | None:
+    """Return git's answer untrimmed, since a diff without its last newline does not apply."""
+    command = ("git", "--no-optional-locks", *words)  # jobs of a sweep ask at the same time
     try:
-        answer = subprocess.run(("git", *words), capture_output=True, timeout=5, check=True)
+        answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.decode(errors="replace").strip()[:_LONGEST_DIFF]
+    return answer.stdout[:_LONGEST_DIFF].decode(errors="replace")

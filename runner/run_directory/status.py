@@ -5,6 +5,7 @@ import math
 import os
 import platform
 from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
 from pathlib import Path
 
 from runner.files import replace_text
@@ -12,9 +13,18 @@ from runner.files import replace_text
 FILE = "status.json"
 
 
+class State(Enum):
+    """How a run stands."""
+
+    running = "running"
+    finished = "finished"
+    failed = "failed"
+    interrupted = "interrupted"
+
+
 @dataclass(frozen=True)
 class Status:
-    """What `status.json` holds; `state` is running, finished, failed or interrupted."""
+    """What `status.json` holds; `state` is the name of a `State`."""
 
     state: str
     step: int
@@ -43,15 +53,23 @@ def read_status(run_directory: Path) -> Status | None:
         status = Status(**{entry.name: entries[entry.name] for entry in fields(Status)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if not _is_valid(status):
+        return None
     dead = status.state == "running" and status.host == platform.node() and not _is_alive(status.pid)
     return replace(status, state="interrupted") if dead else status
+
+
+def _is_valid(status: Status) -> bool:
+    counts = (status.step, status.epoch, status.attempt, status.pid)
+    known = isinstance(status.state, str) and status.state in State.__members__
+    return known and all(type(count) is int and 0 <= count < 2**63 for count in counts)
 
 
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
-    except OSError:
+    except PermissionError:
         return True
     return True

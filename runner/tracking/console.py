@@ -1,32 +1,36 @@
 """What a person sees: a bar on a terminal, sparse lines elsewhere, and never a crash because nobody reads them."""
 
 import logging
+import os
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 _PAUSE = 10.0  # seconds between two lines that hold no evaluation
+_LOSS = re.compile(r"train/.*loss")
 
 
 class Console:
     """Shows progress: a bar with loss, speed and time left on a terminal, else a log line now and then."""
 
     def __init__(self, total_steps: int | None, *, first_step: int, stream: TextIO | None = None) -> None:
-        stream = stream or sys.stderr
+        stream = sys.stderr if stream is None else stream
         self._total = total_steps
-        self._bar = _bar(total_steps, first_step, stream) if stream.isatty() else None
+        self._bar = _bar(total_steps, first_step, stream) if _is_terminal(stream) else None
         self._said_at = time.monotonic()
 
     def advance(self, step: int) -> None:
         """Move the bar, if there is one."""
         if self._bar is not None:
-            self._bar.update(step - self._bar.n)
+            self._drive(lambda bar: bar.update(step - bar.n))
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Show the metrics: beside the bar, and as a line where they hold an evaluation or time has passed."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(_text({k: v for k, v in metrics.items() if k == "train/loss"}))
+        if losses := {name: value for name, value in metrics.items() if _LOSS.fullmatch(name)}:
+            self._drive(lambda bar: bar.set_postfix_str(_text(losses), refresh=False))
         evaluated = any(name.startswith("val/") for name in metrics)
         if evaluated or (self._bar is None and time.monotonic() - self._said_at >= _PAUSE):
             self._said_at = time.monotonic()
@@ -38,8 +42,20 @@ class Console:
 
     def close(self) -> None:
         """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.close()
+        self._drive(lambda bar: bar.close())
+
+    def _drive(self, act: Callable[[Any], object]) -> None:
+        if self._bar is None:
+            return
+        try:
+            act(self._bar)
+        except (OSError, ValueError):  # the terminal was closed; training has no need of it
+            self._bar.disable = True
+            self._bar = None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _bar(total: int | None, first: int, stream: TextIO) -> Any:
@@ -57,28 +73,48 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
-        self._silent = False
+        self._silent = self.stream is None  # a process that was started without any output
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         if self._silent:
             return
         try:
-            self._write(self.format(record))
-        except (OSError, ValueError):
-            self._silent = True
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        self._attempt(lambda: self._write(line))
+
+    def flush(self) -> None:
+        """Flush, unless nobody reads."""
+        if not self._silent:
+            self._attempt(super().flush)
 
     def _write(self, line: str) -> None:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        line = line.encode(encoding, "backslashreplace").decode(encoding)
         if "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=self.stream)
         else:
             self.stream.write(line + self.terminator)
         self.stream.flush()
 
-    def flush(self) -> None:
-        """Flush, unless nobody reads."""
-        if not self._silent:
-            try:
-                super().flush()
-            except (OSError, ValueError):
-                self._silent = True
+    def _attempt(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except BrokenPipeError:
+            self._silent = True
+            with suppress(OSError, ValueError):
+                _discard(self.stream)
+        except (OSError, ValueError):
+            self._silent = True
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what is left in a stream go nowhere, since Python's own flush at exit would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)

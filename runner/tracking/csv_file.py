@@ -4,13 +4,16 @@ import csv
 import io
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from runner.files import replace_text
+from runner.files import Disk, write_durably
 
 _FIRST = ("step", "epoch")
 _LAST = "seconds"
+_STEP = re.compile(r"[0-9]{1,18}")
 
 
 class CsvTracker:
@@ -18,63 +21,89 @@ class CsvTracker:
 
     def __init__(self, run_directory: Path, *, first_step: int) -> None:
         self._path = run_directory / "metrics.csv"
-        self._rows = [row for row in _read(self._path) if int(row["step"]) <= first_step]
-        self._columns = _columns(self._rows)
-        if self._path.exists():
-            replace_text(self._path, _text(self._columns, self._rows, header=True))
+        content = self._path.read_bytes() if self._path.exists() else b""
+        rows = {int(row["step"]): row for row in _read(content)}
+        self._rows = {step: rows[step] for step in sorted(rows) if step <= first_step}
+        self._columns = _columns(self._rows.values())
+        self._failing = False
+        if content and content != self._whole():
+            self._attempt(self._rewrite)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Append a row; a disk that is full costs the row, not the run."""
-        row = {
-            "step": str(step),
-            "epoch": str(epoch),
-            **{name: repr(float(v)) for name, v in metrics.items()},
-        }
-        doubles = bool(self._rows) and int(self._rows[-1]["step"]) >= step
-        self._rows = [*(r for r in self._rows if int(r["step"]) < step), row] if doubles else [*self._rows, row]
+        """Append a row, or replace that of the same step; a disk that is full costs rows, not the run."""
+        numbers = {name: repr(float(value)) for name, value in metrics.items()}
+        row = {"step": str(step), "epoch": str(epoch), **numbers}
         columns = _columns([dict.fromkeys(self._columns, ""), row])
-        try:
-            if columns == self._columns and not doubles and self._path.exists():
-                with open(self._path, "a", encoding="utf-8", newline="") as file:
-                    file.write(_text(columns, [row], header=False))
-            else:
-                replace_text(self._path, _text(columns, self._rows, header=True))
-        except OSError as error:
-            logging.getLogger("runner").warning("%s could not be written: %s", self._path, error)
+        follows = step > next(reversed(self._rows), -1)
+        appendable = follows and columns == self._columns and not self._failing and self._path.exists()
         self._columns = columns
+        self._rows[step] = row
+        if not follows:
+            self._rows = dict(sorted(self._rows.items()))
+        self._attempt((lambda: self._append(row)) if appendable else self._rewrite)
 
     def flush(self) -> None:
-        """Force the file to the disk."""
-        if self._path.exists():
-            with open(self._path, "rb") as file:
-                os.fsync(file.fileno())
+        """Force the file to the disk, with the rows that an earlier failure kept out of it."""
+        if self._failing:
+            self._attempt(self._rewrite)
+        elif self._path.exists():
+            self._attempt(self._sync)
 
     def close(self) -> None:
         """Do nothing: the file is never left open."""
 
+    def _attempt(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            if not self._failing:
+                logging.getLogger("runner").warning("%s could not be written: %s", self._path, error)
+            self._failing = True
+        else:
+            self._failing = False
 
-def _columns(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    def _append(self, row: Mapping[str, str]) -> None:
+        with open(self._path, "ab") as file:
+            file.write(_text(self._columns, [row]).encode())
+
+    def _rewrite(self) -> None:
+        def write(file: BinaryIO) -> None:
+            file.write(self._whole())
+
+        write_durably(self._path, write, Disk())
+
+    def _whole(self) -> bytes:
+        header = dict(zip(self._columns, self._columns, strict=True))
+        return _text(self._columns, [header, *self._rows.values()]).encode()
+
+    def _sync(self) -> None:
+        with open(self._path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _columns(rows: Iterable[Mapping[str, str]]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row)
     middle = [name for name in names if name not in (*_FIRST, _LAST)]
     return [*_FIRST, *middle, *([_LAST] if _LAST in names else [])]
 
 
-def _text(columns: Sequence[str], rows: Sequence[Mapping[str, str]], *, header: bool) -> str:
+def _text(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    """Return the complete rows; a torn last line is none."""
-    if not path.exists():
+def _read(content: bytes) -> list[dict[str, str]]:
+    """Return the complete rows, without their empty fields; a torn last line is none."""
+    header, *lines = [_fields(line) for line in content.split(b"\n")[:-1]] or [[]]
+    if header[:2] != list(_FIRST):
         return []
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
-    if not lines or lines[0][:2] != list(_FIRST):
+    complete = [line for line in lines if len(line) == len(header) and _STEP.fullmatch(line[0])]
+    return [{name: value for name, value in zip(header, line, strict=True) if value} for line in complete]
+
+
+def _fields(line: bytes) -> list[str]:
+    try:
+        return next(csv.reader([line.rstrip(b"\r").decode()]), [])
+    except (UnicodeDecodeError, csv.Error):
         return []
-    complete = [line for line in lines[1:] if len(line) == len(lines[0]) and line[0].isdigit()]
-    return [dict(zip(lines[0], line, strict=True)) for line in complete]

@@ -1,5 +1,6 @@
 """TensorBoard's event files, in which a resume leaves no ghost steps."""
 
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 class TensorBoardTracker:
     """Writes scalars and hyperparameters under `tensorboard/`; opened by the first log, since importing it is slow."""
 
-    def __init__(self, run_directory: Path, *, first_step: int, hparams: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run_directory: Path, *, first_step: int, hparams: Mapping[str, str | int | float | bool]
+    ) -> None:
         self._directory = run_directory / "tensorboard"
         self._first_step = first_step
         self._hparams = dict(hparams)
@@ -22,8 +25,8 @@ class TensorBoardTracker:
         return SummaryWriter(str(self._directory), purge_step=purge)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add a scalar a metric."""
-        if "_writer" not in vars(self):
+        """Add a scalar a metric; the first log of the first attempt adds the hyperparameters, too."""
+        if "_writer" not in vars(self) and not self._event_files():
             self._log_hparams(metrics)
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)
@@ -35,9 +38,16 @@ class TensorBoardTracker:
             self._writer.file_writer.add_summary(summary)
 
     def flush(self) -> None:
-        """Hand what was logged to the operating system."""
-        if "_writer" in vars(self):
-            self._writer.flush()
+        """Force what was logged to the disk."""
+        if "_writer" not in vars(self):
+            return
+        self._writer.flush()
+        for path in self._event_files():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+
+    def _event_files(self) -> list[Path]:
+        return sorted(self._directory.glob("events.out.tfevents.*"))
 
     def close(self) -> None:
         """Close the event file."""

@@ -61,7 +61,7 @@ def _saving(run: Any, environment: Mapping[str, Any], record: Callable[[str, Any
         return NoSaving()
     mode = Mode(options["mode"])
     store = CheckpointStore(run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode)
-    store.prepare()
+    store.prepare(run.state.progress.global_step)
     devices = run.devices
     resolved = {
         "device_kind": devices.kind,

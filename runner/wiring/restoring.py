@@ -42,12 +42,20 @@ def resume(state: TrainState, start: Start, config: dict[str, Any]) -> Sequence[
     if any(key.startswith("scheduler") for key in changed):
         _match_schedulers(state, entries, start)
     restore(parts, entries, start.checkpoint)
+    if changed & {"checkpoint.monitor", "checkpoint.mode"}:
+        _forget_best(state)
     before = state.learning_rate()
     _apply(state, changed, config)
     after = state.learning_rate()
     if before == after:
         return start.changes
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
+
+
+def _forget_best(state: TrainState) -> None:
+    """What was best by another metric is no measure for this one."""
+    progress = state.progress
+    progress.best_metric, progress.best_step, progress.evaluations_without_improvement = None, None, 0
 
 
 def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start) -> None:

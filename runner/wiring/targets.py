@@ -118,7 +118,7 @@ def build(
         return cls(*first, **arguments)
     except RunnerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{place} could not be built: {cls.__name__} raised {_brief(error)}") from error
 
 
@@ -154,5 +154,5 @@ def _parameters(cls: type) -> list[str]:
         return []
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
