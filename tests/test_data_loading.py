@@ -81,8 +81,8 @@ def order(count: int, **settings: int) -> list[list[int]]:
     return [batch.tolist() for (batch,) in take(TensorDataset(torch.arange(SIZE)), count, **settings)]
 
 
-def flat(batches: list[Any]) -> list[Tensor]:
-    return [tensor for batch in batches for tensor in batch]
+def flat(batches: list[Any]) -> list[Any]:
+    return [value for batch in batches for value in batch]
 
 
 def same(one: list[Any], other: list[Any]) -> bool:
