@@ -211,3 +211,17 @@ def test_help_explains_every_key(capsys: Any) -> None:
     assert cli(capsys, "--help").out.strip() == text.strip()
     for key in ("max_steps", "early_stopping.patience", "checkpoint.keep_last", "optimizer.lr", "device.precision"):
         assert key in text
+
+
+def test_an_evaluation_may_take_another_batch_size(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x")
+    outcome = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "batch_size=7")
+    assert outcome.code == 0, outcome.err
+
+
+def test_an_optimizer_that_was_allowed_to_change_its_options_takes_them(work: Path, capsys: Any) -> None:
+    cli(capsys, *FAST, "name=x", "optimizer=adam")
+    outcome = cli(capsys, "resume=outputs/x", "max_steps=5", "optimizer=adamw", "resume_allow=[optimizer]")
+    assert outcome.code == 0, outcome.err + outcome.out
+    group = entries_of(work / "outputs/x/last.tar")["optimizer_state_dict"]["param_groups"][0]
+    assert group["weight_decay"] == 0.01

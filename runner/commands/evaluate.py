@@ -15,6 +15,9 @@ from runner.errors import CheckpointMismatch, ConfigError
 from runner.wiring.arguments import merge, typed_targets, value_of
 from runner.wiring.start import effective_config
 
+# What an evaluation may set otherwise: it trains nothing.
+_IMMATERIAL = ("batch_size", "accumulate", "seed", "optimizer", "scheduler", "data.augment")
+
 
 def evaluate_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     """Print the metrics of a checkpoint as one JSON object, the last line of stdout; writes no file."""
@@ -25,7 +28,7 @@ def evaluate_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     verify(path)
     header = read_header(path)
     overrides = merge([str(word) for word in header.get("overrides", [])], words)
-    config, changes = effective_config(header, words, overrides, searchpath, path)
+    config, changes = effective_config(header, words, overrides, searchpath, path, free=_IMMATERIAL)
     with open_dict(config):
         config.name = None
     plain = to_plain(config)

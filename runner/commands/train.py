@@ -34,7 +34,7 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     """Train as the words say and return the exit code; whatever is wrong is raised before anything is made."""
     start = choose_start(words, searchpath)
     if start.finished:
-        print(f"{start.directory} is finished already; to go on, raise its length, for example with epochs=...")
+        print(f"{start.directory} is finished already; to go on, raise its length with {start.limit}=...")
         return FINISHED
     prepared = prepare(start)
     _claim(start)

@@ -40,7 +40,7 @@ def resume(state: TrainState, start: Start, config: dict[str, Any]) -> Sequence[
     parts = state.parts()
     changed = {change.key for change in start.changes}
     if any(key.startswith("scheduler") for key in changed):
-        _match_schedulers(state, entries, start)
+        _match_schedulers(state, entries, start, config)
     restore(parts, entries, start.checkpoint)
     if changed & {"checkpoint.monitor", "checkpoint.mode"}:
         _forget_best(state)
@@ -58,7 +58,7 @@ def _forget_best(state: TrainState) -> None:
     progress.best_metric, progress.best_step, progress.evaluations_without_improvement = None, None, 0
 
 
-def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start) -> None:
+def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any]) -> None:
     """A scheduler that was chosen anew begins where the run stands, whatever the old one had stored."""
     for name in [key for key in entries if key.endswith(f"scheduler{SUFFIX}")]:
         stored = entries.pop(name)
@@ -67,7 +67,8 @@ def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start) 
             restore_part(name.removesuffix(SUFFIX), part, stored, start.checkpoint)  # type: ignore[arg-type]
     for name, scheduler in state.schedulers.items():
         if hasattr(scheduler, "last_epoch") and scheduler.last_epoch == 0:
-            scheduler.last_epoch = entries["global_step"]
+            counts_epochs = config["scheduler"].get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
+            scheduler.last_epoch = entries["epoch" if counts_epochs else "global_step"]
         entries[f"{part_name(name, 'scheduler')}{SUFFIX}"] = scheduler.state_dict()
 
 
@@ -82,7 +83,7 @@ def _apply(state: TrainState, changed: set[str], config: dict[str, Any]) -> None
         return
     for name, optimizer in state.optimizers.items():
         scheduler = state.schedulers.get(name)
-        for key in optimizer_keys - {"lr"}:
+        for key in optimizer_keys & config["optimizer"].keys() - {"lr", "_target_"}:
             for group in optimizer.param_groups:
                 value = config["optimizer"][key]
                 group[key] = tuple(value) if isinstance(value, list) else value

@@ -50,6 +50,11 @@ class Start:
     typed_targets: frozenset[str] = frozenset()
     """The `_target_` names of this command line and its --config-dir."""
 
+    @property
+    def limit(self) -> str:
+        """The key that sets the run's length."""
+        return "epochs" if self.config.max_steps is None else "max_steps"
+
 
 def choose_start(words: Sequence[str], searchpath: Sequence[str]) -> Start:
     """Return the start that the words ask for.
@@ -160,8 +165,9 @@ def effective_config(
     overrides: Sequence[str],
     searchpath: Sequence[str],
     checkpoint: Path,
+    free: Sequence[str] = (),
 ) -> tuple[DictConfig, list[Change]]:
-    """Return the config of a checkpoint as today's words change it, and those changes."""
+    """Return the config of a checkpoint as today's words change it, and those changes; `free` keys may change."""
     inherited = [word for word in overrides if word not in words]
     config = compose_config([*searchpath, *overrides])
     before = flatten(plain(without_hydra(compose_config([*searchpath, *inherited]))))
@@ -170,7 +176,7 @@ def effective_config(
     explicit = [o.key_or_group for o in parse(words)]
     merged = effective(saved, before, now, explicit)
     _refuse_foreign_resolvers(merged, now, checkpoint)
-    allowed = [str(key) for key in config.resume_allow]
+    allowed = [*free, *(str(key) for key in config.resume_allow)]
     changes = differences(saved, merged, allowed)
     with open_dict(config):
         for key in now.keys() - merged.keys():
