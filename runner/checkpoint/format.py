@@ -58,20 +58,30 @@ def _os_error_behind(error: BaseException | None) -> OSError | None:
 
 
 def read_entries(path: Path) -> dict[str, Any]:
-    """Return the entries of a general checkpoint, every tensor on the CPU, after checking every byte.
+    """Return the entries of a general checkpoint of this program, every tensor on the CPU, every byte checked.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `read_plain`; also refused are another
+            program's dictionary and a newer version of the format.
+    """
+    return _current_version(path, read_plain(path))
+
+
+def read_plain(path: Path) -> Any:
+    """Return whatever tensors and plain values `torch.save` wrote, every tensor on the CPU, every byte checked.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused are
-            pickled code, another program's dictionary and a newer version of the format.
+            pickled code, and tensors that claim more elements than the file stores.
     """
     verify(path)
     try:
-        entries = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise _unreadable(path, error) from None  # torch's text advises unsafe loading
-    if giant := check_bounded(entries, "the file"):
+    if giant := check_bounded(content, "the file"):
         raise CheckpointRefused(f"{path} is refused: {giant} claims more elements than the file stores")
-    return _current_version(path, entries)
+    return content
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointDamaged:

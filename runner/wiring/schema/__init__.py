@@ -1,0 +1,28 @@
+"""Every key that a config may have: its type, its sentence for `--help`, and the rules that it must obey.
+
+Defaults stand in `conf/`, and nowhere else. torch is not imported here.
+"""
+
+from runner.wiring.schema.optimization import Adam, CosineSchedule, NoScheduler, PlateauSchedule, Sgd, StepSchedule
+from runner.wiring.schema.problem import Classification, Digits, Gan, Idx, LeNet, Mlp, Synthetic
+from runner.wiring.schema.root import Root
+from runner.wiring.schema.running import Checkpoint, Device, EarlyStopping, NoCheckpoint, Strategy, TrackerOptions
+
+__all__ = ["OPTIONS", "EarlyStopping", "Root"]
+
+OPTIONS: dict[str, dict[str, type]] = {
+    "model": {"lenet": LeNet, "mlp": Mlp},
+    "data": {"digits": Digits, "idx": Idx, "synthetic": Synthetic},
+    "learner": {"classification": Classification, "gan": Gan},
+    "optimizer": {"sgd": Sgd, "adam": Adam},
+    "scheduler": {
+        "none": NoScheduler,
+        "cosine": CosineSchedule,
+        "step": StepSchedule,
+        "plateau": PlateauSchedule,
+    },
+    "device": {"device": Device},
+    "strategy": {"strategy": Strategy},
+    "checkpoint": {"checkpoint": Checkpoint, "off": NoCheckpoint},
+    "tracker": {"tracker": TrackerOptions},
+}

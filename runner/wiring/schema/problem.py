@@ -1,0 +1,69 @@
+"""The keys of what is trained on what: model, data, learner."""
+
+from dataclasses import dataclass
+
+from runner.wiring.schema.rules import Augment, Split, key, require, require_at_least_zero, require_positive
+
+
+@dataclass
+class LeNet:
+    _target_: str = key("The class that is built.")
+    dropout: float = key("Probability of dropping an activation before the last two layers, in [0, 1).")
+
+
+@dataclass
+class Mlp:
+    _target_: str = key("The class that is built.")
+    hidden: list[int] = key("Widths of the hidden layers; [] is one linear layer.")
+    dropout: float = key("Probability of dropping a hidden activation, in [0, 1).")
+
+
+@dataclass
+class Data:
+    _target_: str = key("The class that is built.")
+    workers: int = key("Processes that load batches; 0 loads in the training process.")
+    split: Split | None = key("What task=evaluate measures: test (where there is one), val or train.")
+
+    def __post_init__(self) -> None:
+        require_at_least_zero(self, "data.", "workers")
+
+
+@dataclass
+class Digits(Data):
+    augment: Augment = key("Random changes to training images: none, shift, flip_shift.")
+
+
+@dataclass
+class Idx(Digits):
+    root: str | None = key("Folder of the IDX files; by default the user's cache directory.")
+    download: bool = key("Fetch missing files, checked by their hash.")
+
+
+@dataclass
+class Synthetic(Data):
+    shape: list[int] = key("Shape of one input, such as [1,32,32] or [16].")
+    classes: int = key("Number of classes.")
+    size: int = key("Number of training samples.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "data.", "classes", "size")
+        require(bool(self.shape) and min(self.shape) > 0, "data.shape", self.shape, "sizes greater than zero")
+
+
+@dataclass
+class Classification:
+    _target_: str = key("The class that is built.")
+    label_smoothing: float = key("Share of the target that is spread over all classes, in [0, 1).")
+
+    def __post_init__(self) -> None:
+        require(0 <= self.label_smoothing < 1, "learner.label_smoothing", self.label_smoothing, "in [0, 1)")
+
+
+@dataclass
+class Gan:
+    _target_: str = key("The class that is built.")
+    latent: int = key("Size of the noise vector; the generator's `latent` must be the same.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "learner.", "latent")

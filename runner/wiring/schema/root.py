@@ -1,0 +1,45 @@
+"""The keys at the root."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from runner.wiring.schema.rules import Task, key, require, require_positive
+from runner.wiring.schema.running import EarlyStopping
+
+
+@dataclass
+class Root:
+    name: str | None = key("The run directory is outputs/<name>; by default a time stamp.")
+    seed: int = key("Seed of everything random.")
+    epochs: int | None = key("Length in passes over the training data.")
+    max_steps: int | None = key("Length in optimizer steps; given alone it lifts the limit of epochs.")
+    max_time: Any = key("Stop after so many seconds, or 1h30m, with a checkpoint; per attempt.")
+    batch_size: int = key("Samples per optimizer step, over all devices.")
+    accumulate: int = key("Micro-batches that a batch is split into.")
+    clip_norm: float | None = key("Largest norm of the gradient.")
+    eval_every: int | None = key("Evaluate after so many steps; null means after every epoch.")
+    log_every: int = key("Write a row of metrics after so many steps.")
+    early_stopping: EarlyStopping = field(default=MISSING)
+    deterministic: bool = key("Use deterministic algorithms only (needed for exact resume on CUDA).")
+    task: Task = key("train or evaluate.")
+    resume: str | None = key("A checkpoint file or a run directory to go on from, or auto.")
+    resume_allow: list[str] = key("Keys that may differ from the resumed run, which is then no longer exact.")
+    checkpoint_path: str | None = key("The checkpoint that task=evaluate measures.")
+    trust: list[str] = key("Packages whose classes a config that comes out of a file may build.")
+    model: Any = field(default_factory=dict)
+    data: Any = field(default_factory=dict)
+    learner: Any = field(default_factory=dict)
+    optimizer: Any = field(default_factory=dict)
+    scheduler: Any = field(default_factory=dict)
+    device: Any = field(default_factory=dict)
+    strategy: Any = field(default_factory=dict)
+    checkpoint: Any = field(default_factory=dict)
+    tracker: Any = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")
+        require_positive(self, "", "eval_every", "log_every")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")

@@ -1,0 +1,59 @@
+"""The keys of how a run runs: device, strategy, checkpoint, tracker."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from runner.wiring.schema.rules import Better, DeviceKind, Precision, StrategyKind, key, require, require_positive
+
+
+@dataclass
+class Device:
+    kind: DeviceKind = key("Set by the option: auto, cpu, cuda, mps.")
+    index: Any = key("Which GPU, or a list of them; null takes the first, or all under DataParallel.")
+    precision: Precision = key("Number format of forward passes: fp32, bf16, fp16.")
+    compile: bool = key("Compile the model with torch.compile.")
+
+    def __post_init__(self) -> None:
+        indices = self.index if isinstance(self.index, list) else [] if self.index is None else [self.index]
+        fine = all(type(one) is int and one >= 0 for one in indices)
+        require(fine, "device.index", self.index, "a number such as 1, or a list such as [0,2]")
+
+
+@dataclass
+class Strategy:
+    kind: StrategyKind = key("Set by the option: auto, single, data_parallel.")
+
+
+@dataclass
+class NoCheckpoint:
+    monitor: str = key("The metric that decides what is best.")
+    mode: Better = key("min if a smaller value is better, max if a larger one is.")
+
+
+@dataclass
+class Checkpoint(NoCheckpoint):
+    every_steps: int | None = key("Save after every so many optimizer steps.")
+    every_epochs: int | None = key("Save after every so many epochs.")
+    every_minutes: float | None = key("Save when so many minutes have passed since the latest save.")
+    keep_last: int = key("How many of the newest checkpoints stay, at least 2.")
+    keep_best: int = key("How many of the best ones stay.")
+    keep_every: int | None = key("Those whose step is a multiple of this stay for ever.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "checkpoint.", "every_steps", "every_epochs", "every_minutes", "keep_every")
+        require(self.keep_last >= 2, "checkpoint.keep_last", self.keep_last, "at least 2")
+        require_positive(self, "checkpoint.", "keep_best")
+
+
+@dataclass
+class TrackerOptions:
+    csv: bool = key("Write metrics.csv.")
+    tensorboard: bool = key("Write TensorBoard event files.")
+
+
+@dataclass
+class EarlyStopping:
+    patience: int | None = key("Stop after so many evaluations without improvement of checkpoint.monitor.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "early_stopping.", "patience")
