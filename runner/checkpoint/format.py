@@ -67,8 +67,10 @@ def read_entries(path: Path) -> dict[str, Any]:
     return _current_version(path, read_plain(path))
 
 
-def read_plain(path: Path) -> Any:
+def read_plain(path: Path, *, mapped: bool = False) -> Any:
     """Return whatever tensors and plain values `torch.save` wrote, every tensor on the CPU, every byte checked.
+
+    `mapped` tensors stay in the file until they are used: for what is copied at once.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused are
@@ -76,7 +78,7 @@ def read_plain(path: Path) -> Any:
     """
     verify(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         raise _unreadable(path, error) from None  # torch's text advises unsafe loading
     if giant := check_bounded(content, "the file"):

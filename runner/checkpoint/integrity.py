@@ -30,7 +30,7 @@ def verify(path: Path) -> None:
         CheckpointDamaged: truncated, holed, flipped or empty.
         CheckpointRefused: another kind of file, or an archive that `torch.save` never writes.
     """
-    size = _regular_size(path)
+    size = check_regular(path)
     try:
         with open(path, "rb") as file:
             _check_envelope(path, file.read(512), _tail(file, size))
@@ -49,7 +49,8 @@ def verify(path: Path) -> None:
         raise CheckpointRefused(f"{path} is not a checkpoint: {error}") from error
 
 
-def _regular_size(path: Path) -> int:
+def check_regular(path: Path) -> int:
+    """Return the size of a regular file that is not empty; anything else raises as `verify` does."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:

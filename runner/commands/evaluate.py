@@ -12,8 +12,8 @@ from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
 from runner.commands.main import FINISHED, to_plain
 from runner.errors import CheckpointMismatch, ConfigError
-from runner.wiring.arguments import merge, typed_targets, value_of
-from runner.wiring.start import effective_config
+from runner.wiring.arguments import typed_targets, value_of
+from runner.wiring.inherited import effective_config
 
 # What an evaluation may set otherwise: it trains nothing.
 _IMMATERIAL = ("batch_size", "accumulate", "seed", "optimizer", "scheduler", "data.augment")
@@ -27,8 +27,7 @@ def evaluate_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     path = Path(named)
     verify(path)
     header = read_header(path)
-    overrides = merge([str(word) for word in header.get("overrides", [])], words)
-    config, changes = effective_config(header, words, overrides, searchpath, path, free=_IMMATERIAL)
+    config, _, changes = effective_config(header, words, searchpath, path, free=_IMMATERIAL)
     with open_dict(config):
         config.name = None
     plain = to_plain(config)
@@ -42,7 +41,7 @@ def evaluate_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
 def _evaluate(path: Path, config: dict[str, Any], typed: frozenset[str]) -> dict[str, Any]:
     from runner.wiring import build
 
-    trust = build.trust_in_files(typed, config["trust"])
+    trust = build.trust_of(typed, config["trust"])
     strategy, _ = build.choose_strategy(config, {})
     problem = build.build_problem(config, trust)
     split = config["data"].get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")

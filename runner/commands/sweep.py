@@ -10,7 +10,9 @@ from runner.checkpoint.listing import newest_valid
 from runner.errors import RunnerError
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import lineage
-from runner.wiring.start import Start
+from runner.wiring.compose import plain
+from runner.wiring.start import Origin, Start
+from runner.wiring.targets import target_names
 
 
 class Job:
@@ -52,4 +54,6 @@ def job_start(config: DictConfig) -> Start:
         config.name = f"{config.name}/{directory.name}"
     notices = tuple(f"passed over: {error}" for error in passed_over)
     words = lineage(list(hydra.overrides.task))
-    return Start(config, words, directory, checkpoint, {}, (), notices, finished)
+    typed = frozenset(target_names(plain(config)))
+    origin = Origin.resume if checkpoint else Origin.scratch
+    return Start(origin, config, words, directory, typed, checkpoint, {}, (), notices, finished=finished)

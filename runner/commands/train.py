@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import platform
+import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -17,15 +19,16 @@ from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
 from runner.commands.main import FAILED, FINISHED, INTERRUPTED, log_failure, to_plain
-from runner.errors import CheckpointError, NameTaken
+from runner.errors import CheckpointError
 from runner.files import replace_text
+from runner.run_directory.claim import claim
 from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import Status, read_status, write_status
 from runner.signals import Stop, die_by_sigint, parse_duration
 from runner.wiring.arguments import command
 from runner.wiring.changes import table
 from runner.wiring.compose import without_hydra
-from runner.wiring.start import Start, choose_start
+from runner.wiring.start import Origin, Start, choose_start
 
 log = logging.getLogger("runner")
 
@@ -37,7 +40,8 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
         print(f"{start.directory} is finished already; to go on, raise its length with {start.limit}=...")
         return FINISHED
     prepared = prepare(start)
-    _claim(start)
+    if start.origin is not Origin.resume and not start.directory.exists():
+        claim(start.directory)
     config = start.config
     loader = GlobalHydra.instance().config_loader()
     context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
@@ -51,16 +55,6 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     code = job.return_value
     assert isinstance(code, int)
     return code
-
-
-def _claim(start: Start) -> None:
-    """Make the directory; of two that start in it at once, one gets it."""
-    if start.checkpoint is None and not start.directory.exists():
-        start.directory.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            start.directory.mkdir()
-        except FileExistsError as error:
-            raise NameTaken(f"{start.directory} was taken by another process just now; take another name=") from error
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,10 @@ class Prepared:
     val_loader: Any
     horizon: Any
     max_seconds: float | None
+    reports: Mapping[str, Any]
+    """What a warm start loaded, by model."""
+    again: Sequence[str]
+    """The words that a later attempt has to repeat."""
 
 
 def prepare(start: Start) -> Prepared:
@@ -89,16 +87,19 @@ def prepare(start: Start) -> Prepared:
     max_seconds = parse_duration(config["max_time"])
     from runner.wiring import build, restoring
 
-    trust = restoring.trust_of(start, config)
-    strategy, devices = build.choose_strategy(config, start.pinned)
+    trust = build.trust_of(start.typed_targets, config["trust"])
+    strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem = build.build_problem(config, trust)
     train_loader, val_loader = build.loaders(config, problem.data)
     horizon = build.horizon_of(config, train_loader.steps_per_epoch)
-    state = build.build_state(config, problem, strategy, train_loader, horizon)
     restoring.check_monitor(config, problem.learner)
-    if start.checkpoint is not None:
-        start = replace(start, changes=restoring.resume(state, start, config))
-    return Prepared(start, config, problem, state, strategy, devices, train_loader, val_loader, horizon, max_seconds)
+    reports, entries = restoring.prepare_models(problem.models, start, config)
+    state = build.build_state(config, problem, strategy, train_loader, horizon)
+    start = restoring.restore_state(state, entries, start, config, horizon)
+    again = [*start.again, *build.trust_words(config)]
+    return Prepared(
+        start, config, problem, state, strategy, devices, train_loader, val_loader, horizon, max_seconds, reports, again
+    )
 
 
 def run_prepared(run: Prepared) -> int:
@@ -118,6 +119,8 @@ def run_prepared(run: Prepared) -> int:
         record("running", None)
         _announce(run)
         try:
+            if run.start.parent:
+                save(run.state, plan)  # so that from here on it is a run like any other
             ending = train(run.state, plan)
         except BaseException as error:
             if isinstance(error, Exception) and run.state.whole and not isinstance(error, ArithmeticError):
@@ -188,19 +191,37 @@ def _record(run: Prepared, attempt: int, environment: dict[str, Any]) -> None:
     (directory / "overrides").mkdir(exist_ok=True)
     words = "".join(f"{word}\n" for word in sys.argv[1:])
     replace_text(directory / "overrides" / f"attempt_{attempt:04d}.txt", words)
-    replace_text(directory / "environment.json", json.dumps(environment, indent=2) + "\n")
+    _write_json(directory / "environment.json", environment)
+    if run.reports:
+        reports = {name: report.entries() for name, report in run.reports.items()}
+        _write_json(directory / "warm_start.json", {"path": run.config["warm_start"]["path"], "models": reports})
+    if run.start.parent:
+        counters = {"epoch": run.state.progress.epoch, "global_step": run.state.progress.global_step}
+        _write_json(directory / "parent.json", {"checkpoint": str(run.start.parent), **counters})
+
+
+def _write_json(path: Path, entries: Mapping[str, Any]) -> None:
+    replace_text(path, json.dumps(entries, indent=2) + "\n")
 
 
 def _announce(run: Prepared) -> None:
     start, progress = run.start, run.state.progress
     for notice in start.notices:
         log.warning("%s", notice)
-    if start.checkpoint is None:
-        log.info("starting %s from scratch on %s (%s)", start.directory, run.devices, run.strategy.name)
-    else:
+    place, where = f"on {run.devices} ({run.strategy.name})", f"epoch {progress.epoch}, step {progress.global_step}"
+    if start.origin is Origin.resume and start.checkpoint:
         parts = ", ".join(run.state.parts())
-        where = f"epoch {progress.epoch}, step {progress.global_step}"
         log.info("resuming %s from %s at %s: restored %s", start.directory, start.checkpoint.name, where, parts)
+    elif start.parent:
+        log.info("starting %s as a fork of %s at %s %s", start.directory, start.parent, where, place)
+    elif run.reports:
+        log.info("starting %s warm from %s %s", start.directory, run.config["warm_start"]["path"], place)
+    else:
+        log.info("starting %s from scratch %s", start.directory, place)
+    for name, report in run.reports.items():
+        log.info("%s: %s", name, "\n    ".join(report.lines()))
+    if run.again and start.origin is not Origin.resume:
+        log.info("a later resume of this run has to repeat: %s", shlex.join(run.again))
     if start.changes:
         log.info("%s", table(start.changes))
     if run.strategy.name == "data_parallel":
@@ -214,7 +235,7 @@ def _leave(run: Prepared, reason: str) -> int:
         code = FAILED
     else:
         log.info("stopped by %s at step %d; go on with:", reason, run.state.progress.global_step)
-        log.info("%s", command(f"resume={run.start.directory / 'last.tar'}"))
+        log.info("%s", command(f"resume={run.start.directory / 'last.tar'}", *run.again))
         code = INTERRUPTED
     if reason == "SIGINT":
         logging.shutdown()

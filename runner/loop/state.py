@@ -1,6 +1,6 @@
 """`TrainState` is all that changes during training; its fields are the checkpoint."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.data.loading import DataPosition
+from runner.optim.averaging import Average
 from runner.progress import Progress
 from runner.randomness import Randomness
 from runner.stateful import Stateful
@@ -28,6 +29,7 @@ class TrainState:
     models: dict[str, nn.Module] = field(metadata={_NAMING: ""})
     optimizers: dict[str, Optimizer] = field(metadata={_NAMING: "optimizer"})
     schedulers: dict[str, Any] = field(metadata={_NAMING: "scheduler"})
+    averages: dict[str, Average] = field(metadata={_NAMING: "ema"})
     scaler: Precision
     data: DataPosition
     rng: Randomness
@@ -53,9 +55,20 @@ class TrainState:
         yield
         self.whole = True
 
+    def update_averages(self) -> None:
+        """Let the moving averages follow the models by one step."""
+        for name, average in self.averages.items():
+            average.update(self.models[name])
+
     def learning_rate(self) -> float:
         """Return the first optimizer's current rate."""
         return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+
+def inference_part(model: str, parts: Container[str]) -> str:
+    """Return which of a file's parts a model is used with: its moving average where there is one."""
+    average = part_name(model, "ema")
+    return average if average in parts else model
 
 
 def part_name(model: str, kind: str) -> str:

@@ -20,6 +20,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     """
     progress, device = state.progress, plan.strategy.device
     models = {name: plan.strategy.wrap(model.train()) for name, model in state.models.items()}
+    averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
     batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample)
     saved_at = (progress.global_step, progress.evaluated_at)
     clock = time.monotonic()
@@ -28,7 +29,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
         if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
             progress.check_finite()
         if plan.evaluation_due(progress):
-            _evaluate(state, plan, models)
+            _evaluate(state, plan, averages or models)
         if plan.report_due(progress):
             clock = _report(state, plan, clock)
 
@@ -54,6 +55,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
             state.scaler.end_step()
             progress.advance(epoch_ended=state.data.advance())
             plan.step_schedulers(state)
+            state.update_averages()
         plan.console.advance(progress.global_step)
 
 

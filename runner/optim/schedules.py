@@ -65,14 +65,19 @@ def make_scheduler(optimizer: Optimizer, factor: Callable[[int], float]) -> Lamb
     return LambdaLR(optimizer, lambda step: factor(step))
 
 
+def keep_rates(optimizer: Optimizer, scheduler: Any) -> None:
+    """Make the optimizer's present rates the base of the schedule above it."""
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    if hasattr(scheduler, "base_lrs"):
+        scheduler.base_lrs = [group["lr"] for group in optimizer.param_groups]
+
+
 def rebase(optimizer: Optimizer, scheduler: Any, lr: float) -> None:
     """Make `lr` the base rate of a restored optimizer and of the schedule above it."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-        if "initial_lr" in group:
-            group["initial_lr"] = lr
-    if scheduler is not None and hasattr(scheduler, "base_lrs"):
-        scheduler.base_lrs = [lr] * len(optimizer.param_groups)
+    keep_rates(optimizer, scheduler)
 
 
 def recompute(optimizer: Optimizer, scheduler: LambdaLR) -> None:

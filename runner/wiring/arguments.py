@@ -1,6 +1,7 @@
 """The words of the command line: what each names, which ones a resume adds, and mistakes with a better answer."""
 
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from hydra.errors import HydraException
 from runner.errors import ConfigError
 
 # What belongs to one attempt and is not inherited by the next.
-_OF_ONE_ATTEMPT = {"name", "resume", "resume_allow", "task", "checkpoint_path"}
+_OF_ONE_ATTEMPT = {"name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust"}
 
 
 def parse(words: Sequence[str]) -> list[Override]:
@@ -60,9 +61,13 @@ def merge(saved: Iterable[str], new: Sequence[str]) -> list[str]:
 
 
 def lineage(words: Sequence[str]) -> list[str]:
-    """Return the words that a later attempt inherits."""
+    """Return the words that a later attempt inherits: none that only this one, or Hydra itself, is meant by."""
     inherited = (o for o in parse(words) if o.key_or_group not in _OF_ONE_ATTEMPT)
-    return [str(o.input_line) for o in inherited if not o.key_or_group.startswith("hydra")]
+    return [str(o.input_line) for o in inherited if not _is_for_hydra(o.key_or_group) and not _is_for_hydra(o.package)]
+
+
+def _is_for_hydra(place: str | None) -> bool:
+    return place is not None and re.match(r"(_global_\.)?hydra\b", place) is not None
 
 
 def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[str]:
@@ -73,6 +78,12 @@ def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[
     return frozenset(values.union(*(targets_in(text) for text in texts)))
 
 
+def needed_again(words: Sequence[str], searchpath: Sequence[str]) -> list[str]:
+    """Return the words that a resume must repeat, since a file may neither name folders nor interpolate."""
+    folders = [f"--config-dir={match[1]}" for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
+    return [*folders, *(word for word in lineage(words) if "${" in word)]
+
+
 def targets_in(text: str) -> set[str]:
     """Return the `_target_` names in the text of a config file."""
     return set(re.findall(r"^\s*_target_:\s*([\w.]+)", text, re.MULTILINE))
@@ -81,4 +92,4 @@ def targets_in(text: str) -> set[str]:
 def command(*words: str) -> str:
     """Return a command that continues, as the user would type it here."""
     program = Path(sys.argv[0]).name or "run.py"
-    return " ".join(["python", program, *words])
+    return shlex.join(["python", program, *words])

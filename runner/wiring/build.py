@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
+from runner.optim.averaging import Average
 from runner.optim.matching import match_by_name
 from runner.optim.schedules import Cosine, Horizon, Step, make_scheduler
 from runner.progress import Progress
@@ -24,7 +25,7 @@ from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
 from runner.wiring.arguments import targets_in
 from runner.wiring.compose import CONF
-from runner.wiring.targets import _ALWAYS, Trust, _under, build, resolve, target_names
+from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
 
 _FACTS = ("in_channels", "image_size", "in_features", "num_classes")
 _LOADING = ("workers", "split")
@@ -37,21 +38,24 @@ class Problem:
     data: Any
     learner: Any
     models: dict[str, nn.Module]
+    trust: Trust
+    """Whose classes may be built for it."""
 
 
-def trust_everything_typed(config: Mapping[str, Any]) -> Trust:
-    """Return the trust of a config that was composed from conf/ and the command line alone."""
-    return Trust(names=frozenset(target_names(config)))
-
-
-def trust_in_files(typed: Iterable[str], trust: Sequence[str]) -> Trust:
-    """Return the trust for a config out of a file: packages named in conf/, typed, listed or beside run.py."""
+def trust_of(typed: Iterable[str], listed: Sequence[str]) -> Trust:
+    """Return whose classes a config may build: packages named in conf/, typed, listed, or in the project's folder."""
     named = {*typed, *_targets_in_conf()}
-    packages = {name.split(".")[0] for name in named if not any(_under(name, root) for root in _ALWAYS)}
-    listed = {*trust, *filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))}
+    packages = {name.split(".")[0] for name in named if not is_built_in(name)}
+    environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
     folder = Path(sys.argv[0]).resolve().parent
-    beside = {entry.stem for entry in folder.glob("*") if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
-    return Trust(packages=frozenset((packages | listed | beside) - {"torch"}), names=frozenset(typed))
+    return Trust(frozenset((packages | {*listed, *environment}) - {"torch"}), frozenset(typed), folder)
+
+
+def trust_words(config: Mapping[str, Any]) -> list[str]:
+    """Return the word that a resume needs, if any: a resume finds these packages in a file only."""
+    alone = trust_of((), ())
+    missing = {name.split(".")[0] for name in target_names(config) if not alone.allows(name)}
+    return [f"trust=[{','.join(sorted(missing))}]"] if missing else []
 
 
 def _targets_in_conf() -> set[str]:
@@ -68,7 +72,7 @@ def build_problem(config: Any, trust: Trust) -> Problem:
     _check_data(data)
     learner = build(config["learner"], object, place="learner", trust=trust)
     seed_everything(config["seed"])
-    return Problem(data, learner, build_models(config["model"], data, learner, trust))
+    return Problem(data, learner, build_models(config["model"], data, learner, trust), trust)
 
 
 def _check_data(data: Any) -> None:
@@ -137,16 +141,16 @@ def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, D
 
 def build_state(config: Any, problem: Problem, strategy: Strategy, train: TrainLoader, horizon: Horizon) -> TrainState:
     """Return the state of a run before its first step, on its device."""
-    trust = trust_everything_typed(config)  # checked where the config was made
+    trust = problem.trust
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     optimizers = {
-        name: _build_optimizer(_node_of(config["optimizer"], name), name, model, trust)
-        for name, model in models.items()
+        name: _build_optimizer(node_of(config["optimizer"], name), name, model, trust) for name, model in models.items()
     }
+    decay = config["ema"]["decay"]
     schedulers = {
         name: scheduler
         for name, optimizer in optimizers.items()
-        if (scheduler := _build_scheduler(_node_of(config["scheduler"], name), name, optimizer, horizon, config, trust))
+        if (scheduler := _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust))
     }
     return TrainState(
         models=models,
@@ -154,12 +158,13 @@ def build_state(config: Any, problem: Problem, strategy: Strategy, train: TrainL
         schedulers=schedulers,
         scaler=Precision(config["device"]["precision"], strategy.device),
         data=DataPosition(train.size, train.batch_size),
+        averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
         rng=Randomness(),
         progress=Progress(),
     )
 
 
-def _node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the options of one model: its own below its name, or those that all share."""
     own = node.get(name)
     return own if isinstance(own, Mapping) else node

@@ -1,5 +1,6 @@
 """What a resume changes: each key that differs from the run's last config, judged and shown."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +16,16 @@ _OF_ONE_ATTEMPT = (
     "name",
     "resume",
     "resume_allow",
+    "rewind",
     "task",
     "checkpoint_path",
     "data.split",
     "trust",
     "max_time",
 )
-_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic")
+_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
 _FIXED = ("optimizer._target_",)
+_KEY = re.compile(r"[\w/-]+")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Change:
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a nested config as dotted keys; lists are values."""
-    if isinstance(node, Mapping) and node:
+    """Return a nested config as dotted keys; lists are values, and so are mappings whose keys no path can name."""
+    if isinstance(node, Mapping) and node and all(isinstance(key, str) and _KEY.fullmatch(key) for key in node):
         return {k: v for key, value in node.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
     return {prefix.rstrip("."): node}
 
@@ -89,6 +92,8 @@ def _effect(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
         return "the schedule's end moves with it" if key in ("epochs", "max_steps") else "free"
     if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):
         return "takes effect"
+    if _within(key, ("warm_start",)):
+        raise ConfigError(f"{key}={now} begins a new run, and this goes on with one; leave it out, or leave out resume")
     raise ConfigError(
         f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
         f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from runner.wiring.compose import CONF
-from runner.wiring.schema import OPTIONS, EarlyStopping, Root
+from runner.wiring.schema import NESTED, OPTIONS, Root
 
 _GROUPS = {
     "model": "What is trained.",
@@ -47,9 +47,9 @@ def help_text() -> str:
 def _keys(node: Any) -> list[tuple[str, str]]:
     found = []
     for field in dataclasses.fields(node):
-        if field.name == "early_stopping":
-            nested = dataclasses.fields(EarlyStopping)
-            found += [(f"early_stopping.{inner.name}", inner.metadata["help"]) for inner in nested]
+        if field.name in NESTED:
+            nested = dataclasses.fields(NESTED[field.name])
+            found += [(f"{field.name}.{inner.name}", inner.metadata["help"]) for inner in nested]
         elif "help" in field.metadata and field.name != "_target_":
             found.append((field.name, field.metadata["help"]))
     return found

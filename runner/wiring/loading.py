@@ -6,8 +6,8 @@ from typing import Any
 
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
 from runner.errors import CheckpointRefused
-from runner.wiring.build import build_problem, trust_in_files
-from runner.wiring.start import read_config
+from runner.wiring.build import build_problem, trust_of
+from runner.wiring.inherited import read_config
 
 
 def load_model(path: str, trust: Sequence[str]) -> Any:
@@ -17,7 +17,7 @@ def load_model(path: str, trust: Sequence[str]) -> Any:
     config = read_config(entries["config"], file)
     if "${" in entries["config"]:
         raise CheckpointRefused(f"{file} is refused: its config has interpolations, which a file may not resolve")
-    problem = build_problem(config, trust_in_files((), trust))
+    problem = build_problem(config, trust_of((), trust))
     for name, model in problem.models.items():
         restore_part(name, model, entries.get(f"{name}{SUFFIX}"), file)
         model.eval()

@@ -1,25 +1,21 @@
 """Giving a built run the state of its checkpoint, with what the user changed put on top."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from torch.optim.lr_scheduler import LambdaLR
+from torch import nn
 
-from runner.checkpoint.format import SUFFIX, read_entries, restore, restore_part
+from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
+from runner.checkpoint.warm_start import Report
 from runner.errors import ConfigError
 from runner.loop.state import TrainState, part_name
-from runner.optim.schedules import rebase, recompute
-from runner.wiring.build import trust_everything_typed, trust_in_files
+from runner.optim.schedules import Horizon
+from runner.wiring.adopting import adopt
 from runner.wiring.changes import Change
-from runner.wiring.start import Start
-from runner.wiring.targets import Trust
-
-
-def trust_of(start: Start, config: dict[str, Any]) -> Trust:
-    """Return whose classes this start may build: all that was typed, fewer where a file is involved."""
-    if start.checkpoint is None or not start.pinned:
-        return trust_everything_typed(config)
-    return trust_in_files(start.typed_targets, config["trust"])
+from runner.wiring.effects import apply_changes, position_scheduler
+from runner.wiring.start import Origin, Start
+from runner.wiring.warm import freeze_as_stored, warm_start
 
 
 def check_monitor(config: dict[str, Any], learner: Any) -> None:
@@ -29,14 +25,46 @@ def check_monitor(config: dict[str, Any], learner: Any) -> None:
         raise ConfigError(f"checkpoint.monitor={monitor} is not measured; choose one of {', '.join(names)}")
 
 
-def resume(state: TrainState, start: Start, config: dict[str, Any]) -> Sequence[Change]:
+def prepare_models(
+    models: Mapping[str, nn.Module], start: Start, config: dict[str, Any]
+) -> tuple[dict[str, Report], dict[str, Any]]:
+    """Warm-start and freeze what is to be, before there are optimizers; return the reports and the checkpoint.
+
+    Raises:
+        CheckpointError: a file is damaged, refused, or of another model.
+    """
+    if start.checkpoint is None:
+        options = config["warm_start"]
+        return (warm_start(models, options) if options["path"] else {}), {}
+    if start.origin is Origin.adopted:
+        return {}, read_plain(start.checkpoint)
+    entries = read_entries(start.checkpoint)
+    freeze_as_stored(models, entries)
+    return {}, entries
+
+
+def restore_state(
+    state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any], horizon: Horizon
+) -> Start:
+    """Give the state what the checkpoint holds, and return the start with what is to be said of it.
+
+    Raises:
+        CheckpointMismatch: it does not fit.
+    """
+    if start.checkpoint is None:
+        return start
+    if start.origin is Origin.adopted:
+        return replace(start, notices=adopt(state, entries, start.checkpoint, start.overrides, config, horizon))
+    return replace(start, changes=resume(state, entries, start, config))
+
+
+def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any]) -> Sequence[Change]:
     """Restore everything strictly, apply the changed keys, and return them with the learning rate's.
 
     Raises:
-        CheckpointError: the file is damaged, refused, or of another run.
+        CheckpointMismatch: the file is of another run.
     """
     assert start.checkpoint is not None
-    entries = read_entries(start.checkpoint)
     parts = state.parts()
     changed = {change.key for change in start.changes}
     if any(key.startswith("scheduler") for key in changed):
@@ -45,7 +73,7 @@ def resume(state: TrainState, start: Start, config: dict[str, Any]) -> Sequence[
     if changed & {"checkpoint.monitor", "checkpoint.mode"}:
         _forget_best(state)
     before = state.learning_rate()
-    _apply(state, changed, config)
+    apply_changes(state, changed, config)
     after = state.learning_rate()
     if before == after:
         return start.changes
@@ -66,28 +94,10 @@ def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start, 
         if part is not None and _kinds_agree(stored, part.state_dict()):
             restore_part(name.removesuffix(SUFFIX), part, stored, start.checkpoint)  # type: ignore[arg-type]
     for name, scheduler in state.schedulers.items():
-        if hasattr(scheduler, "last_epoch") and scheduler.last_epoch == 0:
-            counts_epochs = config["scheduler"].get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
-            scheduler.last_epoch = entries["epoch" if counts_epochs else "global_step"]
+        if getattr(scheduler, "last_epoch", None) == 0:
+            position_scheduler(scheduler, config, epoch=entries["epoch"], global_step=entries["global_step"])
         entries[f"{part_name(name, 'scheduler')}{SUFFIX}"] = scheduler.state_dict()
 
 
 def _kinds_agree(stored: Any, own: Any) -> bool:
     return isinstance(stored, dict) and set(stored) == set(own)
-
-
-def _apply(state: TrainState, changed: set[str], config: dict[str, Any]) -> None:
-    optimizer_keys = {key.removeprefix("optimizer.") for key in changed if key.startswith("optimizer.")}
-    moves = optimizer_keys or {"epochs", "max_steps"} & changed or any(k.startswith("scheduler") for k in changed)
-    if not moves:
-        return
-    for name, optimizer in state.optimizers.items():
-        scheduler = state.schedulers.get(name)
-        for key in optimizer_keys & config["optimizer"].keys() - {"lr", "_target_"}:
-            for group in optimizer.param_groups:
-                value = config["optimizer"][key]
-                group[key] = tuple(value) if isinstance(value, list) else value
-        if "lr" in optimizer_keys:
-            rebase(optimizer, scheduler, config["optimizer"]["lr"])
-        if isinstance(scheduler, LambdaLR):
-            recompute(optimizer, scheduler)

@@ -1,17 +1,17 @@
-"""Choosing the start: scratch or resume, decided from files alone, before torch is imported and anything is made."""
+"""Choosing the start: scratch, resume, fork or adoption, from files alone, before torch is imported or a file made."""
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.listing import FOLDER, newest_valid, steps
+from runner.checkpoint.listing import FOLDER, SUPERSEDED, newest_valid, steps
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -19,41 +19,79 @@ from runner.errors import (
     CheckpointRefused,
     ConfigError,
     NameTaken,
-    NotWritable,
 )
+from runner.run_directory.claim import check_free, check_writable, is_taken
 from runner.run_directory.names import check_name, unique_name
 from runner.run_directory.status import read_status
-from runner.wiring.arguments import command, lineage, merge, parse, typed_targets, value_of
-from runner.wiring.changes import Change, differences, effective, flatten
-from runner.wiring.compose import compose_config, plain, without_hydra
+from runner.wiring.arguments import command, lineage, needed_again, typed_targets, value_of
+from runner.wiring.changes import Change
+from runner.wiring.compose import compose_config, plain
+from runner.wiring.inherited import effective_config
+from runner.wiring.targets import target_names
 
 OUTPUTS = Path("outputs")
+_TUTORIAL = ("epoch", "model_state_dict", "optimizer_state_dict")
+
+
+class Origin(Enum):
+    """Where a run's state comes from."""
+
+    scratch = "scratch"
+    """From the seed, or from another run's weights: a warm start."""
+    resume = "resume"
+    """From a checkpoint of the run itself."""
+    fork = "fork"
+    """From a checkpoint of another run, its parent, whole."""
+    adopted = "adopted"
+    """From a general checkpoint of another program, as far as it goes."""
 
 
 @dataclass(frozen=True)
 class Start:
     """What a command does first, and in which directory."""
 
+    origin: Origin
     config: DictConfig
     """The effective config with Hydra's own node."""
     overrides: list[str]
     """The words that made it, over all attempts."""
     directory: Path
-    checkpoint: Path | None
-    """What to resume from; None is a start from scratch."""
-    pinned: Mapping[str, Any]
+    typed_targets: frozenset[str]
+    """The `_target_` names that come from conf/ or the command line, and not from a file."""
+    checkpoint: Path | None = None
+    """What the state is restored from."""
+    pinned: Mapping[str, Any] | None = None
     """The environment of the checkpoint: what `auto` had chosen."""
-    changes: Sequence[Change]
-    notices: Sequence[str]
-    finished: bool
+    changes: Sequence[Change] = ()
+    notices: Sequence[str] = ()
+    again: Sequence[str] = ()
+    """The words that a later attempt has to repeat, since no file may say them."""
+    finished: bool = False
     """Whether there is nothing left to do."""
-    typed_targets: frozenset[str] = frozenset()
-    """The `_target_` names of this command line and its --config-dir."""
 
     @property
     def limit(self) -> str:
         """The key that sets the run's length."""
         return "epochs" if self.config.max_steps is None else "max_steps"
+
+    @property
+    def parent(self) -> Path | None:
+        """The checkpoint of another run that this one begins with."""
+        return self.checkpoint if self.origin in (Origin.fork, Origin.adopted) else None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for on the command line."""
+
+    words: Sequence[str]
+    searchpath: Sequence[str]
+    name: str | None
+    rewind: bool
+
+    def is_another_than(self, directory: Path) -> bool:
+        """Return whether a name was given that is not this directory's."""
+        return self.name is not None and (OUTPUTS / self.name).resolve() != directory.resolve()
 
 
 def choose_start(words: Sequence[str], searchpath: Sequence[str]) -> Start:
@@ -62,73 +100,80 @@ def choose_start(words: Sequence[str], searchpath: Sequence[str]) -> Start:
     Raises:
         ConfigError, NameTaken, CheckpointError: each before anything was created.
     """
-    resume, name = value_of(words, "resume"), value_of(words, "name")
-    if name is not None:
-        check_name(name)
+    resume = value_of(words, "resume")
+    asked = _Asked(words, searchpath, value_of(words, "name"), value_of(words, "rewind") == "True")
+    if asked.name is not None:
+        check_name(asked.name)
     if resume is None:
-        return _scratch(words, searchpath, name, may_exist=False)
+        return _typed(asked, Origin.scratch)
     if resume == "auto":
-        return _automatic(words, searchpath, name)
-    return _resume_named(words, searchpath, Path(resume), name)
+        return _automatic(asked)
+    return _newest_in(asked, Path(resume)) if Path(resume).is_dir() else _from_file(asked, Path(resume))
 
 
-def _scratch(words: Sequence[str], searchpath: Sequence[str], name: str | None, *, may_exist: bool) -> Start:
-    config = compose_config([*searchpath, *words])
+def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place: "_Place | None" = None) -> Start:
+    """Return a start whose config is today's words and conf/ alone."""
+    config = compose_config([*asked.searchpath, *asked.words])
     if config.name is not None:
         check_name(config.name)
-    directory = place(config, config.name or unique_name())
-    if not may_exist and is_taken(directory):
-        raise NameTaken(
-            f"{directory} exists already; go on there with {command(f'resume={directory}')}, "
-            "start over by deleting it, or take another name="
-        )
-    check_writable(directory)
-    return Start(config, lineage(words), directory, None, {}, (), (), finished=False)
+    directory = (place or _place_anew)(config)
+    typed = frozenset(target_names(plain(config)))
+    again = needed_again(asked.words, asked.searchpath)
+    return Start(origin, config, lineage(asked.words), directory, typed, checkpoint, again=again)
 
 
-def _automatic(words: Sequence[str], searchpath: Sequence[str], name: str | None) -> Start:
-    if name is None:
+def _automatic(asked: _Asked) -> Start:
+    if asked.name is None:
         raise ConfigError("resume=auto needs a name, so that the next attempt finds the run; add name=my_run")
-    directory = OUTPUTS / name
+    directory = OUTPUTS / asked.name
     if not is_taken(directory):
-        return _scratch(words, searchpath, name, may_exist=False)
+        return _typed(asked, Origin.scratch)
+    checkpoint, passed_over = newest_valid(directory)
+    if checkpoint is None and passed_over:
+        raise _all_damaged(directory, passed_over)
+    if checkpoint is None:  # an attempt ended before its first checkpoint
+        if not (directory / "status.json").exists() and not (directory / ".hydra").exists():
+            raise NameTaken(f"{directory} exists and holds no run; take another name= or remove it")
+        return _typed(asked, Origin.scratch, place=partial(_place_in, directory))
+    resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
+    return _resume(replace(asked, words=resumed), directory, checkpoint, passed_over)
+
+
+def _newest_in(asked: _Asked, directory: Path) -> Start:
     checkpoint, passed_over = newest_valid(directory)
     if checkpoint is None and passed_over:
         raise _all_damaged(directory, passed_over)
     if checkpoint is None:
-        if not (directory / "status.json").exists() and not (directory / ".hydra").exists():
-            raise NameTaken(f"{directory} exists and holds no run; take another name= or remove it")
-        return _scratch(words, searchpath, name, may_exist=True)
-    return _resume(words, searchpath, directory, checkpoint, passed_over)
+        raise CheckpointMissing(f"{directory} holds no checkpoint yet; start it anew, or name another run's directory")
+    if asked.is_another_than(directory):
+        return _restored(asked, Origin.fork, checkpoint, _place_anew, _notices(passed_over))
+    return _resume(asked, directory, checkpoint, passed_over)
 
 
-def _resume_named(words: Sequence[str], searchpath: Sequence[str], path: Path, name: str | None) -> Start:
-    if path.is_dir():
-        directory, (checkpoint, passed_over) = path, newest_valid(path)
-        if checkpoint is None and passed_over:
-            raise _all_damaged(directory, passed_over)
-        if checkpoint is None:
-            raise CheckpointMissing(f"{path} holds no checkpoint yet; start it anew, or name another run's directory")
-    else:
-        verify(path)
-        checkpoint, passed_over = path, []
-        directory = path.parent.parent if path.parent.name == FOLDER else path.parent
-        _check_newest(path, directory)
-    if name is not None and (OUTPUTS / name).resolve() != directory.resolve():
-        raise ConfigError(f"resume={path} goes on in {directory}, not in {OUTPUTS / name}; leave name out")
-    return _resume(words, searchpath, directory, checkpoint, passed_over)
-
-
-def _check_newest(path: Path, directory: Path) -> None:
-    if not (directory / "config.yaml").is_file():
-        raise ConfigError(f"{path} does not lie in a run directory, so there is no run to go on with")
-    step = read_header(path).get("global_step")
-    newest = max(steps(directory), default=0)
-    if type(step) is int and newest > step:
+def _from_file(asked: _Asked, path: Path) -> Start:
+    verify(path)
+    header = read_header(path)
+    if "format" not in header:
+        return _adopt(asked, path, header)
+    directory = path.parent.parent if path.parent.name == FOLDER else path.parent
+    inside = (directory / "config.yaml").is_file()
+    if asked.is_another_than(directory) or (asked.name is not None and not inside):
+        return _restored(asked, Origin.fork, path, _place_anew, ())
+    if not inside:
+        raise ConfigError(f"{path} does not lie in a run directory; add name=my_run to go on from it in a new one")
+    newer = _newer_than(header, directory)
+    if newer and not asked.rewind:
         raise ConfigError(
-            f"{path} is of step {step}, and {directory} has newer checkpoints, up to step {newest}; "
-            f"go on from the newest with resume={directory}"
+            f"{path} is of step {header.get('global_step')}, and {directory} has newer checkpoints, up to step "
+            f"{newer[-1]}; go on from the newest with resume={directory}, fork a new run from this one with "
+            "name=another_name, or set the newer ones aside with rewind=true"
         )
+    return _resume(asked, directory, path, (), rewound=newer)
+
+
+def _newer_than(header: Mapping[str, Any], directory: Path) -> list[int]:
+    step = header.get("global_step")
+    return sorted(other for other in steps(directory) if type(step) is int and other > step)
 
 
 def _all_damaged(directory: Path, passed_over: Sequence[CheckpointError]) -> CheckpointDamaged:
@@ -138,106 +183,77 @@ def _all_damaged(directory: Path, passed_over: Sequence[CheckpointError]) -> Che
     )
 
 
+def _notices(passed_over: Sequence[CheckpointError]) -> list[str]:
+    return [f"passed over: {error}" for error in passed_over]
+
+
 def _resume(
-    words: Sequence[str],
-    searchpath: Sequence[str],
+    asked: _Asked,
     directory: Path,
     checkpoint: Path,
     passed_over: Sequence[CheckpointError],
+    rewound: Sequence[int] = (),
 ) -> Start:
-    header = read_header(checkpoint)
-    overrides = merge([str(o) for o in header.get("overrides", [])], words)
-    config, changes = effective_config(header, words, overrides, searchpath, checkpoint)
-    _place_in(config, directory)
+    notices = _notices(passed_over)
+    if rewound:
+        notices.append(f"rewinding: the checkpoints of steps {rewound[0]} to {rewound[-1]} go to {FOLDER}/{SUPERSEDED}")
+    start = _restored(asked, Origin.resume, checkpoint, partial(_place_in, directory), notices)
     status = read_status(directory)
-    finished = status is not None and status.state == "finished" and not changes and not passed_over
-    notices = tuple(f"passed over: {error}" for error in passed_over)
-    if not finished:
-        check_writable(directory)
-    pinned = header.get("environment", {})
-    typed = typed_targets(words, searchpath)
-    return Start(config, lineage(overrides), directory, checkpoint, pinned, changes, notices, finished, typed)
+    if status is not None and status.state == "finished" and not start.changes and not notices:
+        return replace(start, finished=True)
+    check_writable(directory)
+    return start
 
 
-def effective_config(
-    header: Mapping[str, Any],
-    words: Sequence[str],
-    overrides: Sequence[str],
-    searchpath: Sequence[str],
-    checkpoint: Path,
-    free: Sequence[str] = (),
-) -> tuple[DictConfig, list[Change]]:
-    """Return the config of a checkpoint as today's words change it, and those changes; `free` keys may change."""
-    inherited = [word for word in overrides if word not in words]
-    config = compose_config([*searchpath, *overrides])
-    before = flatten(plain(without_hydra(compose_config([*searchpath, *inherited]))))
-    now = flatten(plain(without_hydra(config)))
-    saved = flatten(read_config(str(header.get("config", "")), checkpoint))
-    explicit = [o.key_or_group for o in parse(words)]
-    merged = effective(saved, before, now, explicit)
-    _refuse_foreign_resolvers(merged, now, checkpoint)
-    allowed = [*free, *(str(key) for key in config.resume_allow)]
-    changes = differences(saved, merged, allowed)
+def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: "_Place", notices: Sequence[str]) -> Start:
+    """Return a start whose config is the checkpoint's own, changed by today's words."""
+    header = read_header(checkpoint)
+    config, overrides, changes = effective_config(header, asked.words, asked.searchpath, checkpoint)
+    return Start(
+        origin,
+        config,
+        lineage(overrides),
+        place(config),
+        typed_targets(asked.words, asked.searchpath),
+        checkpoint,
+        header.get("environment", {}),
+        changes,
+        notices,
+        needed_again(asked.words, asked.searchpath),
+    )
+
+
+def _adopt(asked: _Asked, path: Path, header: Mapping[str, Any]) -> Start:
+    """Return the start from a tutorial's general checkpoint: the config is today's, since the file has none."""
+    missing = [key for key in _TUTORIAL if key not in header]
+    if missing or type(header["epoch"]) is not int or not 0 <= header["epoch"] < 2**31:
+        lacks = f"it lacks {', '.join(missing)}" if missing else "its epoch is no number of an epoch"
+        raise CheckpointRefused(
+            f"{path} is no general checkpoint to resume from ({lacks}); to start from its weights alone, "
+            f"use warm_start.path={path}"
+        )
+    if asked.name is None:
+        raise ConfigError(f"{path} belongs to no run; add name=my_run, and the config of its model, to go on from it")
+    return _typed(asked, Origin.adopted, path)
+
+
+_Place = Callable[[DictConfig], Path]
+
+
+def _place_anew(config: DictConfig) -> Path:
+    """Return the directory of the run's name, or of a name of its own, which must be free."""
     with open_dict(config):
-        for key in now.keys() - merged.keys():
-            _remove(config, key)
-        for key, value in merged.items():
-            if key not in now or now[key] != value:
-                OmegaConf.update(config, key, value, force_add=True)
-    return config, changes
+        config.name = config.name or unique_name()
+    directory = Path(str(config.hydra.run.dir))
+    check_free(directory, command(f"resume={directory}"))
+    check_writable(directory)
+    return directory
 
 
-def _remove(config: DictConfig, key: str) -> None:
-    parent, _, leaf = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    with open_dict(node):
-        node.pop(leaf, None)
-
-
-def read_config(text: str, path: Path) -> dict[str, Any]:
-    """Return a config that comes out of a file: plain YAML of bounded size, without anchors."""
-    try:
-        if len(text) > 1 << 20 or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise CheckpointRefused(f"{path} is refused: its config is too large or refers to itself")
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise CheckpointRefused(f"{path} is refused: its config is not YAML") from error
-    if not isinstance(config, dict):
-        raise CheckpointRefused(f"{path} is refused: its config is empty")
-    return {str(key): value for key, value in config.items()}
-
-
-def _refuse_foreign_resolvers(merged: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    for key, value in merged.items():
-        if "${" in str(value) and now.get(key) != value:
-            raise CheckpointRefused(
-                f"{path} sets {key} to {value!r}, an interpolation, which a file may not do; set {key}= yourself"
-            )
-
-
-def place(config: DictConfig, name: str) -> Path:
-    """Give the run its name and return its directory."""
-    with open_dict(config):
-        config.name = name
-    return Path(str(config.hydra.run.dir))
-
-
-def _place_in(config: DictConfig, directory: Path) -> None:
+def _place_in(directory: Path, config: DictConfig) -> Path:
+    """Return the directory that the run has already."""
     inside = directory.resolve().is_relative_to(OUTPUTS.resolve())
     with open_dict(config):
         config.name = str(directory.resolve().relative_to(OUTPUTS.resolve())) if inside else None
         config.hydra.run.dir = str(directory)
-
-
-def is_taken(directory: Path) -> bool:
-    """Return whether the directory exists with something in it."""
-    return directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
-
-
-def check_writable(directory: Path) -> None:
-    """Raise `NotWritable` if the directory, or where it is to be made, cannot be written."""
-    existing = next(p for p in (directory, *directory.absolute().parents) if p.exists())
-    if not existing.is_dir():
-        raise NameTaken(f"{existing} is a file, so {directory} cannot be made; take another name=")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise NotWritable(f"{existing} cannot be written by this user; mend its permissions or start elsewhere")
+    return directory

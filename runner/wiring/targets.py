@@ -4,10 +4,11 @@ A name is resolved by importing exactly its module and walking through classes, 
 `torch.nn.modules.module.torch.load` leads nowhere.
 """
 
-import importlib
+import importlib.util
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError, RunnerError, TargetRefused
@@ -17,19 +18,41 @@ _ALWAYS = ("runner", "torch.nn", "torch.optim", "torch.utils.data")
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose classes may be built: the built-in roots, packages, and exact names from conf/ or the command line."""
+    """Whose classes may be built: the built-in roots, what was named, and what lies in the project's folder."""
 
     packages: frozenset[str] = frozenset()
-    names: frozenset[str] = field(default_factory=frozenset)
+    names: frozenset[str] = frozenset()
+    """Exact names from conf/ or the command line; functions need to be here."""
+    folder: Path | None = None
+    """The folder of `run.py`; a package is trusted that is imported from there."""
 
     def allows(self, name: str) -> bool:
-        """Return whether `name` was named, or lies under a trusted root."""
+        """Return whether `name` was named, or lies under a trusted root; imports nothing."""
         package = name.split(".")[0]
-        return name in self.names or package in self.packages or any(_under(name, root) for root in _ALWAYS)
+        named = name in self.names or package in self.packages
+        return named or is_built_in(name) or (self.folder is not None and _lies_in(package, self.folder))
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether a name lies under a root that is always trusted."""
+    return any(_under(name, root) for root in _ALWAYS)
 
 
 def _under(name: str, root: str) -> bool:
     return name == root or name.startswith(root + ".")
+
+
+def _lies_in(package: str, folder: Path) -> bool:
+    """Return whether an import of the package would take it straight out of the folder: no other one shadows it."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        return False
+    if spec is None:
+        return False
+    if spec.submodule_search_locations is not None:
+        return any(Path(location).resolve().parent == folder for location in spec.submodule_search_locations)
+    return spec.origin is not None and Path(spec.origin).resolve().parent == folder
 
 
 def target_names(node: Any) -> set[str]:

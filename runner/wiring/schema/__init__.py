@@ -6,9 +6,18 @@ Defaults stand in `conf/`, and nowhere else. torch is not imported here.
 from runner.wiring.schema.optimization import Adam, CosineSchedule, NoScheduler, PlateauSchedule, Sgd, StepSchedule
 from runner.wiring.schema.problem import Classification, Digits, Gan, Idx, LeNet, Mlp, Synthetic
 from runner.wiring.schema.root import Root
-from runner.wiring.schema.running import Checkpoint, Device, EarlyStopping, NoCheckpoint, Strategy, TrackerOptions
+from runner.wiring.schema.running import (
+    Checkpoint,
+    Device,
+    EarlyStopping,
+    Ema,
+    NoCheckpoint,
+    Strategy,
+    TrackerOptions,
+    WarmStart,
+)
 
-__all__ = ["OPTIONS", "EarlyStopping", "Root"]
+__all__ = ["NESTED", "OPTIONS", "Root"]
 
 OPTIONS: dict[str, dict[str, type]] = {
     "model": {"lenet": LeNet, "mlp": Mlp},
@@ -26,3 +35,6 @@ OPTIONS: dict[str, dict[str, type]] = {
     "checkpoint": {"checkpoint": Checkpoint, "off": NoCheckpoint},
     "tracker": {"tracker": TrackerOptions},
 }
+
+# Keys at the root that have keys of their own.
+NESTED: dict[str, type] = {"early_stopping": EarlyStopping, "ema": Ema, "warm_start": WarmStart}

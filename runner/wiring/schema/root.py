@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from runner.wiring.schema.rules import Task, key, require, require_positive
-from runner.wiring.schema.running import EarlyStopping
+from runner.wiring.schema.running import EarlyStopping, Ema, WarmStart
 
 
 @dataclass
@@ -22,9 +22,12 @@ class Root:
     eval_every: int | None = key("Evaluate after so many steps; null means after every epoch.")
     log_every: int = key("Write a row of metrics after so many steps.")
     early_stopping: EarlyStopping = field(default=MISSING)
+    ema: Ema = field(default=MISSING)
+    warm_start: WarmStart = field(default=MISSING)
     deterministic: bool = key("Use deterministic algorithms only (needed for exact resume on CUDA).")
     task: Task = key("train or evaluate.")
     resume: str | None = key("A checkpoint file or a run directory to go on from, or auto.")
+    rewind: bool = key("Let resume=FILE go back: newer checkpoints are moved to checkpoints/superseded.")
     resume_allow: list[str] = key("Keys that may differ from the resumed run, which is then no longer exact.")
     checkpoint_path: str | None = key("The checkpoint that task=evaluate measures.")
     trust: list[str] = key("Packages whose classes a config that comes out of a file may build.")

@@ -84,6 +84,13 @@ class Better(Enum):
     max = "max"
 
 
+class Weights(Enum):
+    """Which of a checkpoint's weights."""
+
+    raw = "raw"
+    ema = "ema"
+
+
 class Split(Enum):
     """The parts of a data set that can be evaluated."""
 

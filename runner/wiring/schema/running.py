@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-from runner.wiring.schema.rules import Better, DeviceKind, Precision, StrategyKind, key, require, require_positive
+from runner.wiring.schema.rules import (
+    Better,
+    DeviceKind,
+    Precision,
+    StrategyKind,
+    Weights,
+    key,
+    require,
+    require_positive,
+)
 
 
 @dataclass
@@ -49,6 +58,30 @@ class Checkpoint(NoCheckpoint):
 class TrackerOptions:
     csv: bool = key("Write metrics.csv.")
     tensorboard: bool = key("Write TensorBoard event files.")
+
+
+@dataclass
+class Ema:
+    decay: float | None = key("Keep a moving average of the weights with this decay, such as 0.999, and evaluate it.")
+
+    def __post_init__(self) -> None:
+        require(self.decay is None or 0 < self.decay < 1, "ema.decay", self.decay, "in (0, 1)")
+
+
+@dataclass
+class WarmStart:
+    path: str | None = key("A file whose weights a new run begins with, where they fit.")
+    weights: Weights = key("Which weights of the file: raw, or ema, the moving average.")
+    parts: dict[str, str] = key("Which part of the file feeds which of our models, such as {model: generator}.")
+    rename: list[str] = key("Regular expressions 'pattern=replacement' for the file's names.")
+    include: list[str] = key("Regular expressions; only the model's names that match one are loaded.")
+    exclude: list[str] = key("Regular expressions; the model's names that match one are not loaded.")
+    freeze: list[str] = key("Regular expressions; the loaded parameters that match one are not trained.")
+    strict: bool = key("Fail unless every name and shape fits.")
+    min_matched: float = key("Fail unless this share of the model's names was loaded.")
+
+    def __post_init__(self) -> None:
+        require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "in [0, 1]")
 
 
 @dataclass

@@ -1,0 +1,103 @@
+"""Weights out of whatever file people have: ours, the tutorial's, bare state_dicts, safetensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from runner.checkpoint.format import SUFFIX, read_plain
+from runner.checkpoint.integrity import check_regular
+from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointMissing, CheckpointRefused, ConfigError
+
+BARE = ""
+_EMA = "ema"
+
+Weights = Mapping[str, Any]
+"""Parameters and buffers by name: tensors, and whatever plain values a module adds to its own."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The weights that a file holds."""
+
+    path: Path
+    parts: Mapping[str, Weights]
+    """By the name of the part; a file that is a state_dict itself has one part, `BARE`."""
+
+    def choose(self, wanted: str, *, named: str | None = None, averaged: bool = False) -> Weights:
+        """Return the weights for our model called `wanted`.
+
+        `named` is the part to take; without it the one of the same name is taken, or the only one
+        there is. `averaged` asks for the moving average of the part.
+
+        Raises:
+            CheckpointMismatch: there is no such part, or several might be meant.
+        """
+        name = self._name(wanted, named)
+        if not averaged:
+            return self.parts[name]
+        average = _EMA if name == "model" else f"{name}_{_EMA}"
+        if average not in self.parts:
+            raise CheckpointMismatch(f"{self.path} has no moving average of {name}; take warm_start.weights=raw")
+        return self.parts[average]
+
+    def _name(self, wanted: str, named: str | None) -> str:
+        raw = [name for name in self.parts if name != _EMA and not name.endswith(f"_{_EMA}")]
+        if named is not None and named not in self.parts:
+            raise CheckpointMismatch(f"{self.path} has no part {named!r}; it has {', '.join(raw)}")
+        name = named or (wanted if wanted in self.parts else None)
+        if name is not None:
+            return name
+        if len(raw) != 1:
+            raise CheckpointMismatch(
+                f"{self.path} has no part {wanted!r} but {', '.join(raw)}; choose one with "
+                f"warm_start.parts={{{wanted}: {raw[0]}}}"
+            )
+        return raw[0]
+
+
+def read_source(path: Path) -> Source:
+    """Return the weights in a file, every tensor on the CPU and still in the file until it is used.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: it cannot be opened safely, or holds no weights.
+    """
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_plain(path, mapped=True)
+    if not isinstance(content, Mapping):
+        raise CheckpointRefused(f"{path} holds a {type(content).__name__} and no weights; name a state_dict's file")
+    if _is_weights(content):
+        return Source(path, {BARE: content})
+    parts = {
+        str(name).removesuffix(SUFFIX): value
+        for name, value in content.items()
+        if isinstance(value, Mapping) and _is_weights(value)
+    }
+    if not parts:
+        raise CheckpointRefused(f"{path} holds no weights: none of its entries is a state_dict of a model")
+    return Source(path, parts)
+
+
+def _is_weights(value: Mapping[Any, Any]) -> bool:
+    """Return whether a mapping is a module's state_dict: names to tensors, and nothing nested."""
+    flat = all(isinstance(key, str) and not isinstance(item, (Mapping, list, tuple)) for key, item in value.items())
+    return flat and any(isinstance(item, Tensor) and item.dim() > 0 for item in value.values())
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ConfigError(
+            f"{path} needs the package safetensors; install it with python -m pip install safetensors"
+        ) from error
+    check_regular(path)
+    try:
+        weights: Weights = load_file(path)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointDamaged(f"{path} is damaged, or no safetensors file ({error})") from error
+    except FileNotFoundError as error:
+        raise CheckpointMissing(f"there is no checkpoint at {path}") from error
+    return weights

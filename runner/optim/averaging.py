@@ -1,0 +1,41 @@
+"""The moving average of a model's weights, which is often a better model than the latest weights.
+
+https://docs.pytorch.org/docs/stable/optim.html#weight-averaging-swa-and-ema
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+class Average:
+    """A copy of a model whose parameters follow at a distance, and whose buffers are the model's own; Stateful.
+
+    Its state_dict has the model's own names, so that the model itself can load it.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        """Begin with the model's present weights."""
+        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        averaged.n_averaged.fill_(1)  # at 0 the first update would be a mere copy
+        self._averaged = averaged
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that has the averaged weights."""
+        model: nn.Module = self._averaged.module
+        return model
+
+    def update(self, model: nn.Module) -> None:
+        """Move towards the model's present weights: decay * average + (1 - decay) * weights."""
+        self._averaged.update_parameters(model)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the averaged model's state_dict."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take it back; RuntimeError if it is of another model."""
+        self.model.load_state_dict(state_dict)

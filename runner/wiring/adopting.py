@@ -1,0 +1,73 @@
+"""Going on from a general checkpoint that another program wrote, by the recipe of PyTorch's tutorial.
+
+https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from runner.checkpoint.format import SUFFIX, restore_part
+from runner.checkpoint.warm_start import strip_wrappers
+from runner.errors import CheckpointMismatch, ConfigError
+from runner.loop.state import TrainState
+from runner.optim.schedules import Horizon, keep_rates
+from runner.wiring.arguments import parse
+from runner.wiring.effects import apply_changes, position_scheduler
+
+
+def adopt(
+    state: TrainState,
+    entries: Mapping[str, Any],
+    path: Path,
+    words: Sequence[str],
+    config: dict[str, Any],
+    horizon: Horizon,
+) -> list[str]:
+    """Give the state what the file has, `epoch` being the index of the last finished one; return what it lacks.
+
+    The optimizer keeps the file's settings, but for those that the words of the command line set.
+
+    Raises:
+        CheckpointMismatch: it is of another model or optimizer.
+        ConfigError: the file's epochs are all that were asked for.
+    """
+    if set(state.models) != {"model"}:
+        raise CheckpointMismatch(f"{path} has one model, and this config {', '.join(state.models)}; use warm_start")
+    model, optimizer, scheduler = state.models["model"], state.optimizers["model"], state.schedulers.get("model")
+    restore_part("model", model, _weights(model, entries, path), path)
+    restore_part("optimizer", optimizer, entries["optimizer_state_dict"], path)
+    _count(state, entries, path, horizon)
+    keep_rates(optimizer, scheduler)
+    if hasattr(scheduler, "last_epoch"):
+        position_scheduler(scheduler, config, epoch=state.progress.epoch, global_step=state.progress.global_step)
+    apply_changes(state, {*(o.key_or_group for o in parse(words)), "epochs"}, config)
+    lacks = sorted(state.parts().keys() - {"model", "optimizer"} - {name.removesuffix(SUFFIX) for name in entries})
+    return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
+
+
+def _weights(model: nn.Module, entries: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    stored = entries["model_state_dict"]
+    if not isinstance(stored, Mapping) or not all(isinstance(name, str) for name in stored):
+        raise CheckpointMismatch(f"{path} does not fit: its model_state_dict is a {type(stored).__name__}")
+    names = strip_wrappers(model.state_dict(), stored)
+    weights = {names[name]: value for name, value in stored.items()}
+    if len(weights) != len(stored):
+        raise CheckpointMismatch(f"{path} does not fit: its model_state_dict has names twice, with and without module.")
+    return weights
+
+
+def _count(state: TrainState, entries: Mapping[str, Any], path: Path, horizon: Horizon) -> None:
+    """Let the counters stand at the end of the file's epoch."""
+    progress = state.progress
+    progress.epoch = entries["epoch"] + 1
+    progress.global_step = progress.evaluated_at = progress.reported_at = progress.epoch * horizon.steps_per_epoch
+    if horizon.total_steps is not None and progress.global_step >= horizon.total_steps:
+        raise ConfigError(
+            f"{path} has finished {progress.epoch} epochs, and the run is to be no longer; raise epochs or max_steps"
+        )
+    with suppress(KeyError, TypeError, ValueError):  # no loss, or none that is a number
+        progress.loss = float(entries["loss"])

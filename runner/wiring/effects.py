@@ -1,0 +1,39 @@
+"""What changed keys do to a state that was restored: optimizer settings, schedule, horizon."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim.lr_scheduler import LambdaLR
+
+from runner.loop.state import TrainState
+from runner.optim.schedules import rebase, recompute
+from runner.wiring.build import node_of
+
+
+def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any]) -> None:
+    """Bring changed keys of optimizer, scheduler and length into a restored state."""
+    if not any(key.split(".")[0] in ("optimizer", "scheduler", "epochs", "max_steps") for key in changed):
+        return
+    for name, optimizer in state.optimizers.items():
+        scheduler = state.schedulers.get(name)
+        settings = _changed_settings(config["optimizer"], name, changed)
+        for group in optimizer.param_groups:
+            group |= {key: value for key, value in settings.items() if key != "lr"}
+        if "lr" in settings:
+            rebase(optimizer, scheduler, settings["lr"])
+        if isinstance(scheduler, LambdaLR):
+            recompute(optimizer, scheduler)
+
+
+def _changed_settings(node: Mapping[str, Any], name: str, changed: set[str]) -> dict[str, Any]:
+    """Return the changed settings of one model's optimizer, whose options may be its own or those that all share."""
+    own = node_of(node, name)
+    prefix = "optimizer." if own is node else f"optimizer.{name}."
+    settings = {key: value for key, value in own.items() if prefix + key in changed and key != "_target_"}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+
+
+def position_scheduler(scheduler: Any, config: dict[str, Any], *, epoch: int, global_step: int) -> None:
+    """Let a fresh scheduler stand where the run stands, in the unit that it counts."""
+    counts_epochs = config["scheduler"].get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
+    scheduler.last_epoch = epoch if counts_epochs else global_step

@@ -1,0 +1,67 @@
+"""Warm start and freezing: a new run's models before its first step, made from another run's weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from runner.checkpoint.format import SUFFIX
+from runner.checkpoint.sources import Source, read_source
+from runner.checkpoint.warm_start import Fitting, Report, check_patterns, fit, matches, require_enough
+from runner.errors import ConfigError
+from runner.loop.state import part_name
+
+_PATTERNS = ("rename", "include", "exclude", "freeze")
+
+
+def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> dict[str, Report]:
+    """Copy the weights of `options["path"]` into the models where they fit, freeze what is to be, and report.
+
+    With `options["parts"]`, only the models named there are started so.
+
+    Raises:
+        ConfigError: a pattern, or a model's name, that cannot be.
+        CheckpointError: the file cannot be read, or too little of it fits.
+    """
+    check_patterns({key: options[key] for key in _PATTERNS})
+    if unknown := options["parts"].keys() - models.keys():
+        raise ConfigError(f"warm_start.parts names {', '.join(sorted(unknown))}; the models are {', '.join(models)}")
+    source = read_source(Path(options["path"]))
+    chosen = {name: model for name, model in models.items() if not options["parts"] or name in options["parts"]}
+    return {name: _warm_start_one(model, name, source, options) for name, model in chosen.items()}
+
+
+def _warm_start_one(model: nn.Module, name: str, source: Source, options: Mapping[str, Any]) -> Report:
+    averaged = options["weights"] == "ema"
+    found = source.choose(name, named=options["parts"].get(name), averaged=averaged)
+    fitting = Fitting(options["rename"], options["include"], options["exclude"])
+    weights, report = fit(model.state_dict(), found, fitting)
+    require_enough(
+        report, strict=options["strict"], min_matched=options["min_matched"], path=source.path, part=f"the {name}"
+    )
+    model.load_state_dict(weights)
+    loaded = set(report.loaded)
+    freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options["freeze"])]
+    if options["freeze"] and not freeze:
+        raise ConfigError(f"warm_start.freeze={options['freeze']} matches no loaded parameter of the {name}")
+    _freeze(model, freeze)
+    return report
+
+
+def freeze_as_stored(models: Mapping[str, nn.Module], entries: Mapping[str, Any]) -> None:
+    """Freeze the parameters that the checkpoint's optimizers do not have, so that the same ones stay frozen."""
+    for name, model in models.items():
+        stored = entries.get(f"{part_name(name, 'optimizer')}{SUFFIX}")
+        if trained := _trained(stored):
+            _freeze(model, [key for key, _ in model.named_parameters() if key not in trained])
+
+
+def _trained(optimizer_state: Any) -> set[str]:
+    groups = optimizer_state.get("param_groups", []) if isinstance(optimizer_state, Mapping) else []
+    return {str(name) for group in groups if isinstance(group, Mapping) for name in group.get("param_names") or ()}
+
+
+def _freeze(model: nn.Module, names: list[str]) -> None:
+    for name in names:
+        model.get_parameter(name).requires_grad_(False)
