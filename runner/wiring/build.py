@@ -48,7 +48,8 @@ def trust_of(typed: Iterable[str], listed: Sequence[str]) -> Trust:
     packages = {name.split(".")[0] for name in named if not is_built_in(name)}
     environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
     folder = Path(sys.argv[0]).resolve().parent
-    return Trust(frozenset((packages | {*listed, *environment}) - {"torch"}), frozenset(typed), folder)
+    extra = {*listed, *environment}
+    return Trust(frozenset((packages | extra) - {"torch"}), frozenset(named | extra), folder)
 
 
 def trust_words(config: Mapping[str, Any]) -> list[str]:
@@ -186,6 +187,8 @@ def _build_scheduler(
         return None
     place = _place("scheduler", name)
     cls = resolve(str(node["_target_"]), object, trust, place)
+    if not isinstance(cls, type):
+        raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
     if issubclass(cls, (Cosine, Step)):
         return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
     given = {"mode": config["checkpoint"]["mode"]}

@@ -28,9 +28,9 @@ class Trust:
 
     def allows(self, name: str) -> bool:
         """Return whether `name` was named, or lies under a trusted root; imports nothing."""
-        package = name.split(".")[0]
-        named = name in self.names or package in self.packages
-        return named or is_built_in(name) or (self.folder is not None and _lies_in(package, self.folder))
+        named = name in self.names or any(_under(name, package) for package in self.packages)
+        beside = self.folder is not None and _lies_in(name.split(".")[0], self.folder)
+        return named or is_built_in(name) or beside
 
 
 def is_built_in(name: str) -> bool:
@@ -65,11 +65,11 @@ def target_names(node: Any) -> set[str]:
     return set()
 
 
-def resolve(name: str, role: type, trust: Trust, place: str) -> type:
-    """Return the class that `name` names.
+def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
+    """Return the class that `name` names, or the function, if exactly this name was typed or listed.
 
     Raises:
-        TargetRefused: not trusted, not found, not a class, or not a subclass of `role`.
+        TargetRefused: not trusted, not found, no class, or no subclass of `role`.
     """
     if not trust.allows(name):
         raise TargetRefused(
@@ -77,14 +77,29 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> type:
             f"if it is yours, add trust=[{name.split('.')[0]}]"
         )
     found = _walk(name, place)
+    if inspect.isroutine(found) and name in trust.names:
+        return found
     if not isinstance(found, type):
-        raise TargetRefused(f"{place}._target_={name} is not a class; name a class that is a {role.__name__}")
+        raise TargetRefused(
+            f"{place}._target_={name} is not a class but a {type(found).__name__}; name a class that is a "
+            f"{role.__name__}, or, for a function of yours, add trust=[{name}]"
+        )
     root = next((root for root in _ALWAYS if _under(name, root)), name.split(".")[0])
     if not _under(found.__module__, root) and name not in trust.names:
         raise TargetRefused(f"{place}._target_={name} leads to {found.__module__}, outside of {root}; name it there")
-    if not issubclass(found, role):
+    if not issubclass(found, role) or (name.startswith("torch.") and not issubclass(found, _torch_roles())):
         raise TargetRefused(f"{place}._target_={name} is not a {role.__name__}; name a class that is one")
     return found
+
+
+def _torch_roles() -> tuple[type, ...]:
+    """Return what a file may have built of torch's own, wherever any object would do."""
+    from torch.nn import Module
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+    from torch.utils.data import Dataset, Sampler
+
+    return Module, Optimizer, LRScheduler, Dataset, Sampler
 
 
 def _walk(name: str, place: str) -> Any:
@@ -138,11 +153,14 @@ def build(
     arguments = {**_fitting(cls, given or {}), **arguments}
     _check_signature(cls, tuple(first), arguments, place)
     try:
-        return cls(*first, **arguments)
+        built = cls(*first, **arguments)
     except RunnerError:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{place} could not be built: {cls.__name__} raised {_brief(error)}") from error
+    if not isinstance(built, role):  # of a function, or of a class whose __new__ returns something else
+        raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
+    return built
 
 
 def _nested(value: Any, place: str, trust: Trust) -> Any:
@@ -153,12 +171,12 @@ def _nested(value: Any, place: str, trust: Trust) -> Any:
     return [_nested(item, place, trust) for item in value] if isinstance(value, list) else value
 
 
-def _fitting(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _fitting(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     parameters = _parameters(cls)
     return {name: value for name, value in given.items() if name in parameters}
 
 
-def _check_signature(cls: type, first: tuple[Any, ...], arguments: Mapping[str, Any], place: str) -> None:
+def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, Any], place: str) -> None:
     try:
         inspect.signature(cls).bind(*first, **arguments)
     except ValueError:
@@ -170,7 +188,7 @@ def _check_signature(cls: type, first: tuple[Any, ...], arguments: Mapping[str, 
         ) from error
 
 
-def _parameters(cls: type) -> list[str]:
+def _parameters(cls: Any) -> list[str]:
     try:
         return list(inspect.signature(cls).parameters)
     except ValueError:
