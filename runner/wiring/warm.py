@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import SUFFIX
-from runner.checkpoint.sources import Source, read_source
+from runner.checkpoint.sources import Weights, read_source
 from runner.checkpoint.warm_start import Fitting, Report, check_patterns, fit, matches, require_enough
 from runner.errors import ConfigError
 from runner.loop.state import part_name
@@ -25,21 +25,23 @@ def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> d
         CheckpointError: the file cannot be read, or too little of it fits.
     """
     check_patterns({key: options[key] for key in _PATTERNS})
-    if unknown := options["parts"].keys() - models.keys():
+    parts = options["parts"] or {}
+    if unknown := parts.keys() - models.keys():
         raise ConfigError(f"warm_start.parts names {', '.join(sorted(unknown))}; the models are {', '.join(models)}")
     source = read_source(Path(options["path"]))
-    chosen = {name: model for name, model in models.items() if not options["parts"] or name in options["parts"]}
-    return {name: _warm_start_one(model, name, source, options) for name, model in chosen.items()}
-
-
-def _warm_start_one(model: nn.Module, name: str, source: Source, options: Mapping[str, Any]) -> Report:
     averaged = options["weights"] == "ema"
-    found = source.choose(name, named=options["parts"].get(name), averaged=averaged)
+    found = {
+        name: source.choose(name, named=parts.get(name), averaged=averaged)
+        for name in models
+        if not parts or name in parts
+    }
+    return {name: _load(models[name], name, weights, source.path, options) for name, weights in found.items()}
+
+
+def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Mapping[str, Any]) -> Report:
     fitting = Fitting(options["rename"], options["include"], options["exclude"])
     weights, report = fit(model.state_dict(), found, fitting)
-    require_enough(
-        report, strict=options["strict"], min_matched=options["min_matched"], path=source.path, part=f"the {name}"
-    )
+    require_enough(report, strict=options["strict"], min_matched=options["min_matched"], path=path, part=f"the {name}")
     model.load_state_dict(weights)
     loaded = set(report.loaded)
     freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options["freeze"])]

@@ -72,7 +72,7 @@ class Ema:
 class WarmStart:
     path: str | None = key("A file whose weights a new run begins with, where they fit.")
     weights: Weights = key("Which weights of the file: raw, or ema, the moving average.")
-    parts: dict[str, str] = key("Which part of the file feeds which of our models, such as {model: generator}.")
+    parts: Any = key("Which part of the file feeds which of our models, such as {model: generator}.")
     rename: list[str] = key("Regular expressions 'pattern=replacement' for the file's names.")
     include: list[str] = key("Regular expressions; only the model's names that match one are loaded.")
     exclude: list[str] = key("Regular expressions; the model's names that match one are not loaded.")
@@ -81,6 +81,10 @@ class WarmStart:
     min_matched: float = key("Fail unless this share of the model's names was loaded.")
 
     def __post_init__(self) -> None:
+        fine = self.parts is None or (
+            isinstance(self.parts, dict) and all(isinstance(v, str) for v in self.parts.values())
+        )
+        require(fine, "warm_start.parts", self.parts, "a mapping such as {model: generator}")
         require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "in [0, 1]")
 
 

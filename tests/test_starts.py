@@ -1,0 +1,280 @@
+"""Fork, rewind, adoption and trust: each start says what it is, and a file speaks only for its state."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.models import Mlp
+from tests.support import REPOSITORY, TINY, assert_same_run, cli, difference, entries_of, rows_of
+
+PLAIN = (
+    "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu",
+    "model=mlp", "model.hidden=[5]", "tracker=csv",
+)  # fmt: skip
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path / "outputs"
+
+
+@pytest.fixture
+def whole(work: Path, capsys: Any) -> Path:
+    """A finished run of nine steps with all its checkpoints."""
+    assert cli(capsys, *TINY, "name=whole", "checkpoint.every_steps=1").code == 0
+    return work / "whole"
+
+
+def with_changes(source: Path, target: Path, **changes: Any) -> Path:
+    """Write a copy of a checkpoint with some entries replaced."""
+    torch.save({**entries_of(source), **changes}, target)
+    return target
+
+
+def test_a_fork_begins_with_the_whole_state_and_records_its_parent(whole: Path, work: Path, capsys: Any) -> None:
+    parent = whole / "checkpoints/step_0000000004.tar"
+    before = parent.read_bytes()
+    outcome = cli(capsys, f"resume={parent}", "name=fork")
+    assert outcome.code == 0 and f"as a fork of {parent}" in outcome.out
+    assert difference(entries_of(whole / "last.tar"), entries_of(work / "fork/last.tar")) is None
+    assert rows_of(work / "fork") == [row for row in rows_of(whole) if int(row["step"]) > 4]
+    assert json.loads((work / "fork/parent.json").read_text())["checkpoint"] == str(parent)
+    assert parent.read_bytes() == before and len(list((whole / "checkpoints").glob("*.tar"))) == 9
+
+
+def test_a_fork_that_is_stopped_at_once_goes_on_as_what_it_is(
+    whole: Path, work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STOP_AT", "4")
+    parent = whole / "checkpoints/step_0000000004.tar"
+    assert cli(capsys, f"resume={parent}", "name=fork", "clip_norm=0.1").code == 75
+    monkeypatch.delenv("STOP_AT")
+    assert cli(capsys, "resume=outputs/fork").code == 0
+    assert "clip_norm: 0.1" in entries_of(work / "fork/last.tar")["config"]
+
+
+def test_a_fork_needs_a_free_name(whole: Path, work: Path, capsys: Any) -> None:
+    (work / "other").mkdir()
+    (work / "other/notes.txt").write_text("mine")
+    outcome = cli(capsys, f"resume={whole}/last.tar", "name=other")
+    assert outcome.code == 2 and "exists already" in outcome.err
+    assert [path.name for path in (work / "other").iterdir()] == ["notes.txt"]
+
+
+def test_an_older_checkpoint_needs_to_be_forked_or_rewound(whole: Path, capsys: Any) -> None:
+    path = whole / "checkpoints/step_0000000006.tar"
+    outcome = cli(capsys, f"resume={path}")
+    assert outcome.code == 2
+    assert all(word in outcome.err for word in ("step 6", "step 9", "rewind=true", "name=another_name"))
+
+
+def test_rewinding_sets_the_newer_ones_aside_and_arrives_at_the_same_bits(whole: Path, work: Path, capsys: Any) -> None:
+    assert cli(capsys, *TINY, "name=copy", "checkpoint.every_steps=1").code == 0
+    assert cli(capsys, f"resume={whole}/checkpoints/step_0000000006.tar", "rewind=true").code == 0
+    assert_same_run(whole, work / "copy")
+    superseded = sorted(path.name for path in (whole / "checkpoints/superseded").iterdir())
+    assert superseded == [f"step_{step:010d}.tar" for step in (7, 8, 9)]
+
+
+def test_a_file_outside_a_run_directory_needs_a_name(whole: Path, work: Path, capsys: Any) -> None:
+    moved = work.parent / "moved.tar"
+    (whole / "checkpoints/step_0000000004.tar").rename(moved)
+    outcome = cli(capsys, f"resume={moved}")
+    assert outcome.code == 2 and "add name=" in outcome.err
+    assert cli(capsys, f"resume={moved}", "name=again").code == 0
+    assert rows_of(work / "again") == [row for row in rows_of(whole) if int(row["step"]) > 4]
+
+
+def tutorial_file(path: Path, **changes: Any) -> tuple[Path, Mlp]:
+    """Write a general checkpoint as the tutorial does, after two epochs with AdamW."""
+    torch.manual_seed(5)
+    model = Mlp(in_features=4, num_classes=3, hidden=[5])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.03)
+    model(torch.randn(8, 4)).sum().backward()
+    optimizer.step()
+    content = {
+        "epoch": 1,
+        "model_state_dict": model.state_dict(),
+        "optimizer_state_dict": optimizer.state_dict(),
+        "loss": torch.tensor(0.4),
+    }
+    torch.save({**content, **changes}, path)
+    return path, model
+
+
+def test_a_tutorials_general_checkpoint_is_adopted_at_the_end_of_its_epoch(work: Path, capsys: Any) -> None:
+    path, model = tutorial_file(work.parent / "theirs.tar")
+    outcome = cli(capsys, *PLAIN, f"resume={path}", "name=x", "epochs=3", "scheduler=none", "checkpoint.keep_last=9")
+    assert outcome.code == 0, outcome.err
+    assert "lacks data, progress, rng, scaler" in outcome.out + outcome.err
+    first = entries_of(work / "x/checkpoints/step_0000000004.tar")
+    assert (first["epoch"], first["global_step"]) == (2, 4)
+    assert all(torch.equal(first["model_state_dict"][name], value) for name, value in model.state_dict().items())
+    assert first["optimizer_state_dict"]["param_groups"][0]["lr"] == 0.03
+    assert entries_of(work / "x/last.tar")["global_step"] == 6
+    assert cli(capsys, "resume=outputs/x", "epochs=4").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "says"),
+    [
+        ((), {}, "add name="),
+        (("name=x", "epochs=2"), {}, "raise epochs"),
+        (("name=x", "model.hidden=[6]"), {}, "does not fit"),
+        (("name=x", "optimizer=sgd"), {}, "another kind of optimizer"),
+        (("name=x",), {"epoch": "2"}, "no number of an epoch"),
+        (("name=x",), {"model_state_dict": [1]}, "is a list"),
+        (("name=x",), {"optimizer_state_dict": {}}, "does not fit"),
+    ],
+)
+def test_what_cannot_be_adopted_is_refused_and_nothing_made(
+    work: Path, capsys: Any, words: tuple[str, ...], changes: Mapping[str, Any], says: str
+) -> None:
+    path, _ = tutorial_file(work.parent / "theirs.tar", **changes)
+    outcome = cli(capsys, *PLAIN, f"resume={path}", *words)
+    assert outcome.code == 2 and says in outcome.err and not work.exists(), outcome.err
+
+
+def test_a_bare_state_dict_is_pointed_to_a_warm_start(work: Path, capsys: Any) -> None:
+    torch.save(Mlp(4, 3).state_dict(), "bare.pth")
+    outcome = cli(capsys, *PLAIN, "resume=bare.pth", "name=x")
+    assert outcome.code == 2 and "warm_start.path=bare.pth" in outcome.err
+
+
+def test_warm_start_is_ignored_by_auto_and_refused_by_a_resume(work: Path, capsys: Any) -> None:
+    torch.save(Mlp(4, 3, hidden=[5]).state_dict(), "bare.pth")
+    words = (*PLAIN, "name=x", "warm_start.path=bare.pth", "resume=auto")
+    assert cli(capsys, *words, "max_steps=1").code == 0
+    Path("bare.pth").unlink()
+    assert cli(capsys, *words, "max_steps=3").code == 0
+    outcome = cli(capsys, "resume=outputs/x", "warm_start.path=other.pth", "max_steps=4")
+    assert outcome.code == 2 and "begins a new run" in outcome.err
+
+
+def test_a_moving_average_is_evaluated_stored_and_resumed_exactly(
+    work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*TINY, "ema.decay=0.7")
+    assert cli(capsys, *words, "name=whole").code == 0
+    for stop in (2, 5):
+        monkeypatch.setenv("STOP_AT", str(stop))
+        assert cli(capsys, *words, "name=x", "resume=auto").code == 75
+    monkeypatch.delenv("STOP_AT")
+    assert cli(capsys, *words, "name=x", "resume=auto").code == 0
+    assert_same_run(work / "whole", work / "x")
+    entries = entries_of(work / "x/best.tar")
+    raw, average = entries["model_state_dict"], entries["ema_state_dict"]
+    assert list(raw) == list(average) and not torch.equal(raw["layers.1.weight"], average["layers.1.weight"])
+    assert cli(capsys, "resume=outputs/x", "epochs=4", "ema.decay=null").code == 2
+
+
+HOSTILE = "seed: 0\nhydra:\n  job_logging:\n    formatters: {x: {(): os.system}}\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"config": HOSTILE}, "'hydra'"),
+        ({"config": "hydra.job_logging.x: 1\n"}, "hydra.job_logging.x"),
+        ({"config": "seed: ${oc.env:HOME}\n"}, "interpolation"),
+        ({"config": "a: &a [1]\nb: [*a, *a]\n"}, "refers to itself"),
+        ({"config": "[1, 2]\n"}, "config"),
+        ({"overrides": ["data.root=${oc.env:HOME}"]}, "interpolation"),
+    ],
+)
+def test_a_files_config_only_holds_values(whole: Path, capsys: Any, changes: Mapping[str, Any], says: str) -> None:
+    path = with_changes(whole / "last.tar", whole.parent / "hostile.tar", **changes)
+    for command in ((f"resume={path}", "name=x"), ("task=evaluate", f"checkpoint_path={path}", "data.split=val")):
+        outcome = cli(capsys, *command)
+        assert outcome.code == 2 and says in outcome.err and "Traceback" not in outcome.err, outcome.err
+    assert not (whole.parent / "x").exists()
+
+
+EVIL = """
+import pathlib
+pathlib.Path("executed").touch()
+from torch import nn
+class Net(nn.Module):
+    pass
+"""
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Call this repository's run.py in a process of its own, with `folder` importable, not trusted."""
+    paths = os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "run.py"), *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_file_cannot_trust_itself(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "max_steps=1").code == 0
+    site = work.parent / "site"
+    site.mkdir()
+    (site / "evil.py").write_text(EVIL)
+    config = entries_of(work / "x/last.tar")["config"]
+    for group in ("model", "optimizer", "scheduler"):
+        target = {"model": "runner.models.Mlp", "optimizer": "torch.optim.AdamW", "scheduler": "runner.optim.Cosine"}
+        path = with_changes(
+            work / "x/last.tar",
+            work.parent / "evil.tar",
+            config=config.replace(target[group], "evil.Net"),
+            overrides=["trust=[evil]", "+hydra.searchpath=[file:///tmp]"],
+        )
+        outcome = run(work.parent, f"resume={path}", "name=y", "max_steps=2")
+        assert outcome.returncode == 2 and "trust=[evil]" in outcome.stderr, outcome.stderr
+        assert not (work.parent / "executed").exists() and not (work / "y").exists()
+
+
+NET = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, in_features, num_classes, width=3):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(in_features, width), nn.Linear(width, num_classes))
+    def forward(self, inputs):
+        return self.layers(inputs)
+"""
+
+
+def test_a_package_of_ones_own_needs_one_word_which_the_first_start_shows(work: Path) -> None:
+    site = work.parent / "site"
+    site.mkdir()
+    (site / "mine.py").write_text(NET)
+    words = [*PLAIN[:-3], "tracker=none", "model=own", "model._target_=mine.Net", "+model.width=4", "name=x"]
+    first = run(work.parent, *words, "max_steps=1")
+    assert first.returncode == 0 and "trust=[mine]" in first.stdout, first.stderr + first.stdout
+    refused = run(work.parent, "resume=outputs/x/last.tar", "max_steps=2")
+    assert refused.returncode == 2 and "trust=[mine]" in refused.stderr
+    assert run(work.parent, "resume=outputs/x/last.tar", "max_steps=2", "trust=[mine]").returncode == 0
+    assert run(work.parent, "resume=outputs/x/last.tar", "max_steps=3", RUNNER_TRUST="mine").returncode == 0
+    evaluated = run(work.parent, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "trust=[mine]")
+    assert evaluated.returncode == 0 and json.loads(evaluated.stdout.splitlines()[-1])["split"] == "test"
+
+
+def test_a_config_folder_of_ones_own_serves_the_start_and_is_not_needed_to_go_on(work: Path, capsys: Any) -> None:
+    folder = work.parent / "mine"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model/small.yaml").write_text("_target_: runner.models.Mlp\nhidden: [4]\ndropout: 0.1\n")
+    words = [*PLAIN[:-3], "tracker=none", "model=small", "model.hidden=[6]", "name=x", f"--config-dir={folder}"]
+    assert cli(capsys, *words, "max_steps=1").code == 0
+    assert cli(capsys, "resume=outputs/x", "max_steps=2").code == 0
+    assert entries_of(work / "x/last.tar")["model_state_dict"]["layers.1.weight"].shape == (6, 4)
+    assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/last.tar").code == 0
+    refused = cli(capsys, "resume=outputs/x", "model.hidden=[7]")
+    assert refused.code == 2 and "--config-dir" in refused.err
