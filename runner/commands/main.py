@@ -43,7 +43,7 @@ def complain(error: RunnerError) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    flags = get_args_parser().parse_args(list(words))
+    flags = get_args_parser().parse_intermixed_args(list(words))
     if flags.help:
         from runner.wiring.help import help_text
 
@@ -84,7 +84,8 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
     from runner.commands.sweep import Job
 
     job = Job()
-    sys.argv[1:] = [*words, *_additions(flags)]
+    options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
+    sys.argv[1:] = [*options, *flags.overrides, *_additions(flags)]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except SystemExit as exit_:

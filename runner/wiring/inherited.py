@@ -32,8 +32,8 @@ def effective_config(
         CheckpointRefused: a config that does more than hold values.
     """
     saved = flatten(read_config(str(header.get("config", "")), checkpoint))
-    stored = header.get("overrides", [])
-    overrides = merge(_available(lineage([str(word) for word in stored]), words, checkpoint), words)
+    stored = lineage([str(word) for word in header.get("overrides", [])])
+    overrides = merge(_available(stored, words, checkpoint), words)
     inherited = [word for word in overrides if word not in words]
     _refuse_interpolations({word.split("=")[0].lstrip("+"): word for word in inherited}, checkpoint)
     config = compose_config([*searchpath, *overrides])
@@ -43,7 +43,7 @@ def effective_config(
     _refuse_interpolations({key: value for key, value in merged.items() if now.get(key) != value}, checkpoint)
     changes = differences(saved, merged, [*free, *map(str, config.resume_allow)])
     _bring_to(config, now, merged)
-    return config, [*inherited, *words], changes
+    return config, merge(stored, words), changes
 
 
 def read_config(text: str, path: Path) -> dict[str, Any]:

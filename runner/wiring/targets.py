@@ -151,7 +151,7 @@ def build(
         if key != "_target_" and key not in set(reserved)
     }
     arguments = {**_fitting(cls, given or {}), **arguments}
-    _check_signature(cls, tuple(first), arguments, place)
+    _check_signature(cls, tuple(first), arguments, f"{place}: {node['_target_']}")
     try:
         built = cls(*first, **arguments)
     except RunnerError:
@@ -176,16 +176,14 @@ def _fitting(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in parameters}
 
 
-def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, Any], place: str) -> None:
+def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, Any], what: str) -> None:
     try:
         inspect.signature(cls).bind(*first, **arguments)
     except ValueError:
         return  # a class written in C without a signature
     except TypeError as error:
         names = ", ".join(_parameters(cls)) or "none"
-        raise ConfigError(
-            f"{place}: {cls.__name__} cannot take these keys ({error}); its parameters are: {names}"
-        ) from error
+        raise ConfigError(f"{what} cannot take these keys ({error}); its parameters are: {names}") from error
 
 
 def _parameters(cls: Any) -> list[str]:
