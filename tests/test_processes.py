@@ -74,7 +74,7 @@ def test_ctrl_c_saves_dies_by_sigint_and_the_printed_command_goes_on(tmp_path: P
     os.killpg(process.pid, signal.SIGINT)
     code, text = finish(process)
     assert code == -signal.SIGINT
-    assert text.strip().splitlines()[-1] == "python run.py resume=outputs/x/last.tar"
+    assert text.strip().splitlines()[-1] == f"python {REPOSITORY / 'run.py'} resume=outputs/x/last.tar"
     assert "Traceback" not in text
     status = json.loads((tmp_path / "outputs/x/status.json").read_text())
     assert (status["state"], status["reason"]) == ("interrupted", "SIGINT")

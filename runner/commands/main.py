@@ -18,12 +18,14 @@ from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.wiring import arguments
 from runner.wiring.compose import CONF, checked, hydra_session, register
+from runner.wiring.program import find_project
 
 FINISHED, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 75
 
 
 def main() -> NoReturn:
     """Run the command that `sys.argv` holds and exit."""
+    find_project()
     try:
         code = _run(sys.argv[1:])
     except RunnerError as error:
@@ -95,10 +97,9 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
 
 def _additions(flags: Any) -> list[str]:
-    if not flags.overrides or flags.shell_completion:
-        expanded = []
-    else:
-        expanded = arguments.expand(flags.overrides)[len(flags.overrides) :]
+    if flags.shell_completion:
+        return arguments.folder_of(os.environ.get("COMP_LINE", ""))
+    expanded = arguments.expand(flags.overrides)[len(flags.overrides) :]
     if flags.multirun and arguments.value_of(flags.overrides, "name") is None:
         expanded.append(f"name={unique_name()}")
     return expanded

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from runner.errors import ConfigError
+from runner.wiring.program import start_words
 
 # What belongs to one attempt and is not inherited by the next.
 _OF_ONE_ATTEMPT = {"name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust"}
@@ -73,15 +73,28 @@ def _is_for_hydra(place: str | None) -> bool:
 def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[str]:
     """Return the `_target_` names that these words, or the files of the user's own config folder, hold."""
     values = {str(o.value()) for o in parse(words) if o.key_or_group.endswith("_target_")}
-    folders = [Path(match[1]) for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
-    texts = [path.read_text(errors="replace") for folder in folders for path in folder.rglob("*.yaml")]
+    texts = [text for folder in _folders(searchpath) for text in _texts(folder)]
     return frozenset(values.union(*(targets_in(text) for text in texts)))
 
 
+def _folders(searchpath: Sequence[str]) -> list[Path]:
+    return [Path(match[1]) for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
+
+
+def _texts(folder: Path) -> list[str]:
+    return [path.read_text(errors="replace") for path in folder.rglob("*.yaml")]
+
+
 def needed_again(words: Sequence[str], searchpath: Sequence[str]) -> list[str]:
-    """Return the words that a resume must repeat, since a file may neither name folders nor interpolate."""
-    folders = [f"--config-dir={match[1]}" for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
-    return [*folders, *(word for word in lineage(words) if "${" in word)]
+    """Return the words that a resume must repeat, since a file may not interpolate: also a folder that does."""
+    folders = [folder for folder in _folders(searchpath) if any("${" in text for text in _texts(folder))]
+    return [*(f"--config-dir={folder}" for folder in folders), *(word for word in lineage(words) if "${" in word)]
+
+
+def folder_of(line: str) -> list[str]:
+    """Return the words that name the user's config folder in a command line that is still being typed."""
+    match = re.search(r"\s(--config-dir|-cd)[=\s](\S+)\s", line)
+    return ["--config-dir", match[2]] if match and Path(match[2]).is_dir() else []
 
 
 def targets_in(text: str) -> set[str]:
@@ -91,5 +104,4 @@ def targets_in(text: str) -> set[str]:
 
 def command(*words: str) -> str:
     """Return a command that continues, as the user would type it here."""
-    program = Path(sys.argv[0]).name or "run.py"
-    return shlex.join(["python", program, *words])
+    return shlex.join([*start_words(), *words])

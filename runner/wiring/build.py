@@ -2,10 +2,8 @@
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -25,6 +23,7 @@ from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
 from runner.wiring.arguments import targets_in
 from runner.wiring.compose import CONF
+from runner.wiring.program import project_folder
 from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
 
 _FACTS = ("in_channels", "image_size", "in_features", "num_classes")
@@ -47,9 +46,8 @@ def trust_of(typed: Iterable[str], listed: Sequence[str]) -> Trust:
     named = {*typed, *_targets_in_conf()}
     packages = {name.split(".")[0] for name in named if not is_built_in(name)}
     environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
-    folder = Path(sys.argv[0]).resolve().parent
     extra = {*listed, *environment}
-    return Trust(frozenset((packages | extra) - {"torch"}), frozenset(named | extra), folder)
+    return Trust(frozenset((packages | extra) - {"torch"}), frozenset(named | extra), project_folder())
 
 
 def trust_words(config: Mapping[str, Any]) -> list[str]:

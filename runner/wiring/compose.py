@@ -16,7 +16,9 @@ from runner.errors import ConfigError
 from runner.run_directory.names import job_name
 from runner.wiring import schema
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+_PACKAGE = Path(__file__).resolve().parents[1]
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""The config groups: a wheel carries them inside the package, the repository has them beside it."""
 
 # What does not make a sweep's job another one.
 _IMMATERIAL = (

@@ -24,7 +24,7 @@ class Trust:
     names: frozenset[str] = frozenset()
     """Exact names from conf/ or the command line; functions need to be here."""
     folder: Path | None = None
-    """The folder of `run.py`; a package is trusted that is imported from there."""
+    """The project's folder, `run.py`'s say; a package is trusted that is imported from there."""
 
     def allows(self, name: str) -> bool:
         """Return whether `name` was named, or lies under a trusted root; imports nothing."""
