@@ -1,0 +1,86 @@
+"""docs/own-work.md, word for word: its files in a folder outside the repository, its commands with an installed package."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.installing import borrowing_environment, copied, fresh_environment, run, wheel_of
+from tests.support import REPOSITORY, assert_same_run
+
+PAGE = (REPOSITORY / "docs/own-work.md").read_text()
+_BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+BLOCKS = [match.groups() for match in _BLOCK.finditer(PAGE)]
+FILES = {title: text for _, title, text in BLOCKS if title}
+COMMANDS = [text for language, title, text in BLOCKS if language == "bash" and not title]
+
+
+@dataclass(frozen=True)
+class Project:
+    """The page's folder after all of its commands."""
+
+    folder: Path
+    printed: dict[str, str]
+    """What each block of commands printed."""
+
+    def printed_by(self, words: str) -> str:
+        """Return what the one block that has these words printed."""
+        (found,) = (text for command, text in self.printed.items() if words in command)
+        return found
+
+
+@pytest.fixture(scope="module", params=["borrowing", pytest.param("fresh", marks=pytest.mark.slow)])
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The page's files written and its commands run, each of which must succeed."""
+    work = tmp_path_factory.mktemp("own")
+    wheel = wheel_of(copied(work / "source"), work / "wheel")
+    make = borrowing_environment if request.param == "borrowing" else fresh_environment
+    programs = make(work / "environment", str(wheel))
+    folder = work / "my-project"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    printed = {block: run(["bash", "-ec", block], programs=programs, cwd=folder) for block in COMMANDS}
+    yield Project(folder, printed)
+
+
+def test_the_page_is_complete() -> None:
+    tree = re.search(r"^my-project/\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert tree is not None and tree[1].split() == [*sorted(FILES, key=tree[1].find)]
+    assert len(COMMANDS) == 7
+
+
+def test_the_killed_run_went_on_to_the_same_bits(project: Project) -> None:
+    outputs = project.folder / "outputs"
+    assert json.loads((outputs / "killed/status.json").read_text())["attempt"] == 2
+    assert (outputs / "killed/overrides/attempt_0002.txt").read_text() == "resume=outputs/killed\n"
+    assert_same_run(outputs / "whole", outputs / "killed")
+    assert project.printed_by("compare.py") == "equal, bit for bit\n"
+
+
+def test_every_run_of_the_page_finished_in_outputs(project: Project) -> None:
+    found = {path.parent: json.loads(path.read_text()) for path in project.folder.glob("outputs/**/status.json")}
+    assert [status["state"] for status in found.values()] == ["finished"] * 5
+    names = [str(path.relative_to(project.folder / "outputs")) for path in found]
+    assert sum(name.startswith("widths/") for name in names) == 2
+    assert {"first", "whole", "killed"} < set(names)
+    for directory in found:
+        assert {"last.tar", "best.tar", "metrics.csv", "config.yaml"} <= {path.name for path in directory.iterdir()}
+
+
+def test_the_evaluation_repeats_what_training_reported_on_test(project: Project) -> None:
+    result = json.loads(project.printed_by("task=evaluate").splitlines()[-1])
+    assert result["split"] == "test" and result["checkpoint"] == "outputs/whole/best.tar"
+    reported = f"best.tar on test: loss {result['loss']:.4f}  error {result['error']:.4f}"
+    assert reported in project.printed_by("name=whole")
+
+
+def test_the_loaded_model_answers(project: Project) -> None:
+    assert project.printed_by("use.py") == "torch.Size([1, 1, 12, 12])\n"
+
+
+def test_nothing_has_to_be_repeated_on_a_resume_of_code_in_the_projects_own_folder(project: Project) -> None:
+    assert not any("has to repeat" in text for text in project.printed.values())
