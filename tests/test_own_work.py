@@ -1,4 +1,4 @@
-"""docs/own-work.md, word for word: its files in a folder outside the repository, its commands with an installed package."""
+"""docs/own-work.md, word for word: its files in a folder of their own, its commands with an installed package."""
 
 import json
 import re

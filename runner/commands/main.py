@@ -18,7 +18,7 @@ from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.wiring import arguments
 from runner.wiring.compose import CONF, checked, hydra_session, register
-from runner.wiring.program import find_project
+from runner.wiring.program import find_project, program_name
 
 FINISHED, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 75
 
@@ -49,7 +49,7 @@ def _run(words: Sequence[str]) -> int:
     if flags.help:
         from runner.wiring.help import help_text
 
-        print(help_text())
+        print(help_text(program_name()))
         return FINISHED
     register()
     if _is_for_hydra(flags):

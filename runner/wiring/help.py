@@ -1,11 +1,9 @@
 """The text of `--help`, made from conf/ and the schema, so that it cannot be out of date."""
 
 import dataclasses
-import shlex
 from typing import Any
 
 from runner.wiring.compose import CONF
-from runner.wiring.program import start_words
 from runner.wiring.schema import NESTED, OPTIONS, Root
 
 _GROUPS = {
@@ -33,9 +31,9 @@ Train PyTorch models from a config, and never lose a run.
 """
 
 
-def help_text() -> str:
+def help_text(program: str = "python run.py") -> str:
     """Return every group with its options and every key with its sentence."""
-    lines = [_HEAD.replace("python run.py", shlex.join(start_words())), "Groups (choose with group=option)"]
+    lines = [_HEAD.replace("python run.py", program), "Groups (choose with group=option)"]
     for group, sentence in _GROUPS.items():
         options = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         lines += ["", f"  {group}: {', '.join(options)}", f"      {sentence}"]

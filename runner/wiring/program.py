@@ -17,6 +17,12 @@ def start_words() -> list[str]:
     return [SCRIPT]
 
 
+def program_name() -> str:
+    """Return what the program is called in a text for everybody, without where it lies."""
+    script = _script()
+    return SCRIPT if script is None else f"python {script.name}"
+
+
 def project_folder() -> Path:
     """Return the folder of the running script, `run.py` say; without a script of the user's, the current directory."""
     script = _script()

@@ -1,0 +1,34 @@
+"""The words of the command line that name a folder of the user's."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.wiring.arguments import folder_of, needed_again
+
+
+@pytest.mark.parametrize(("value", "again"), [("3", False), ("${epochs}", True)])
+def test_a_config_folder_is_needed_again_only_if_it_interpolates(tmp_path: Path, value: str, again: bool) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/mine.yaml").write_text(f"_target_: mine.Net\nwidth: {value}\n")
+    words = needed_again(["model=mine", "epochs=2"], [f"hydra.searchpath=[file://{tmp_path}]"])
+    assert words == ([f"--config-dir={tmp_path}"] if again else [])
+
+
+def test_a_word_that_interpolates_is_needed_again() -> None:
+    assert needed_again(["epochs=2", "batch_size=${epochs}"], []) == ["batch_size=${epochs}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complete"),
+    [
+        ("runner-train --config-dir {} model=", True),
+        ("runner-train --config-dir={} model=", True),
+        ("runner-train -cd {} model=", True),
+        ("runner-train --config-dir {}", False),
+        ("runner-train --config-dir /absent/folder model=", False),
+        ("runner-train model=", False),
+    ],
+)
+def test_the_config_folder_of_a_line_that_is_being_typed_is_found(tmp_path: Path, line: str, complete: bool) -> None:
+    assert folder_of(line.format(tmp_path)) == (["--config-dir", str(tmp_path)] if complete else [])
