@@ -9,13 +9,31 @@ from pathlib import Path
 import pytest
 
 from tests.installing import borrowing_environment, copied, fresh_environment, run, wheel_of
-from tests.support import REPOSITORY, assert_same_run
+from tests.support import REPOSITORY, assert_same_run, cli
 
 PAGE = (REPOSITORY / "docs/own-work.md").read_text()
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 BLOCKS = [match.groups() for match in _BLOCK.finditer(PAGE)]
 FILES = {title: text for _, title, text in BLOCKS if title}
 COMMANDS = [text for language, title, text in BLOCKS if language == "bash" and not title]
+
+
+@pytest.mark.parametrize("choice", ["model=small", "experiment=quick"])
+def test_an_option_of_ones_own_can_be_changed_on_a_resume_that_names_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], choice: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for group in ("model", "experiment"):
+        (tmp_path / "mine" / group).mkdir(parents=True)
+    (tmp_path / "mine/model/small.yaml").write_text("_target_: runner.models.Mlp\nhidden: [4]\ndropout: 0.1\n")
+    overlay = "# @package _global_\ndefaults:\n  - override /model: small\n"
+    (tmp_path / "mine/experiment/quick.yaml").write_text(overlay)
+    words = [choice, "name=x", "data=synthetic", "data.size=64", "tracker=none", "max_steps=1"]
+    assert cli(capsys, "--config-dir=mine", *words).code == 0
+    changed = ("resume=outputs/x", "max_steps=2", "model.dropout=0.2", "resume_allow=[model.dropout]")
+    resumed = cli(capsys, "--config-dir=mine", *changed)
+    assert resumed.code == 0, resumed.err
+    assert "model.dropout | 0.1 | 0.2 | allowed" in " ".join(resumed.out.split())
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,11 @@ def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[
     return frozenset(values.union(*(targets_in(text) for text in texts)))
 
 
+def own_options(searchpath: Sequence[str], group: str) -> set[str]:
+    """Return the options that the user's own config folder adds to a group."""
+    return {path.stem for folder in _folders(searchpath) for path in (folder / group).glob("*.yaml")}
+
+
 def _folders(searchpath: Sequence[str]) -> list[Path]:
     return [Path(match[1]) for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
 

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.errors import CheckpointRefused, ConfigError
-from runner.wiring.arguments import lineage, merge, parse
+from runner.wiring.arguments import lineage, merge, own_options, parse
 from runner.wiring.changes import Change, differences, effective, flatten
 from runner.wiring.compose import compose_config, plain, without_hydra
 
@@ -33,7 +33,7 @@ def effective_config(
     """
     saved = flatten(read_config(str(header.get("config", "")), checkpoint))
     stored = lineage([str(word) for word in header.get("overrides", [])])
-    overrides = merge(_available(stored, words, checkpoint), words)
+    overrides = merge(_available(stored, words, searchpath, checkpoint), words)
     inherited = [word for word in overrides if word not in words]
     _refuse_interpolations({word.split("=")[0].lstrip("+"): word for word in inherited}, checkpoint)
     config = compose_config([*searchpath, *overrides])
@@ -66,13 +66,14 @@ def read_config(text: str, path: Path) -> dict[str, Any]:
     return config
 
 
-def _available(stored: list[str], words: Sequence[str], path: Path) -> list[str]:
+def _available(stored: list[str], words: Sequence[str], searchpath: Sequence[str], path: Path) -> list[str]:
     """Return the stored words less the options that today's config folders lack; their values are in the config."""
     loader = GlobalHydra.instance().config_loader()
     lost = {
         override.key_or_group: str(override.value())
         for override in parse(stored)
-        if (options := loader.get_group_options(override.key_or_group)) and str(override.value()) not in options
+        if (options := loader.get_group_options(override.key_or_group))
+        and str(override.value()) not in {*options, *own_options(searchpath, override.key_or_group)}
     }
     for override in parse(words):
         group = override.key_or_group.split(".")[0]
