@@ -259,7 +259,8 @@ def _report_test(run: Prepared) -> None:
     test = getattr(run.problem.data, "test", None)
     if test is None or not best.is_file():
         return
+    from runner.commands.checkpointed import Subject
     from runner.commands.evaluate import measure
 
-    metrics = measure(run.state.models, best, run.problem.learner, test, run.config, run.strategy)
+    metrics = measure(Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy))
     log.info("best.tar on test: %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

@@ -10,7 +10,7 @@ from runner.errors import ConfigError
 _FREE = (
     "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
     "data.workers", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
-    "resume_allow", "checkpoint_path", "trust",
+    "resume_allow", "checkpoint_path", "output", "trust",
 )  # fmt: skip
 _OF_ONE_ATTEMPT = (
     "name",
@@ -19,6 +19,7 @@ _OF_ONE_ATTEMPT = (
     "rewind",
     "task",
     "checkpoint_path",
+    "output",
     "data.split",
     "trust",
     "max_time",

@@ -27,6 +27,7 @@ Train PyTorch models from a config, and never lose a run.
   python run.py name=x resume=auto                  start, or go on if there is something to go on with
   python run.py -m model=lenet,mlp name=s           a sweep
   python run.py task=evaluate checkpoint_path=outputs/x/best.tar
+  python run.py task=predict checkpoint_path=outputs/x/best.tar output=predictions.csv
   python -m runner inspect outputs/x/last.tar
 """
 

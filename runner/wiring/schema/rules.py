@@ -42,6 +42,7 @@ class Task(Enum):
 
     train = "train"
     evaluate = "evaluate"
+    predict = "predict"
 
 
 class Precision(Enum):
