@@ -50,6 +50,8 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
     named = value_of(words, "checkpoint_path")
     if named is None:
         raise ConfigError(f"task={task} needs a file; add checkpoint_path=outputs/x/best.tar")
+    if any(o.key_or_group.split(".")[0] == "debug" for o in parse(words)):
+        raise ConfigError(f"task={task} takes the whole split, so debug can do nothing for it; leave it out")
     path = Path(named)
     verify(path)
     config, _, changes = effective_config(read_header(path), words, searchpath, path, free=_IMMATERIAL)

@@ -17,6 +17,7 @@ _GROUPS = {
     "checkpoint": "When checkpoints are written and which are kept.",
     "tracker": "Where metrics go.",
     "experiment": "A named overlay over everything else.",
+    "debug": "Ways to look for a fault: little data, a profile, autograd's checks.",
 }
 
 _HEAD = """\

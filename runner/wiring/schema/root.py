@@ -41,6 +41,7 @@ class Root:
     strategy: Any = field(default_factory=dict)
     checkpoint: Any = field(default_factory=dict)
     tracker: Any = field(default_factory=dict)
+    debug: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")
