@@ -67,6 +67,10 @@ def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
         from runner.commands.predict import predict_command
 
         return predict_command
+    if name == "check_resume":
+        from runner.commands.check_resume import check_resume_command
+
+        return check_resume_command
     from runner.commands.train import train_command
 
     return train_command

@@ -29,6 +29,7 @@ Train PyTorch models from a config, and never lose a run.
   python run.py -m model=lenet,mlp name=s           a sweep
   python run.py task=evaluate checkpoint_path=outputs/x/best.tar
   python run.py task=predict checkpoint_path=outputs/x/best.tar output=predictions.csv
+  python run.py task=check_resume model=lenet       is a resume of this config exact? tried and proved in a minute
   python -m runner inspect outputs/x/last.tar
 """
 

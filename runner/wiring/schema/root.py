@@ -25,7 +25,7 @@ class Root:
     ema: Ema = field(default=MISSING)
     warm_start: WarmStart = field(default=MISSING)
     deterministic: bool = key("Use deterministic algorithms only (needed for exact resume on CUDA).")
-    task: Task = key("train, evaluate or predict.")
+    task: Task = key("train, evaluate, predict, or check_resume: is a resume of this config exact?")
     resume: str | None = key("A checkpoint file or a run directory to go on from, or auto.")
     rewind: bool = key("Let resume=FILE go back: newer checkpoints are moved to checkpoints/superseded.")
     resume_allow: list[str] = key("Keys that may differ from the resumed run, which is then no longer exact.")

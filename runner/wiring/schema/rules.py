@@ -43,6 +43,7 @@ class Task(Enum):
     train = "train"
     evaluate = "evaluate"
     predict = "predict"
+    check_resume = "check_resume"
 
 
 class Precision(Enum):
