@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -58,6 +59,12 @@ class Stop:
                 _die()
             self._interrupted = True
         self._reason = self._reason or name
+
+
+def kill_group(leader: int) -> None:
+    """End a process that leads a group of its own, and every process in it, at once and without a chance to react."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def die_by_sigint() -> NoReturn:

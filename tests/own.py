@@ -45,3 +45,10 @@ class StoppableClassification(Classification):
         if os.environ.get("STOP_AT") == str(step):
             os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_SIGNAL", "SIGTERM")))
         return super().updates(step)
+
+
+class Outputs(Classification):
+    """Says for `task=predict` what the model returned, as a regression would."""
+
+    def prediction(self, models: Any, batch: Any) -> Any:
+        return {"output": models["model"](batch[0])}

@@ -20,6 +20,11 @@ def checkpoint_path(run_directory: Path, step: int) -> Path:
     return run_directory / FOLDER / f"step_{step:010d}.tar"
 
 
+def run_directory_of(checkpoint: Path) -> Path:
+    """Return the directory of the run that a file lies in, if it lies in one."""
+    return checkpoint.parent.parent if checkpoint.parent.name == FOLDER else checkpoint.parent
+
+
 def steps(run_directory: Path) -> dict[int, Path]:
     """Return the checkpoint files of a run by their step: regular files of our own naming, nothing else."""
     folder = run_directory / FOLDER

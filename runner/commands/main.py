@@ -7,7 +7,7 @@ first Ctrl-C ends by SIGINT itself.
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -56,13 +56,26 @@ def _run(words: Sequence[str]) -> int:
         return _hydra(flags, words)
     overrides = arguments.expand(flags.overrides)
     with hydra_session(flags.config_dir) as searchpath:
-        if arguments.value_of(overrides, "task") == "evaluate":
-            from runner.commands.evaluate import evaluate_command
+        return _task(arguments.value_of(overrides, "task"))(overrides, searchpath)
 
-            return evaluate_command(overrides, searchpath)
-        from runner.commands.train import train_command
 
-        return train_command(overrides, searchpath)
+def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
+    """Return the command of a task; a name that is none goes to training, whose schema refuses it."""
+    if name == "evaluate":
+        from runner.commands.evaluate import evaluate_command
+
+        return evaluate_command
+    if name == "predict":
+        from runner.commands.predict import predict_command
+
+        return predict_command
+    if name == "check_resume":
+        from runner.commands.check_resume import check_resume_command
+
+        return check_resume_command
+    from runner.commands.train import train_command
+
+    return train_command
 
 
 def _is_for_hydra(flags: Any) -> bool:

@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,12 @@ def prepare(start: Start) -> Prepared:
     """
     config = to_plain(start.config)
     max_seconds = parse_duration(config["max_time"])
-    from runner.wiring import build, restoring
+    from runner.wiring import build, debugging, restoring
 
     trust = build.trust_of(start.typed_targets, config["trust"])
     strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem = build.build_problem(config, trust)
+    problem = replace(problem, data=debugging.limited(problem.data, config))
     train_loader, val_loader = build.loaders(config, problem.data)
     horizon = build.horizon_of(config, train_loader.steps_per_epoch)
     restoring.check_monitor(config, problem.learner)
@@ -106,6 +107,7 @@ def run_prepared(run: Prepared) -> int:
     """Train, keep `status.json` true, and return the exit code."""
     from runner.loop.plan import Ending, save
     from runner.loop.train import train
+    from runner.wiring.debugging import watched
     from runner.wiring.plan import make_plan
 
     directory = run.start.directory
@@ -121,7 +123,8 @@ def run_prepared(run: Prepared) -> int:
         try:
             if run.start.parent:
                 save(run.state, plan)  # so that from here on it is a run like any other
-            ending = train(run.state, plan)
+            with watched(plan, run.config, directory, run.state.progress.global_step) as plan_watched:
+                ending = train(run.state, plan_watched)
         except BaseException as error:
             if isinstance(error, Exception) and run.state.whole and not isinstance(error, ArithmeticError):
                 _save_after(error, lambda: save(run.state, plan))
@@ -259,7 +262,8 @@ def _report_test(run: Prepared) -> None:
     test = getattr(run.problem.data, "test", None)
     if test is None or not best.is_file():
         return
+    from runner.commands.checkpointed import Subject
     from runner.commands.evaluate import measure
 
-    metrics = measure(run.state.models, best, run.problem.learner, test, run.config, run.strategy)
+    metrics = measure(Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy))
     log.info("best.tar on test: %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

@@ -25,7 +25,7 @@ class Keyed(Dataset[Any]):
             ConfigError: an iterable one, an empty one, or none at all.
         """
         self._dataset, self._seed = dataset, seed
-        self.size = _size(dataset)
+        self.size = size_of(dataset)
 
     def __getitem__(self, key: Key) -> Any:
         """Return the collated batch of a key."""
@@ -47,7 +47,8 @@ class Keyed(Dataset[Any]):
         return self._dataset[index]
 
 
-def _size(dataset: Any) -> int:
+def size_of(dataset: Any) -> int:
+    """Return the number of samples; ConfigError for an iterable data set, an empty one, or none at all."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
         raise ConfigError(
             f"{type(dataset).__name__} can only be iterated, so its order could not be resumed exactly; "

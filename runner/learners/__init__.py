@@ -1,14 +1,14 @@
 """Learners: the models of a problem with their losses and metrics, and which model is updated when."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from runner.learners.classification import Classification
 from runner.learners.gan import Gan
 
-__all__ = ["Classification", "Gan", "Learner"]
+__all__ = ["Classification", "Gan", "Learner", "Predicting"]
 
 
 class Learner(Protocol):
@@ -27,3 +27,15 @@ class Learner(Protocol):
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
         """Return the means of the metrics over the batch, as scalars."""
+
+
+@runtime_checkable
+class Predicting(Protocol):
+    """What a learner may also have, for `task=predict`."""
+
+    def prediction(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
+        """Return the outputs for a batch by name, each (batch, ...): one row a sample, in its order.
+
+        Each name becomes a column, or several, of the file: `{"output": models["model"](batch[0])}` is
+        all that a regression needs. The models are in `eval()` mode, and no gradient is kept.
+        """

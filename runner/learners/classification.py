@@ -45,3 +45,10 @@ class Classification:
         logits = models["model"](inputs)
         accuracy = (logits.argmax(1) == targets).float().mean()
         return {"loss": functional.cross_entropy(logits, targets), "accuracy": accuracy}
+
+    def prediction(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
+        """Return the class, (batch,) int64, its probability, (batch,), and those of all, (batch, classes)."""
+        logits = models["model"](batch[0])
+        chosen, probabilities = logits.argmax(1), logits.float().softmax(1)
+        probability = probabilities.gather(1, chosen[:, None]).squeeze(1)
+        return {"class": chosen, "probability": probability, "probabilities": probabilities}

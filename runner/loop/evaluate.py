@@ -20,7 +20,7 @@ def evaluate(
     """Return the mean of each metric over all samples, in `eval()` mode; None if `stop` broke it off."""
     totals: dict[str, Tensor] = {}
     samples = 0
-    with torch.no_grad(), _evaluation_mode(models):
+    with torch.no_grad(), evaluation_mode(models):
         for batch in loader:
             if stop():
                 return None
@@ -32,7 +32,8 @@ def evaluate(
 
 
 @contextmanager
-def _evaluation_mode(models: Mapping[str, nn.Module]) -> Iterator[None]:
+def evaluation_mode(models: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Put every module into `eval()` mode, and each back into its own mode afterwards."""
     modules = [module for model in models.values() for module in model.modules()]
     modes = [module.training for module in modules]
     for model in models.values():

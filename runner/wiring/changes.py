@@ -10,7 +10,7 @@ from runner.errors import ConfigError
 _FREE = (
     "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
     "data.workers", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
-    "resume_allow", "checkpoint_path", "trust",
+    "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
 )  # fmt: skip
 _OF_ONE_ATTEMPT = (
     "name",
@@ -19,6 +19,7 @@ _OF_ONE_ATTEMPT = (
     "rewind",
     "task",
     "checkpoint_path",
+    "output",
     "data.split",
     "trust",
     "max_time",
@@ -75,8 +76,8 @@ def differences(saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Se
     Raises:
         ConfigError: a key that cannot change within a run; the message names it and the ways out.
     """
-    keys = [k for k in merged if k in saved and merged[k] != saved[k]] + [k for k in merged if k not in saved]
-    keys += [k for k in saved if k not in merged]
+    keys = [k for k in merged if merged[k] != saved.get(k)]  # a key that is absent, of an older file, is null
+    keys += [k for k in saved if k not in merged and saved[k] is not None]
     changes = [
         Change(key, saved.get(key), merged.get(key), _effect(key, saved.get(key), merged.get(key), allowed))
         for key in dict.fromkeys(keys)

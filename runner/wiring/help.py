@@ -17,6 +17,7 @@ _GROUPS = {
     "checkpoint": "When checkpoints are written and which are kept.",
     "tracker": "Where metrics go.",
     "experiment": "A named overlay over everything else.",
+    "debug": "Ways to look for a fault: little data, a profile, autograd's checks.",
 }
 
 _HEAD = """\
@@ -27,6 +28,8 @@ Train PyTorch models from a config, and never lose a run.
   python run.py name=x resume=auto                  start, or go on if there is something to go on with
   python run.py -m model=lenet,mlp name=s           a sweep
   python run.py task=evaluate checkpoint_path=outputs/x/best.tar
+  python run.py task=predict checkpoint_path=outputs/x/best.tar output=predictions.csv
+  python run.py task=check_resume model=lenet       is a resume of this config exact? tried and proved in a minute
   python -m runner inspect outputs/x/last.tar
 """
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.listing import FOLDER, SUPERSEDED, newest_valid, steps
+from runner.checkpoint.listing import FOLDER, SUPERSEDED, newest_valid, run_directory_of, steps
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -155,7 +155,7 @@ def _from_file(asked: _Asked, path: Path) -> Start:
     header = read_header(path)
     if "format" not in header:
         return _adopt(asked, path, header)
-    directory = path.parent.parent if path.parent.name == FOLDER else path.parent
+    directory = run_directory_of(path)
     inside = (directory / "config.yaml").is_file()
     if asked.is_another_than(directory) or (asked.name is not None and not inside):
         return _restored(asked, Origin.fork, path, _place_anew, ())

@@ -8,6 +8,7 @@ from runner.wiring.schema.problem import Classification, Digits, Gan, Idx, LeNet
 from runner.wiring.schema.root import Root
 from runner.wiring.schema.running import (
     Checkpoint,
+    Debug,
     Device,
     EarlyStopping,
     Ema,
@@ -34,6 +35,7 @@ OPTIONS: dict[str, dict[str, type]] = {
     "strategy": {"strategy": Strategy},
     "checkpoint": {"checkpoint": Checkpoint, "off": NoCheckpoint},
     "tracker": {"tracker": TrackerOptions},
+    "debug": {"debug": Debug},
 }
 
 # Keys at the root that have keys of their own.

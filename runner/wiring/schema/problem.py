@@ -22,7 +22,7 @@ class Mlp:
 class Data:
     _target_: str = key("The class that is built.")
     workers: int = key("Processes that load batches; 0 loads in the training process.")
-    split: Split | None = key("What task=evaluate measures: test (where there is one), val or train.")
+    split: Split | None = key("What task=evaluate and task=predict use: test (where there is one), val or train.")
 
     def __post_init__(self) -> None:
         require_at_least_zero(self, "data.", "workers")

@@ -25,11 +25,12 @@ class Root:
     ema: Ema = field(default=MISSING)
     warm_start: WarmStart = field(default=MISSING)
     deterministic: bool = key("Use deterministic algorithms only (needed for exact resume on CUDA).")
-    task: Task = key("train or evaluate.")
+    task: Task = key("train, evaluate, predict, or check_resume: is a resume of this config exact?")
     resume: str | None = key("A checkpoint file or a run directory to go on from, or auto.")
     rewind: bool = key("Let resume=FILE go back: newer checkpoints are moved to checkpoints/superseded.")
     resume_allow: list[str] = key("Keys that may differ from the resumed run, which is then no longer exact.")
-    checkpoint_path: str | None = key("The checkpoint that task=evaluate measures.")
+    checkpoint_path: str | None = key("The checkpoint that task=evaluate and task=predict use.")
+    output: str | None = key("The new file that task=predict writes, .csv or .npz.")
     trust: list[str] = key("Packages whose classes a config that comes out of a file may build.")
     model: Any = field(default_factory=dict)
     data: Any = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Root:
     strategy: Any = field(default_factory=dict)
     checkpoint: Any = field(default_factory=dict)
     tracker: Any = field(default_factory=dict)
+    debug: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")

@@ -42,6 +42,8 @@ class Task(Enum):
 
     train = "train"
     evaluate = "evaluate"
+    predict = "predict"
+    check_resume = "check_resume"
 
 
 class Precision(Enum):

@@ -1,4 +1,4 @@
-"""The keys of how a run runs: device, strategy, checkpoint, tracker."""
+"""The keys of how a run runs: device, strategy, checkpoint, tracker, debug."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +86,20 @@ class WarmStart:
         )
         require(fine, "warm_start.parts", self.parts, "a mapping such as {model: generator}")
         require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "in [0, 1]")
+
+
+@dataclass
+class Debug:
+    limit_train: int | None = key("Batches per epoch: a fixed random choice of the training samples.")
+    limit_eval: int | None = key("Batches per evaluation, of val and test alike; a fixed random choice.")
+    overfit: int | None = key("Train on so many batches' worth of samples, and validate on the same.")
+    profile: int | None = key("Trace so many steps with torch.profiler into profile/ of the run directory.")
+    anomaly: bool = key("Let autograd name the operation whose gradient became NaN; slow.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "debug.", "limit_train", "limit_eval", "overfit", "profile")
+        alone = self.overfit is None or (self.limit_train is None and self.limit_eval is None)
+        require(alone, "debug.overfit", self.overfit, "used without limit_train and limit_eval")
 
 
 @dataclass

@@ -1,0 +1,141 @@
+"""Where two states, or the checkpoints of two runs, are not equal bit for bit."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.checkpoint.format import SUFFIX, read_entries
+from runner.checkpoint.listing import steps
+
+# Times, dates and descriptions; two equal runs differ in them.
+_EXEMPT = ("created", "environment", "config", "overrides", f"progress{SUFFIX}.seconds")
+_TIME = "seconds"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where two states are not the same."""
+
+    place: str
+    how: str
+
+    @property
+    def part(self) -> str:
+        """The part of the checkpoint that it lies in: model, optimizer, rng..."""
+        return self.place.split(".")[0].split("[")[0].removesuffix(SUFFIX)
+
+    def __str__(self) -> str:
+        """Return place and kind."""
+        return f"{self.place} ({self.how})"
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The first boundary at which one run is not the other any more."""
+
+    step: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that differ there, in the file's order."""
+        return list(dict.fromkeys(difference.part for difference in self.differences))
+
+
+def differences(one: Any, other: Any, place: str = "") -> Iterator[Difference]:
+    """Yield every place where two nests of tensors and plain values differ, in their order; NaN is equal to NaN."""
+    if place in _EXEMPT:
+        return
+    if type(one) is not type(other):
+        yield Difference(place, f"a {type(one).__name__} and a {type(other).__name__}")
+    elif isinstance(one, Tensor):
+        if (how := _apart(one, other)) is not None:
+            yield Difference(place, how)
+    elif isinstance(one, Mapping):
+        yield from _in_mappings(one, other, place)
+    elif isinstance(one, (list, tuple)):
+        yield from _in_sequences(one, other, place)
+    elif repr(one) != repr(other):  # which tells -0.0 from 0.0, and not NaN from NaN
+        yield Difference(place, f"{_short(one)} and {_short(other)}")
+
+
+def _in_mappings(one: Mapping[Any, Any], other: Mapping[Any, Any], place: str) -> Iterator[Difference]:
+    for key in [*one, *(key for key in other if key not in one)]:
+        inner = f"{place}.{key}" if place else str(key)
+        if key in one and key in other:
+            yield from differences(one[key], other[key], inner)
+        elif inner not in _EXEMPT:
+            yield Difference(inner, "only in the first" if key in one else "only in the second")
+
+
+def _in_sequences(one: Any, other: Any, place: str) -> Iterator[Difference]:
+    if len(one) != len(other):
+        yield Difference(place, f"{len(one)} and {len(other)} elements")
+        return
+    for index, (left, right) in enumerate(zip(one, other, strict=True)):
+        yield from differences(left, right, f"{place}[{index}]")
+
+
+def _apart(one: Tensor, other: Tensor) -> str | None:
+    """Return how two tensors differ, None if they have the same bits."""
+    if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
+        return f"{tuple(one.shape)} {one.dtype} and {tuple(other.shape)} {other.dtype}"
+    if one.layout is not torch.strided:
+        return None if torch.equal(one, other) else "other elements"
+    if torch.equal(_bits(one), _bits(other)):
+        return None
+    unequal = int((_bits(one) != _bits(other)).reshape(one.numel(), -1).any(1).sum())
+    largest = (one.to(torch.complex128) - other.to(torch.complex128)).abs().max()
+    return f"{unequal} of {one.numel()} elements, by up to {float(largest):.3g}"
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def first_departure(one: Path, other: Path) -> Departure | None:
+    """Return where two runs part: the first step of which both have a checkpoint and these differ.
+
+    Raises:
+        CheckpointError: a file is damaged or refused.
+    """
+    both = sorted(steps(one).keys() & steps(other).keys())
+    for step in both:
+        left, right = (_states_first(read_entries(steps(run)[step])) for run in (one, other))
+        found = tuple(differences(left, right))
+        if found:
+            return Departure(step, found)
+    return _in_metrics(one, other)
+
+
+def _states_first(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: entries[key] for key in sorted(entries, key=lambda key: not key.endswith(SUFFIX))}
+
+
+def _in_metrics(one: Path, other: Path) -> Departure | None:
+    step = first_other_row(one, other)
+    return None if step is None else Departure(step, (Difference("metrics.csv", f"the rows of step {step}"),))
+
+
+def first_other_row(one: Path, other: Path) -> int | None:
+    """Return the step of the first row of `metrics.csv` that is not the same in both runs; times are exempt."""
+    left, right = rows(one), rows(other)
+    unequal = [step for step in left.keys() | right.keys() if left.get(step) != right.get(step)]
+    return min(unequal, default=None)
+
+
+def rows(run_directory: Path) -> dict[int, dict[str, str]]:
+    """Return the rows of `metrics.csv` by step, without the time."""
+    with open(run_directory / "metrics.csv", newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    return {int(row["step"]): {name: text for name, text in row.items() if name != _TIME} for row in found}

@@ -1,0 +1,118 @@
+"""A checkpoint opened for a task that trains nothing: its config as today's words change it, its models, its data."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import open_dict
+
+from runner.checkpoint.header import read_header
+from runner.checkpoint.integrity import verify
+from runner.commands.main import to_plain
+from runner.errors import CheckpointMismatch, ConfigError
+from runner.wiring.arguments import parse, typed_targets, value_of
+from runner.wiring.inherited import effective_config
+
+# What may differ from the run's config: nothing is trained.
+_IMMATERIAL = ("batch_size", "accumulate", "seed", "optimizer", "scheduler", "data.augment")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the words ask for, all of it checked, before torch is imported."""
+
+    path: Path
+    config: dict[str, Any]
+    typed_targets: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Models, the checkpoint that has their weights, and the data to run them on."""
+
+    path: Path
+    models: Mapping[str, Any]
+    learner: Any
+    dataset: Any
+    config: Mapping[str, Any]
+    strategy: Any
+
+
+def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
+    """Return what `task=<task> checkpoint_path=...` is about; augmentation is off unless today's words say otherwise.
+
+    Raises:
+        ConfigError, CheckpointError: no file named, a damaged one, or a config that cannot be.
+    """
+    named = value_of(words, "checkpoint_path")
+    if named is None:
+        raise ConfigError(f"task={task} needs a file; add checkpoint_path=outputs/x/best.tar")
+    if any(o.key_or_group.split(".")[0] == "debug" for o in parse(words)):
+        raise ConfigError(f"task={task} takes the whole split, so debug can do nothing for it; leave it out")
+    path = Path(named)
+    verify(path)
+    config, _, changes = effective_config(read_header(path), words, searchpath, path, free=_IMMATERIAL)
+    with open_dict(config):
+        config.name = None
+        if "augment" in config.data and "data.augment" not in {o.key_or_group for o in parse(words)}:
+            config.data.augment = "none"
+    plain = to_plain(config)
+    for change in changes:
+        print(f"{change.key}: {change.run} in the file, {change.now} now", file=sys.stderr)
+    return Asked(path, plain, typed_targets(words, searchpath))
+
+
+def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
+    """Build the models and the data, and return them with the split's name: by default test, where there is one.
+
+    Raises:
+        ConfigError: the data has no such split.
+    """
+    from runner.wiring import build
+
+    config = asked.config
+    strategy, _ = build.choose_strategy(config, {})
+    problem = build.build_problem(config, build.trust_of(asked.typed_targets, config["trust"]))
+    split = config["data"].get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")
+    dataset = getattr(problem.data, split, None)
+    if dataset is None:
+        raise ConfigError(f"data.split={split}: {type(problem.data).__name__} has no such split; try data.split=val")
+    models = {name: model.to(strategy.device) for name, model in problem.models.items()}
+    return Subject(asked.path, models, problem.learner, dataset, config, strategy), split
+
+
+@contextmanager
+def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Lend the models, with the weights of the file, and a loader of the data in its own order.
+
+    Random numbers that are drawn meanwhile come from (seed, step) of the file and leave no trace.
+
+    Raises:
+        CheckpointMismatch: the file is of another model.
+    """
+    from runner.checkpoint.format import read_entries
+    from runner.data.loading import EvaluationLoader
+    from runner.randomness import isolated
+
+    config, strategy = subject.config, subject.strategy
+    entries = read_entries(subject.path)
+    _restore(subject, entries)
+    workers = config["data"].get("workers", 0)
+    loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], workers=workers)
+    with isolated(config["seed"], entries["global_step"]):
+        yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
+
+
+def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
+    from runner.checkpoint.format import SUFFIX, restore_part
+    from runner.loop.state import inference_part
+
+    parts = {key.removesuffix(SUFFIX) for key in entries if key.endswith(SUFFIX)}
+    for name, model in subject.models.items():
+        if name not in parts:
+            raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
+        part = inference_part(name, parts)
+        restore_part(part, model, entries[f"{part}{SUFFIX}"], subject.path)

@@ -1,0 +1,68 @@
+"""`task=predict checkpoint_path=...`: what the models of a checkpoint say of each sample, as a file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.checkpoint.listing import run_directory_of
+from runner.commands.checkpointed import Subject, ask, open_checkpoint, running
+from runner.commands.main import FINISHED
+from runner.errors import ConfigError
+from runner.run_directory.claim import check_writable
+from runner.wiring.arguments import value_of
+from runner.wiring.start import OUTPUTS
+
+_ENDINGS = (".csv", ".npz")
+
+
+def predict_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
+    """Write the predictions for a split to a new file; the last line of stdout is one JSON object about it."""
+    asked = ask("predict", words, searchpath)
+    named = value_of(words, "output")
+    if named is not None:
+        _check(Path(named))
+    subject, split = open_checkpoint(asked)
+    _check_predicts(subject.learner)
+    output = _default(asked.path, split) if named is None else Path(named)
+    _check(output)
+    samples = _predict(subject, output)
+    print(json.dumps({"checkpoint": str(asked.path), "split": split, "samples": samples, "output": str(output)}))
+    return FINISHED
+
+
+def _check(output: Path) -> None:
+    """Raise before anything is computed whatever would keep the file from being written."""
+    if output.suffix not in _ENDINGS:
+        raise ConfigError(f"output={output} has the ending {output.suffix!r}; end it with {' or '.join(_ENDINGS)}")
+    if output.exists() or output.is_symlink():
+        raise ConfigError(f"{output} exists already and is never overwritten; delete it, or name another with output=")
+    check_writable(output.parent)
+
+
+def _default(checkpoint: Path, split: str) -> Path:
+    """Return a name in the checkpoint's run directory, or in `outputs/` for a file from elsewhere."""
+    directory = run_directory_of(checkpoint)
+    inside = (directory / "config.yaml").is_file() and directory.resolve().is_relative_to(OUTPUTS.resolve())
+    return (directory if inside else OUTPUTS) / f"predictions_{checkpoint.stem}_{split}.csv"
+
+
+def _check_predicts(learner: Any) -> None:
+    from runner.learners import Predicting
+
+    if not isinstance(learner, Predicting):
+        raise ConfigError(
+            f"{type(learner).__name__} has no method `prediction(models, batch)`, which task=predict asks for the "
+            "outputs of a batch; add it (runner/learners/__init__.py says what it returns)"
+        )
+
+
+def _predict(subject: Subject, output: Path) -> int:
+    """Predict, write, and return the number of samples."""
+    from runner.loop.predict import predict
+    from runner.tracking.predictions import write_predictions
+
+    with running(subject) as (models, loader):
+        predictions = predict(models, subject.learner, loader, subject.strategy.device)
+    write_predictions(output, predictions)
+    return loader.size  # type: ignore[no-any-return]

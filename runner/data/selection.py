@@ -1,0 +1,49 @@
+"""A smaller data set out of a larger one: a fixed random choice of its samples, in their own order."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from runner.data.keyed import size_of
+
+
+def selection(dataset: Any, count: int) -> Any:
+    """Return `count` samples of a map-style data set, always the same ones, or the data set itself if it has no more.
+
+    Raises:
+        ConfigError: an iterable data set, an empty one, or none at all.
+    """
+    size = size_of(dataset)
+    if count >= size:
+        return dataset
+    indices = torch.randperm(size, generator=torch.Generator().manual_seed(0))[:count].sort().values
+    if type(dataset) is TensorDataset:
+        return TensorDataset(*(tensor[indices] for tensor in dataset.tensors))
+    if hasattr(dataset, "fetch"):
+        return _FetchedSelection(dataset, indices)
+    return _BatchedSelection(dataset, indices) if hasattr(dataset, "__getitems__") else _Selection(dataset, indices)
+
+
+class _Selection(Dataset[Any]):
+    """Hands on what the data set delivers by index."""
+
+    def __init__(self, dataset: Any, indices: Tensor) -> None:
+        self._dataset, self._indices = dataset, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[int(self._indices[index])]
+
+
+class _BatchedSelection(_Selection):
+    def __getitems__(self, indices: list[int]) -> Any:
+        return self._dataset.__getitems__(self._indices[indices].tolist())
+
+
+class _FetchedSelection(_Selection):
+    def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> Any:
+        return self._dataset.fetch(self._indices[indices], seed=seed, epoch=epoch)

@@ -1,0 +1,40 @@
+"""Prediction: the learner's outputs for every sample of a data set, with nothing changed afterwards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runner.data.loading import EvaluationLoader, batch_length, move
+from runner.errors import ConfigError
+from runner.learners import Predicting
+from runner.loop.evaluate import evaluation_mode
+
+
+def predict(
+    models: Mapping[str, nn.Module], learner: Predicting, loader: EvaluationLoader, device: torch.device
+) -> dict[str, Tensor]:
+    """Return each output as one tensor (samples, ...) on the CPU, in the data set's order, in `eval()` mode.
+
+    Raises:
+        ConfigError: the learner returned something else than one row a sample under the same names.
+    """
+    found: dict[str, list[Tensor]] = {}
+    with torch.no_grad(), evaluation_mode(models):
+        for batch in loader:
+            outputs = learner.prediction(models, move(batch, device))
+            _check(outputs, learner, batch_length(batch), list(found) or list(outputs))
+            for name, rows in outputs.items():
+                found.setdefault(name, []).append(rows.detach().cpu())
+    return {name: torch.cat(pieces) for name, pieces in found.items()}
+
+
+def _check(outputs: Mapping[str, Any], learner: Predicting, count: int, names: list[str]) -> None:
+    place = f"{type(learner).__name__}.prediction"
+    if not outputs or list(outputs) != names:
+        raise ConfigError(f"{place} returned {', '.join(outputs) or 'nothing'}; let each batch have the same names")
+    for name, rows in outputs.items():
+        shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+        if not isinstance(rows, Tensor) or rows.dim() == 0 or len(rows) != count:
+            raise ConfigError(f"{place} returned {name!r} as {shape} for {count} samples; return a tensor, a row each")

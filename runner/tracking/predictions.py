@@ -1,0 +1,68 @@
+"""Predictions as a file: `.csv` for every program, `.npz` for NumPy."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy
+import torch
+from torch import Tensor
+
+from runner.errors import ConfigError
+from runner.files import Disk, write_durably
+
+_ROWS = 4096  # that become text at once
+_SHORT = {"probabilities": "p"}
+
+
+def write_predictions(path: Path, predictions: Mapping[str, Tensor]) -> None:
+    """Make the file durably: `index`, then each output; the ending says in which form.
+
+    In a `.csv` an output (samples,) is one column under its name, and (samples, k) is `name_0` to
+    `name_<k-1>`, `p_0`... for probabilities; numbers are the shortest that read back the same. In a
+    `.npz` each output is an array of its own.
+
+    Raises:
+        ConfigError: an output is called "index", or the file cannot be written.
+    """
+    if "index" in predictions:
+        raise ConfigError("an output of the learner is called 'index', as the first column is; give it another name")
+    count = len(next(iter(predictions.values())))
+    arrays = {"index": numpy.arange(count), **{name: _array(rows) for name, rows in predictions.items()}}
+    write = _write_npz if path.suffix == ".npz" else _write_csv
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(path, lambda file: write(file, arrays), Disk())
+    except OSError as error:
+        raise ConfigError(f"{path} could not be written ({error}); name another file with output=") from error
+
+
+def _array(rows: Tensor) -> Any:
+    known = rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
+    return known.contiguous().numpy()
+
+
+def _write_npz(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                numpy.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _write_csv(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow([column for name, array in arrays.items() for column in _columns(name, array.shape[1:])])
+    for start in range(0, len(arrays["index"]), _ROWS):
+        pieces = [array[start : start + _ROWS] for array in arrays.values()]
+        rows.writerows(numpy.hstack([piece.reshape(len(piece), -1).astype(str) for piece in pieces]).tolist())
+    text.flush()
+    text.detach()
+
+
+def _columns(name: str, shape: tuple[int, ...]) -> Iterator[str]:
+    for place in numpy.ndindex(shape):
+        yield "_".join([_SHORT.get(name, name) if shape else name, *map(str, place)])

@@ -1,0 +1,135 @@
+"""`task=check_resume` on configs without a fault and on real faults, with real processes that are really killed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.commands.check_resume import to_plain
+from runner.commands.trials import shortened
+from runner.wiring.compose import compose_config, hydra_session, register
+from runner.wiring.hidden_state import suspects
+from runner.wiring.targets import target_names
+from tests.support import Outcome, cli
+
+WORDS = (
+    "model=mlp", "model.hidden=[8]", "model.dropout=0.3", "data=own", "data._target_=tests.own.NoisyPoints",
+    "optimizer=adam", "batch_size=8", "accumulate=2", "device=cpu",
+)  # fmt: skip
+
+FAULTS = {
+    "own_generator": ["data._target_=tests.faulty.OwnGenerator"],
+    "unseeded_generator": ["data._target_=tests.faulty.UnseededGenerator"],
+    "counting_learner": ["learner=own", "learner._target_=tests.faulty.Counting"],
+    "remembering_model": ["model=own", "model._target_=tests.faulty.Remembering"],
+    "unseeded_weights": ["model=own", "model._target_=tests.faulty.UnseededWeights"],
+    "forgetful_optimizer": ["optimizer=own", "optimizer._target_=tests.faulty.ForgetfulSgd", "+optimizer.lr=0.1"],
+}
+FOUND = {
+    "own_generator": "data.train.noise is a numpy.random.Generator",
+    "unseeded_generator": "data.train.noise is a random.Random",
+    "counting_learner": "learner.count (int) changes while training",
+    "remembering_model": "model.mean (Tensor) changes while training",
+    "unseeded_weights": "model.weight has other first values",
+}
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    return tmp_path
+
+
+def with_fault(name: str) -> list[str]:
+    words = FAULTS[name]
+    groups = [word.split("=")[0] for word in words if word.endswith("=own")]
+    return [w for w in WORDS if not w.startswith(tuple(f"{group}." for group in groups))] + words
+
+
+def check(capsys: Any, *words: str) -> Outcome:
+    return cli(capsys, "task=check_resume", *words)
+
+
+def suspected(words: list[str]) -> list[str]:
+    register()
+    with hydra_session(None):
+        config = to_plain(compose_config([*words, "debug=limit"]))
+    return suspects(config, frozenset(target_names(config)))
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_cause_of_a_fault_is_found_in_the_objects(name: str) -> None:
+    (sentence,) = suspected(with_fault(name))
+    assert sentence.startswith(FOUND[name])
+
+
+@pytest.mark.parametrize("more", [[], ["data=digits", "data.augment=shift"], ["experiment=gan_digits"]])
+def test_nothing_is_suspected_where_there_is_no_fault(more: list[str]) -> None:
+    words = list(WORDS) if not more or more[0] != "experiment=gan_digits" else []
+    kept = [word for word in words if not (more and word.startswith("data._target_"))]
+    assert suspected([*kept, *more]) == []
+
+
+def test_the_users_words_stay_but_for_length_logging_and_checkpoints() -> None:
+    words = shortened(
+        ["model=mlp", "epochs=9", "checkpoint=off", "checkpoint.monitor=val/accuracy", "name=x", "seed=3"]
+    )
+    assert words[:3] == ["model=mlp", "checkpoint.monitor=val/accuracy", "seed=3"]
+    assert "max_steps=7" in words and "checkpoint=every_n_steps" in words and not {"epochs=9", "name=x"} & set(words)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("resume=outputs/x", "leave resume out"), ("optimizer.lr=-1", "optimizer.lr"), ("optimizer.lrr=1", "lrr")],
+)
+def test_a_wrong_config_is_refused_before_anything_is_made(work: Path, capsys: Any, word: str, said: str) -> None:
+    outcome = check(capsys, word)
+    assert outcome.code == 2 and said in outcome.err
+    assert list(work.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_only_building_can_tell_is_said_and_leaves_nothing(work: Path, capsys: Any) -> None:
+    outcome = check(capsys, "data=synthetic", "data.shape=[1,8,8]")
+    assert outcome.code == 2 and "16x16" in outcome.err.splitlines()[-1]
+    assert list((work / "outputs").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*WORDS, "data.workers=2", "ema.decay=0.9", "scheduler=plateau"],
+        ["experiment=gan_digits", "data.augment=shift", "checkpoint=off"],
+        ["model=mlp", "data=synthetic", "data.shape=[8]", "data.size=40", "max_steps=100", "tracker=both"],
+    ],
+)
+def test_a_config_without_a_fault_is_exact_and_leaves_nothing(work: Path, capsys: Any, words: list[str]) -> None:
+    outcome = check(capsys, *words)
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert outcome.out.startswith("exact: ") and outcome.out.count("\n") == 1
+    assert list((work / "outputs").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_noticed_and_its_runs_are_kept(work: Path, capsys: Any, name: str) -> None:
+    outcome = check(capsys, *with_fault(name))
+    assert outcome.code == 1, outcome.out + outcome.err
+    kind = "not repeatable: " if name.startswith("unseeded") else "not exact: "
+    assert outcome.out.startswith(kind) and outcome.out.count("\n") == 1
+    assert FOUND.get(name, "the first loss after the resume is the same and what follows is not") in outcome.out
+    (folder,) = (work / "outputs").iterdir()
+    assert str(folder.relative_to(work)) in outcome.out and (folder / "whole/last.tar").is_file()
+    assert "model_state_dict." in outcome.out and "step" in outcome.out
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_reported_with_its_own_words(work: Path, capsys: Any) -> None:
+    words = [*WORDS, "learner=own", "learner._target_=tests.faulty.NanGradient"]
+    outcome = check(capsys, *words)
+    assert outcome.code == 1 and "the run 'whole' of the check ended with 1" in outcome.err and "became" in outcome.err

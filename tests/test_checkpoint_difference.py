@@ -1,0 +1,90 @@
+"""Two states, compared to the last bit, and named to the last key."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.checkpoint.difference import differences, first_departure
+from runner.checkpoint.format import write_entries
+from runner.checkpoint.listing import checkpoint_path
+from tests.conftest import small_entries
+
+STATE = {"a": torch.tensor([1.0, math.nan]), "b": [1, {"c": (2.0, None)}], "rng": torch.zeros(3, dtype=torch.uint8)}
+
+
+def test_a_state_is_equal_to_its_copy_also_where_it_is_not_a_number() -> None:
+    assert list(differences(STATE, {**STATE, "a": STATE["a"].clone()})) == []
+    assert list(differences(math.nan, math.nan)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "how"),
+    [
+        ({"a": torch.tensor([1.5, math.nan])}, "a", "1 of 2 elements"),
+        ({"a": torch.tensor([1.0, 2.0])}, "a", "1 of 2 elements"),
+        ({"a": torch.tensor([1.0])}, "a", r"\(2,\) torch.float32 and \(1,\)"),
+        ({"a": torch.tensor([1.0, math.nan]).double()}, "a", "float64"),
+        ({"b": [1, {"c": (2.0, 0)}]}, "b[1].c[1]", "NoneType and a int"),
+        ({"b": [1, {"c": (3.0, None)}]}, "b[1].c[0]", "2.0 and 3.0"),
+        ({"b": [1]}, "b", "2 and 1 elements"),
+        ({"d": 1}, "d", "only in the second"),
+    ],
+)
+def test_a_difference_is_named_by_its_key_path(change: dict[str, Any], place: str, how: str) -> None:
+    (found,) = differences(STATE, {**STATE, **change})
+    assert found.place == place and pytest.importorskip("re").search(how, found.how), found
+
+
+def test_the_sign_of_zero_is_a_bit_too() -> None:
+    assert list(differences(torch.zeros(1), -torch.zeros(1))) != []
+    assert list(differences(0.0, -0.0)) != []
+
+
+def test_times_and_descriptions_are_exempt() -> None:
+    one = {"created": "now", "progress_state_dict": {"seconds": 1.0, "epoch": 1}}
+    other = {"created": "then", "progress_state_dict": {"seconds": 2.0, "epoch": 1}}
+    assert list(differences(one, other)) == []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Path]:
+    """A function that makes a run directory of two checkpoints, with the second one's entries changed."""
+
+    def make(name: str, row: str = "2,0.5", **changes: Any) -> Path:
+        for step, more in ((1, {}), (2, changes)):
+            path = checkpoint_path(tmp_path / name, step)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "wb") as file:
+                write_entries(file, small_entries(global_step=step, **more))
+        (tmp_path / name / "metrics.csv").write_text(f"step,train/loss,seconds\n1,0.5,{name}\n{row},{name}\n")
+        return tmp_path / name
+
+    return make
+
+
+def test_equal_runs_have_no_departure(run: Callable[..., Path]) -> None:
+    assert first_departure(run("one"), run("other")) is None
+
+
+def test_the_first_step_and_the_parts_before_the_rest_are_named(run: Callable[..., Path]) -> None:
+    one, other = run("one", rng_state_dict={"rank_0": 0}), run("other", loss=9.0, rng_state_dict={"rank_0": 1})
+    departure = first_departure(one, other)
+    assert departure is not None and departure.step == 2
+    assert departure.parts == ["rng", "loss"]
+
+
+def test_rows_of_metrics_are_compared_too(run: Callable[..., Path]) -> None:
+    departure = first_departure(run("one"), run("other", row="2,0.6"))
+    assert departure is not None and departure.parts == ["metrics"] and departure.step == 2
+    assert "metrics.csv" in str(departure.differences[0])
+
+
+def test_the_bits_of_every_kind_of_tensor_are_compared() -> None:
+    for dtype in (torch.bool, torch.int8, torch.bfloat16, torch.complex64):
+        one, other = torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)
+        assert list(differences(one, one.clone())) == []
+        assert next(differences(one, other)).how == "1 of 1 elements, by up to 1"
