@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from runner.checkpoint.format import SUFFIX, read_entries
+from runner.commands.text import safe
 
 _MOST_ROWS = 2000
 
@@ -14,13 +15,13 @@ _MOST_ROWS = 2000
 def inspect_command(path: str) -> int:
     """Print what a checkpoint holds; nothing in it is built, trusted or run."""
     entries = read_entries(Path(path))
-    print(f"{path}: epoch {entries['epoch']}, step {entries['global_step']}, loss {entries['loss']:.6g}")
-    print(f"created {_safe(entries.get('created', 'unknown'))}  metrics {_safe(entries['metrics'])}")
+    print(f"{safe(path)}: epoch {entries['epoch']}, step {entries['global_step']}, loss {entries['loss']:.6g}")
+    print(f"created {safe(entries.get('created', 'unknown'))}  metrics {safe(entries['metrics'])}")
     for name, state in entries.items():
         if name.endswith(SUFFIX):
             _print_state(name, state)
     print("\nconfig:")
-    print("\n".join(f"  {_safe(line)}" for line in entries["config"].splitlines()[:_MOST_ROWS]))
+    print("\n".join(f"  {safe(line)}" for line in entries["config"].splitlines()[:_MOST_ROWS]))
     return 0
 
 
@@ -28,10 +29,10 @@ def _print_state(name: str, state: Any) -> None:
     rows = list(_rows(state, ""))
     tensors = [value for _, value in rows if isinstance(value, Tensor)]
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    print(f"\n{_safe(name)}: {sum(t.numel() for t in tensors)} elements, {size / 2**20:.3f} MiB")
+    print(f"\n{safe(name)}: {sum(t.numel() for t in tensors)} elements, {size / 2**20:.3f} MiB")
     for key, value in rows[:_MOST_ROWS]:
-        shown = f"{tuple(value.shape)!s:<24} {value.dtype}" if isinstance(value, Tensor) else _safe(value)[:100]
-        print(f"  {_safe(key):<40} {shown}")
+        shown = f"{tuple(value.shape)!s:<24} {value.dtype}" if isinstance(value, Tensor) else safe(value)[:100]
+        print(f"  {safe(key):<40} {shown}")
     if len(rows) > _MOST_ROWS:
         print(f"  ... and {len(rows) - _MOST_ROWS} more")
 
@@ -45,8 +46,3 @@ def _rows(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _rows(item, f"{prefix}[{index}]")
     else:
         yield prefix, value
-
-
-def _safe(value: object) -> str:
-    """Return text whose control characters cannot reach the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
