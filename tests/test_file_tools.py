@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from runner.__main__ import main
 from runner.run_directory.status import Status, read_status, write_status
@@ -112,9 +113,99 @@ def test_list_names_a_directory_that_is_not_there(tmp_path: Path, tool: Callable
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and "\x1b" not in outcome.err
 
 
-@pytest.mark.parametrize("words", [("list", ".")])
+@pytest.mark.parametrize("words", [("list", "."), ("verify", ".")])
 def test_a_light_tool_does_not_import_torch(run: Path, words: tuple[str, ...]) -> None:
     call = f"from runner.__main__ import main; sys.argv[1:] = {words!r}; main()"
     program = f"import sys; {call}; assert 'torch' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", program], cwd=run, check=True, capture_output=True, env=environment)
+
+
+def test_verify_says_ok_of_every_file_of_a_run(run: Path, tool: Callable[..., Outcome]) -> None:
+    outcome = tool("verify", run)
+    names = {Path(line.removeprefix("ok ")).name for line in outcome.out.splitlines()}
+    assert outcome.code == 0 and all(line.startswith("ok ") for line in outcome.out.splitlines())
+    assert names >= {"last.tar", "best.tar", "status.json", "config.yaml"} and any(n.startswith("step_") for n in names)
+
+
+def test_verify_names_the_damaged_file_and_checks_the_others(
+    run: Path, tmp_path: Path, tool: Callable[..., Outcome]
+) -> None:
+    copy = stopped(tmp_path / "x", run, state="failed")
+    (copy / "best.tar").unlink()
+    content = bytearray((copy / "last.tar").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "best.tar").write_bytes(content)
+    (copy / "status.json").write_text('{"state": "fini')
+    outcome = tool("verify", copy)
+    damaged = [line for line in outcome.out.splitlines() if line.startswith("damaged ")]
+    assert outcome.code == 2 and len(damaged) == 2
+    assert damaged[0].startswith(f"damaged {copy / 'best.tar'}: ") and "status.json" in damaged[1]
+    assert f"ok {copy / 'last.tar'}" in outcome.out and f"ok {copy / 'config.yaml'}" in outcome.out
+
+
+@pytest.mark.parametrize("changes", [{"epoch": "1"}, {"global_step": -1}, {"format": "other"}, {"version": 99}])
+def test_verify_reads_what_the_file_says_of_itself(
+    written: Callable[..., Path], tool: Callable[..., Outcome], changes: dict[str, object]
+) -> None:
+    outcome = tool("verify", written(**changes))
+    assert outcome.code == 2 and outcome.out.startswith("damaged ") and outcome.out.count("\n") == 1
+
+
+def test_verify_notices_a_checkpoint_under_the_name_of_another_step(
+    run: Path, tmp_path: Path, tool: Callable[..., Outcome]
+) -> None:
+    copy = stopped(tmp_path / "x", run, state="failed")
+    (copy / "last.tar").rename(copy / "checkpoints" / "step_0000009999.tar")
+    outcome = tool("verify", copy)
+    assert outcome.code == 2 and "not the step of its name" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["none.tar", "none\x1b/status.json", "."])
+def test_verify_says_what_is_missing_in_one_line(tmp_path: Path, tool: Callable[..., Outcome], name: str) -> None:
+    outcome = tool("verify", tmp_path / name)
+    assert outcome.code == 2 and outcome.out.startswith("damaged ")
+    assert outcome.out.count("\n") == 1 and "\x1b" not in outcome.out and not outcome.err
+
+
+def test_a_file_differs_in_nothing_from_itself(run: Path, tool: Callable[..., Outcome]) -> None:
+    outcome = tool("diff", run / "last.tar", run / "last.tar")
+    assert outcome.code == 0 and outcome.out.startswith("equal: ")
+
+
+def test_diff_names_what_differs_and_by_how_much(written: Callable[..., Path], tool: Callable[..., Outcome]) -> None:
+    state = {"a": torch.zeros(3), "b": torch.zeros(2), "c": torch.zeros(1), "n": torch.tensor([float("nan")])}
+    one = written("one.tar", model_state_dict=state, config="seed: 0\ndata: {size: 1}\n")
+    changed = {**state, "a": torch.tensor([0.0, -0.5, 0.0]), "b": torch.zeros(2, 2), "d": torch.zeros(1)}
+    del changed["c"]
+    other = written("other.tar", model_state_dict=changed, config="seed: 0\ndata: {size: 2}\n", epoch=2)
+    outcome = tool("diff", one, other)
+    assert outcome.code == 1
+    assert outcome.out.splitlines() == [
+        "epoch: 1 -> 2",
+        "config.data.size: 1 -> 2",
+        "model.a: differs by at most 0.5",
+        "model.b: float32 (2,) -> float32 (2, 2)",
+        "model.c: only in the first",
+        "model.d: only in the second",
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.bfloat16, torch.complex64, torch.float8_e4m3fn])
+def test_diff_compares_tensors_of_every_kind(
+    written: Callable[..., Path], tool: Callable[..., Outcome], dtype: torch.dtype
+) -> None:
+    one = written("one.tar", model_state_dict={"a": torch.zeros(2).to(dtype)})
+    other = written("other.tar", model_state_dict={"a": torch.ones(2).to(dtype)})
+    assert tool("diff", one, one).code == 0
+    assert tool("diff", one, other).out == "model.a: differs by at most 1\n"
+
+
+def test_diff_turns_down_what_is_damaged_or_missing_in_one_line(
+    run: Path, tmp_path: Path, tool: Callable[..., Outcome]
+) -> None:
+    damaged = tmp_path / "damaged.tar"
+    damaged.write_bytes((run / "last.tar").read_bytes()[:-100])
+    for path in (damaged, tmp_path / "none\x1b.tar"):
+        outcome = tool("diff", run / "last.tar", path)
+        assert outcome.code == 2 and outcome.err.count("\n") == 1 and "\x1b" not in outcome.err
