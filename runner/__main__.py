@@ -1,29 +1,106 @@
-"""`python -m runner inspect FILE`: tools for checkpoint files, which need no config."""
+"""`python -m runner TOOL ...`: tools for checkpoints and run directories, which need no config."""
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
 from runner.errors import RunnerError
+
+_EPILOG = "Exit codes: 0 good (diff: equal), 1 diff: something differs, 2 a file or an argument is wrong."
 
 
 def main() -> int:
     """Run a file tool and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m runner", description="Tools for checkpoint files.")
-    tools = parser.add_subparsers(dest="tool", required=True)
-    inspect = tools.add_parser("inspect", help="show what a checkpoint holds, without building a model or trusting it")
-    inspect.add_argument("file")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
+    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        from runner.commands.inspect import inspect_command
-
-        return inspect_command(arguments.file)
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
     except RunnerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _complain(str(error), error.exit_code)
+    except RecursionError:
+        return _complain("a file is nested too deeply to be ours, so it is not read further", 2)
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m runner", description="Tools for checkpoints and run directories.", epilog=_EPILOG
+    )
+    tools = parser.add_subparsers(dest="tool", required=True, metavar="TOOL")
+    _add_inspect(tools)
+    _add_list(tools)
+    _add_verify(tools)
+    _add_diff(tools)
+    return parser
+
+
+def _add_inspect(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show what a file holds (every tensor, epoch, metrics, config), without building or trusting anything"
+    tool = tools.add_parser("inspect", help=text, description=text)
+    tool.add_argument("file", help="a checkpoint, a state_dict (.pt, .pth) or a .safetensors file")
+    tool.add_argument("--json", action="store_true", help="print one JSON object")
+    tool.set_defaults(command=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from runner.commands.inspect import inspect_command
+
+    return inspect_command(arguments.file, as_json=arguments.json)
+
+
+def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show every run below a directory, how it stands, and the command that continues it"
+    tool = tools.add_parser("list", help=text, description=text)
+    tool.add_argument("directory", nargs="?", default="outputs", help="by default outputs")
+    tool.add_argument("--json", action="store_true", help="print a JSON list")
+    tool.set_defaults(command=_list)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from runner.commands.list_runs import list_command, list_json_command
+
+    return (list_json_command if arguments.json else list_command)(arguments.directory)
+
+
+def _add_verify(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "check every byte of files, or of all that run directories rest on"
+    tool = tools.add_parser("verify", help=text, description=text)
+    tool.add_argument("paths", nargs="+", metavar="PATH", help="checkpoints or run directories")
+    tool.set_defaults(command=_verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from runner.commands.verify import verify_command
+
+    return verify_command(arguments.paths)
+
+
+def _add_diff(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show which tensors and settings of two checkpoints differ, and by how much"
+    tool = tools.add_parser("diff", help=text, description=text)
+    tool.add_argument("one", help="a checkpoint")
+    tool.add_argument("other", help="another checkpoint")
+    tool.set_defaults(command=_diff)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from runner.commands.diff import diff_command
+
+    return diff_command(arguments.one, arguments.other)
+
+
+def _complain(sentence: str, code: int) -> int:
+    from runner.commands.text import safe
+
+    print(f"error: {safe(sentence)}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -12,24 +12,13 @@ import torch
 
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.plain import check_bounded, plain_copy
+from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
+from runner.checkpoint.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused
 from runner.stateful import Stateful
 
-FORMAT = "runner.general_checkpoint"
-VERSION = 1
-SUFFIX = "_state_dict"
-
 # What turns a file of version n into one of version n + 1; version 1 is the first.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-
-_REQUIRED = {
-    "epoch": int,
-    "global_step": int,
-    "loss": float,
-    "metrics": dict,
-    "config": str,
-    "overrides": list,
-}
 
 
 def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,32 +86,12 @@ def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointD
 
 
 def _current_version(path: Path, entries: Any) -> dict[str, Any]:
-    if not isinstance(entries, dict) or entries.get("format") != FORMAT:
-        raise CheckpointRefused(f"{path} holds no general checkpoint of this program (its `format` is not {FORMAT!r})")
-    version = entries.get("version")
-    if type(version) is not int or version < 1:
-        raise CheckpointRefused(f"{path} has the impossible version {version!r}")
-    if version > VERSION:
-        raise CheckpointRefused(
-            f"{path} was written by a newer version of this program (format {version}, this one reads "
-            f"up to {VERSION}); update the program"
-        )
+    version = version_of(path, entries)
     while version < VERSION:
         entries = MIGRATIONS[version](entries)
         version += 1
-    _check_schema(path, entries)
+    check_schema(path, entries)
     return dict(entries)
-
-
-def _check_schema(path: Path, entries: Mapping[str, Any]) -> None:
-    for name, kind in _REQUIRED.items():
-        if type(entries.get(name)) is not kind:
-            found = f"is {type(entries[name]).__name__}" if name in entries else "is missing"
-            raise CheckpointRefused(f"{path} is no valid checkpoint: `{name}` {found}, wanted {kind.__name__}")
-    if entries["epoch"] < 0 or not 0 <= entries["global_step"] < 2**53:
-        raise CheckpointRefused(
-            f"{path} is no valid checkpoint: epoch {entries['epoch']}, global_step {entries['global_step']}"
-        )
 
 
 def restore(parts: Mapping[str, Stateful], entries: Mapping[str, Any], path: Path) -> None:

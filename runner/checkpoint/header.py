@@ -1,12 +1,14 @@
 """What a checkpoint says of itself (config, step, metrics), read without torch and without its tensors."""
 
-import io
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.inert import Inert
+from runner.checkpoint.structure import Structure, TooLarge, read_structure
 from runner.errors import CheckpointDamaged, CheckpointRefused
+
+__all__ = ["Inert", "read_archive", "read_header"]
 
 _LARGEST = 64 << 20  # bytes of the pickled structure; the tensors are not part of it
 
@@ -21,52 +23,30 @@ def read_header(path: Path) -> dict[str, Any]:
         CheckpointDamaged: the structure cannot be read.
         CheckpointRefused: the structure is not a dictionary, or is unreasonably large.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member = next(m for m in archive.infolist() if m.filename.endswith("/data.pkl"))
-            if member.file_size > _LARGEST:
-                raise CheckpointRefused(f"{path} describes itself in {member.file_size} bytes, which is too many")
-            entries = _InertUnpickler(io.BytesIO(archive.read(member))).load()
-    except CheckpointRefused:
-        raise
-    except Exception as error:
-        raise CheckpointDamaged(f"{path} cannot be read as a checkpoint ({error})") from error
+    entries = read_archive(path)[0].content
     if not isinstance(entries, dict):
         raise CheckpointRefused(f"{path} is not a general checkpoint: it holds no dictionary of named entries")
     return entries
 
 
-class Inert:
-    """Stands where a checkpoint has a tensor or an object; does nothing, whatever is done to it."""
+def read_archive(path: Path) -> tuple[Structure, dict[str, int]]:
+    """Return the structure of what `torch.save` wrote, whatever it is, and the bytes stored for each tensor's key.
 
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __call__(self, *_: Any) -> "Inert":
-        return Inert()
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def append(self, item: Any) -> None:
-        """Ignore `item`."""
-
-    def extend(self, items: Any) -> None:
-        """Ignore `items`."""
-
-
-class _InertDict(dict[Any, Any]):
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-# The one written in Python: its memo is a dictionary, whereas the C one allocates what the file asks for.
-class _InertUnpickler(pickle._Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return _InertDict if (module, name) == ("collections", "OrderedDict") else Inert
-
-    def persistent_load(self, pid: Any) -> Any:
-        return Inert()
+    Raises:
+        CheckpointDamaged, CheckpointRefused: as `read_header`, but for what is not a dictionary.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            member = next(m for m in members if m.filename.endswith("/data.pkl"))
+            if member.file_size > _LARGEST:
+                raise CheckpointRefused(f"{path} describes itself in {member.file_size} bytes, which is too many")
+            structure = read_structure(archive.read(member))
+    except CheckpointRefused:
+        raise
+    except TooLarge as error:
+        raise CheckpointRefused(f"{path} is refused: {error}") from error
+    except Exception as error:
+        raise CheckpointDamaged(f"{path} cannot be read as a checkpoint ({error})") from error
+    folder = member.filename.removesuffix("data.pkl") + "data/"
+    return structure, {m.filename.removeprefix(folder): m.file_size for m in members if m.filename.startswith(folder)}

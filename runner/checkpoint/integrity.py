@@ -5,13 +5,17 @@ not one is noticed. Nothing here imports torch or runs anything that a file says
 """
 
 import stat
+import struct
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from runner.checkpoint.checksums import check_contents
+from runner.checkpoint.framing import extents
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
 
-_CHUNK = 1 << 20
+_LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
 _END_OF_ZIP = b"PK\x05\x06"
+_ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, those of large ones first
 _FOREIGN = {
     b"\x80": "a bare pickle, which can run code when it is opened",
     b"<": "a page of text",
@@ -36,8 +40,9 @@ def verify(path: Path) -> None:
             _check_envelope(path, file.read(512), _tail(file, size))
             with zipfile.ZipFile(file) as archive:
                 _check_members(path, archive, size)
-                _check_contents(path, archive)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, IndexError) as error:
+                placed = extents(file.fileno(), archive.infolist(), archive.start_dir, size)
+                check_contents(file.fileno(), placed)
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, IndexError, struct.error) as error:
         if isinstance(error, (CheckpointDamaged, CheckpointRefused)):
             raise
         raise _damaged(path, str(error)) from error
@@ -67,20 +72,32 @@ def check_regular(path: Path) -> int:
 
 
 def _tail(file: "zipfile.IO[bytes]", size: int) -> bytes:  # type: ignore[name-defined]
-    file.seek(max(0, size - 22))
+    file.seek(max(0, size - _ENDS))
     return bytes(file.read())
 
 
-def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:
+def check_known(path: Path, head: bytes) -> None:
+    """Return unless a file begins like one of a kind that people mistake for a checkpoint."""
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise CheckpointRefused(f"{path} is not a checkpoint but {what}; name a file that torch.save wrote")
     if head[257:262] == b"ustar":
         raise CheckpointRefused(f"{path} is a tar archive; a checkpoint has the ending .tar by convention only")
+
+
+def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:
+    check_known(path, head)
     if not head.startswith(b"PK\x03\x04"):
         raise _damaged(path, "it does not start like a file that torch.save wrote")
-    if not tail.startswith(_END_OF_ZIP) or tail[20:] != b"\0\0":
+    if tail[-22:-18] != _END_OF_ZIP or tail[-2:] != b"\0\0":
         raise _damaged(path, "its end is missing or something was appended to it")
+    if _directory_size(tail) > _LARGEST_DIRECTORY:
+        raise CheckpointRefused(f"{path} is refused: it lists more members than any checkpoint has tensors")
+
+
+def _directory_size(tail: bytes) -> int:
+    is_long = tail.startswith(b"PK\x06\x06") and tail[56:60] == b"PK\x06\x07"
+    return int.from_bytes(tail[40:48] if is_long else tail[-10:-6], "little")
 
 
 def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
@@ -99,13 +116,6 @@ def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
         raise CheckpointRefused(f"{path} claims to hold more bytes than it has")
     if min(member.header_offset for member in members) != 0:
         raise _damaged(path, "something was put before its beginning")
-
-
-def _check_contents(path: Path, archive: zipfile.ZipFile) -> None:
-    for member in archive.infolist():
-        with archive.open(member) as stream:
-            while stream.read(_CHUNK):
-                pass
 
 
 def _damaged(path: Path, how: str) -> CheckpointDamaged:

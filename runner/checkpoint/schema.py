@@ -1,0 +1,55 @@
+"""What makes a dictionary a general checkpoint of this program, checked without torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.errors import CheckpointRefused
+
+FORMAT = "runner.general_checkpoint"
+VERSION = 1
+SUFFIX = "_state_dict"
+
+_REQUIRED = {
+    "epoch": int,
+    "global_step": int,
+    "loss": float,
+    "metrics": dict,
+    "config": str,
+    "overrides": list,
+}
+
+
+def version_of(path: Path, entries: Any) -> int:
+    """Return the version of the format that entries have.
+
+    Raises:
+        CheckpointRefused: another program's entries, or a version that this program does not know.
+    """
+    if not isinstance(entries, dict) or entries.get("format") != FORMAT:
+        raise CheckpointRefused(f"{path} holds no general checkpoint of this program (its `format` is not {FORMAT!r})")
+    version = entries.get("version")
+    if type(version) is not int or version < 1:
+        raise CheckpointRefused(f"{path} has the impossible version {str(version)[:50]!r}")
+    if version > VERSION:
+        raise CheckpointRefused(
+            f"{path} was written by a newer version of this program (format {version}, this one reads "
+            f"up to {VERSION}); update the program"
+        )
+    return version
+
+
+def check_schema(path: Path, entries: Mapping[str, Any]) -> None:
+    """Return if entries of the present version have all that they need.
+
+    Raises:
+        CheckpointRefused: naming what is missing or wrong.
+    """
+    for name, kind in _REQUIRED.items():
+        if type(entries.get(name)) is not kind:
+            found = f"is {type(entries[name]).__name__}" if name in entries else "is missing"
+            raise CheckpointRefused(f"{path} is no valid checkpoint: `{name}` {found}, wanted {kind.__name__}")
+    if entries["epoch"] < 0 or not 0 <= entries["global_step"] < 2**53:
+        raise CheckpointRefused(
+            f"{path} is no valid checkpoint: epoch {entries['epoch']}, global_step {entries['global_step']}"
+        )

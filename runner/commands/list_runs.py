@@ -1,0 +1,120 @@
+"""`python -m runner list`: every run below a directory, how it stands, and the command that continues it."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runner.checkpoint.listing import candidates
+from runner.commands.text import safe
+from runner.errors import ConfigError
+from runner.run_directory.status import FILE, Status, read_status
+
+_HEADS = ("run", "state", "step", "epoch", "best", "size", "continue with")
+_LEFT = ("run", "state", "continue with")
+_PLAIN = re.compile(r"[\w./-]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory; what an unreadable status.json does not say is None, its state "unreadable"."""
+
+    path: str
+    state: str
+    step: int | None
+    epoch: int | None
+    best_metric: float | None
+    size: int
+    """Bytes on the disk; a file of several names counts once."""
+    continue_with: str | None
+    """None where there is nothing to continue: finished, still running, or without a checkpoint."""
+
+
+def list_command(directory: str) -> int:
+    """Print the runs below a directory as a table."""
+    runs = _runs_below(directory)
+    rows = [_HEADS, *(_cells(run) for run in runs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+    for row in rows:
+        print(_line(row, widths))
+    return 0
+
+
+def list_json_command(directory: str) -> int:
+    """Print the runs below a directory as a JSON list of objects."""
+    print(json.dumps([asdict(run) for run in _runs_below(directory)], indent=2))
+    return 0
+
+
+def _runs_below(directory: str) -> list[Run]:
+    root = Path(directory)
+    if not root.is_dir():
+        raise ConfigError(f"there is no directory {directory:.200}; name one that holds runs, such as outputs")
+    return [_run(path) for path in sorted(_find(root))]
+
+
+def _find(root: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(root):
+        if FILE in names and (path := Path(folder)).joinpath(FILE).is_file():
+            yield path
+
+
+def _run(path: Path) -> Run:
+    status, size = _status(path), _size(path)
+    if status is None:
+        return Run(str(path), "unreadable", None, None, None, size, _continuing(path))
+    best = status.best_metric if type(status.best_metric) in (int, float) else None
+    over = status.state in ("finished", "running")
+    command = None if over else _continuing(path)
+    return Run(str(path), status.state, status.step, status.epoch, best, size, command)
+
+
+def _status(path: Path) -> Status | None:
+    with suppress(RecursionError):  # of a status.json that is nested without end
+        return read_status(path)
+    return None
+
+
+def _continuing(path: Path) -> str | None:
+    with suppress(OSError):
+        if next(candidates(path), None) is not None:
+            return shlex.join(["python", "run.py", f"resume={_value(str(path))}"])
+    return None
+
+
+def _value(path: str) -> str:
+    """Return a path as Hydra reads it, in quotes where its grammar would read something else."""
+    if _PLAIN.fullmatch(path):
+        return path
+    return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _size(run: Path) -> int:
+    blocks: dict[tuple[int, int], int] = {}
+    for folder, folders, names in os.walk(run):
+        folders[:] = [name for name in folders if not Path(folder, name, FILE).is_file()]  # runs of their own
+        for name in names:
+            with suppress(OSError):  # gone since it was listed
+                status = os.lstat(os.path.join(folder, name))
+                blocks[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(blocks.values())
+
+
+def _cells(run: Run) -> tuple[str, ...]:
+    numbers = (run.step, run.epoch)
+    best = "-" if run.best_metric is None else f"{run.best_metric:.6g}"
+    shown = ("-" if number is None else str(number) for number in numbers)
+    return (safe(run.path), run.state, *shown, best, _mebibytes(run.size), safe(run.continue_with or ""))
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = zip(_HEADS, row, widths, strict=True)
+    return "  ".join(c.ljust(width) if head in _LEFT else c.rjust(width) for head, c, width in cells).rstrip()
