@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import runner
 from runner.models import Mlp
 from tests.support import REPOSITORY, TINY, assert_same_run, cli, difference, entries_of, rows_of
 
@@ -175,7 +176,34 @@ def test_a_moving_average_is_evaluated_stored_and_resumed_exactly(
     entries = entries_of(work / "x/best.tar")
     raw, average = entries["model_state_dict"], entries["ema_state_dict"]
     assert list(raw) == list(average) and not torch.equal(raw["layers.1.weight"], average["layers.1.weight"])
-    assert cli(capsys, "resume=outputs/x", "epochs=4", "ema.decay=null").code == 2
+    assert "ema_state_dict" in entries
+    model = runner.load(str(work / "x/best.tar"), trust=("tests",))
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in average.items())
+    evaluated = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "data.split=val", "trust=[tests]")
+    assert json.loads(evaluated.out.splitlines()[-1])["loss"] == entries["metrics"]["val/loss"]
+
+
+def test_a_moving_average_may_be_begun_and_given_up_by_a_resume(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=1").code == 0
+    assert cli(capsys, "resume=outputs/x", "epochs=2", "ema.decay=0.9").code == 0
+    assert "ema_state_dict" in entries_of(work / "x/last.tar")
+    assert cli(capsys, "resume=outputs/x", "epochs=3", "ema.decay=null").code == 0
+    assert "ema_state_dict" not in entries_of(work / "x/last.tar")
+
+
+def test_a_changed_setting_survives_an_attempt_that_is_stopped_at_once(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=1").code == 0
+    assert cli(capsys, "resume=outputs/x", "epochs=3", "clip_norm=0.5", "max_time=0.00001").code == 75
+    assert "clip_norm: 0.5" in entries_of(work / "x/last.tar")["config"]
+
+
+def test_another_monitor_resets_what_a_plateau_has_seen(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=2", "scheduler=plateau").code == 0
+    words = ("epochs=3", "checkpoint.monitor=val/accuracy", "checkpoint.mode=max")
+    assert cli(capsys, "resume=outputs/x", *words).code == 0
+    last = entries_of(work / "x/last.tar")
+    assert last["scheduler_state_dict"]["mode"] == "max"
+    assert last["scheduler_state_dict"]["best"] == last["metrics"]["val/accuracy"]
 
 
 HOSTILE = "seed: 0\nhydra:\n  job_logging:\n    formatters: {x: {(): os.system}}\n"

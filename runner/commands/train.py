@@ -19,7 +19,6 @@ from hydra.types import HydraContext
 from omegaconf import OmegaConf
 
 from runner.commands.main import FAILED, FINISHED, INTERRUPTED, log_failure, to_plain
-from runner.errors import CheckpointError
 from runner.files import replace_text
 from runner.run_directory.claim import claim
 from runner.run_directory.environment import describe_environment, summary
@@ -121,8 +120,8 @@ def run_prepared(run: Prepared) -> int:
         record("running", None)
         _announce(run)
         try:
-            if run.start.parent:
-                save(run.state, plan)  # so that from here on it is a run like any other
+            if run.start.parent or (run.start.changes and run.state.progress.global_step):
+                save(run.state, plan)  # so that from here on a bare resume goes on with this config
             with watched(plan, run.config, directory, run.state.progress.global_step) as plan_watched:
                 ending = train(run.state, plan_watched)
         except BaseException as error:
@@ -149,7 +148,7 @@ def _save_after(error: Exception, save: Any) -> None:
     """Save the last complete step of a run that fails outside of an update; the failure stays the one reported."""
     try:
         save()
-    except (OSError, CheckpointError, ArithmeticError) as second:
+    except Exception as second:  # a broken device fails again here, and its first failure is the one to report
         log.warning("and the last step could not be saved: %s", second)
 
 
@@ -165,6 +164,12 @@ class _StatusWriter:
         self._started = _now()
 
     def __call__(self, state: str, reason: str | None) -> None:
+        try:
+            self._write(state, reason)
+        except OSError as error:  # a full disk: what failed because of it is what has to be reported
+            log.warning("status.json could not be written: %s", error)
+
+    def _write(self, state: str, reason: str | None) -> None:
         progress = self._run.state.progress
         status = Status(
             state=state,

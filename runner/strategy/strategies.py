@@ -47,11 +47,12 @@ class DataParallel:
 
     def __init__(self, devices: Devices) -> None:
         self.device = devices.first
-        self._indices = list(devices.indices) or None
+        self._indices = list(devices.indices)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model replicated over the devices; on a machine without any it passes through."""
-        return nn.DataParallel(model, device_ids=self._indices)
+        """Return the model replicated over the devices; on the CPU, which has one, the model itself."""
+        # Without indices torch would take every GPU there is, also for a model on the CPU.
+        return nn.DataParallel(model, device_ids=self._indices) if self._indices else model
 
 
 class Compiled:

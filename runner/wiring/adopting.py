@@ -39,6 +39,8 @@ def adopt(
         raise CheckpointMismatch(f"{path} has one model, and this config {', '.join(state.models)}; use warm_start")
     model, optimizer, scheduler = state.models["model"], state.optimizers["model"], state.schedulers.get("model")
     restore_part("model", model, _weights(model, entries, path), path)
+    for average in state.averages.values():
+        average.load_state_dict(model.state_dict())
     restore_part("optimizer", optimizer, entries["optimizer_state_dict"], path)
     _count(state, entries, path, horizon)
     keep_rates(optimizer, scheduler)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
 from runner.checkpoint.warm_start import Report
@@ -69,9 +70,11 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     changed = {change.key for change in start.changes}
     if any(key.startswith("scheduler") for key in changed):
         _match_schedulers(state, entries, start, config)
+    if "ema.decay" in changed:
+        _match_averages(state, entries)
     restore(parts, entries, start.checkpoint)
     if changed & {"checkpoint.monitor", "checkpoint.mode"}:
-        _forget_best(state)
+        _forget_best(state, config["checkpoint"]["mode"])
     before = state.learning_rate()
     apply_changes(state, changed, config)
     after = state.learning_rate()
@@ -80,10 +83,14 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
 
 
-def _forget_best(state: TrainState) -> None:
+def _forget_best(state: TrainState, mode: Any) -> None:
     """What was best by another metric is no measure for this one."""
     progress = state.progress
     progress.best_metric, progress.best_step, progress.evaluations_without_improvement = None, None, 0
+    for scheduler in state.schedulers.values():
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler._init_is_better(mode, scheduler.threshold, scheduler.threshold_mode)
+            scheduler._reset()
 
 
 def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any]) -> None:
@@ -97,6 +104,16 @@ def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start, 
         if getattr(scheduler, "last_epoch", None) == 0:
             position_scheduler(scheduler, config, epoch=entries["epoch"], global_step=entries["global_step"])
         entries[f"{part_name(name, 'scheduler')}{SUFFIX}"] = scheduler.state_dict()
+
+
+def _match_averages(state: TrainState, entries: dict[str, Any]) -> None:
+    """A moving average that was asked for anew begins with the restored weights; one no longer wanted is dropped."""
+    for name in state.models:
+        key = f"{part_name(name, 'ema')}{SUFFIX}"
+        if name not in state.averages:
+            entries.pop(key, None)
+        elif key not in entries:
+            entries[key] = entries[f"{name}{SUFFIX}"]
 
 
 def _kinds_agree(stored: Any, own: Any) -> bool:
