@@ -14,7 +14,7 @@
     │   ├── CheckpointMismatch (KeyError)           intact, and not the state of this run
     │   └── Unsavable          (TypeError)          a state that plain files cannot hold
     ├── SaveFailed             (OSError)            a checkpoint could not be written
-    └── NonFiniteLoss          (ArithmeticError)    the loss became NaN or infinite
+    └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
 
 `exit_code` is what the command line answers with: 2 for what the user can mend before anything
 ran, 1 for a run that failed on its way.
@@ -87,7 +87,7 @@ class SaveFailed(RunnerError, OSError):
     exit_code = 1
 
 
-class NonFiniteLoss(RunnerError, ArithmeticError):
-    """The training loss became NaN or infinite; nothing of it was saved."""
+class NonFinite(RunnerError, ArithmeticError):
+    """A training loss or a weight became NaN or infinite; nothing of it was saved."""
 
     exit_code = 1

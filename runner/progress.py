@@ -1,13 +1,16 @@
 """`Progress` is every counter of a run; nothing that counts lives anywhere else."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from runner.errors import NonFiniteLoss
+from runner.errors import NonFinite
+
+Seen = tuple[Mapping[str, Tensor], float]
+"""What a learner said of a micro-batch, detached scalars by name, and its share of the step's samples."""
 
 
 @dataclass
@@ -25,6 +28,10 @@ class Progress:
     best_metric: float | None = None
     best_step: int | None = None
     evaluations_without_improvement: int = 0
+    skipped: int = 0
+    """Steps in a row whose update was left out, because it was not finite."""
+    rollbacks: int = 0
+    """How often training went back to a checkpoint, and took another order of the data from there."""
     seconds: float = 0.0
     """Time spent in training, over all attempts."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -35,15 +42,26 @@ class Progress:
     loss: Tensor | float = 0.0
     """The latest step's training loss, summed over the updated models."""
 
-    def observe(self, name: str, values: Mapping[str, Tensor], share: float) -> None:
-        """Add the learner's values for an update of model `name` on `share` of the step's samples."""
+    def observe(self, name: str, seen: Iterable[Seen]) -> None:
+        """Count an update of model `name`: what the learner said of each micro-batch, and its share of the step."""
         prefix = "" if name == "model" else f"{name}_"
-        for metric, value in values.items():
-            part = value.detach() if share == 1.0 else value.detach() * share
-            key = f"{prefix}{metric}"
-            self.window[key] = self.window[key] + part if key in self.window else part.clone()
-            if metric == "loss":
-                self.loss = self.loss + part
+        for values, share in seen:
+            for metric, value in values.items():
+                part = value if share == 1.0 else value * share
+                key = f"{prefix}{metric}"
+                self.window[key] = self.window[key] + part if key in self.window else part.clone()
+                if metric == "loss":
+                    self.loss = self.loss + part
+        self.skipped = 0
+
+    def skip(self, limit: int) -> None:
+        """Count an update that was left out; raise NonFinite if so many in a row are more than `limit`."""
+        self.skipped += 1
+        if self.skipped > limit:
+            raise NonFinite(
+                f"the updates of {self.skipped} steps in a row, up to step {self.global_step + 1}, were not finite; "
+                "resume from the last good checkpoint with a smaller optimizer.lr, or with clip_norm=1"
+            )
 
     def begin_step(self) -> None:
         """Forget the former step's loss."""
@@ -52,7 +70,7 @@ class Progress:
     def advance(self, epoch_ended: bool) -> None:
         """Count one optimizer step."""
         self.global_step += 1
-        self.window_steps += 1
+        self.window_steps += not self.skipped
         self.step_in_epoch = 0 if epoch_ended else self.step_in_epoch + 1
         self.epoch += int(epoch_ended)
 
@@ -62,14 +80,19 @@ class Progress:
         self.window, self.window_steps, self.reported_at = {}, 0, self.global_step
         return means
 
+    def measured_here(self) -> dict[str, float]:
+        """Return what was measured at exactly this step."""
+        return dict(self.metrics) if self.evaluated_at == self.global_step else {}
+
     def check_finite(self) -> None:
-        """Raise `NonFiniteLoss` if the latest loss, or any since the latest report, was NaN or infinite."""
-        if all(math.isfinite(float(value)) for value in (self.loss, *self.window.values())):
-            return
-        raise NonFiniteLoss(
-            f"the loss became {float(self.loss)} at step {self.global_step}; nothing of it was saved, the last "
-            "good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
-        )
+        """Raise NonFinite if the latest loss, or any since the latest report, was NaN or infinite."""
+        losses = {name: value for name, value in self.window.items() if name.endswith("loss")}
+        for name, value in {"loss": self.loss, **losses}.items():
+            if not math.isfinite(float(value)):
+                raise NonFinite(
+                    f"the {name} became {float(value)} by step {self.global_step}; nothing of it was saved, the last "
+                    "good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all fields."""

@@ -3,7 +3,7 @@
 import os
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,14 +11,21 @@ import torch
 
 
 class Randomness:
-    """The state of all global generators of this process; Stateful."""
+    """The state of all global generators of this process; Stateful.
+
+    The generators of a run's CUDA devices stand in the order of its devices, so that a run on cuda:1
+    goes on exactly on cuda:0.
+    """
+
+    def __init__(self, cuda: Sequence[int] = ()) -> None:
+        self._cuda = tuple(cuda)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generators' states by rank."""
-        return {"rank_0": _capture()}
+        return {"rank_0": _capture(self._cuda)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put every generator back that exists here; those of absent devices are passed over.
+        """Put every generator back that exists here; those of further devices are passed over.
 
         Raises:
             ValueError: these are not the states of the generators of one process.
@@ -26,25 +33,19 @@ class Randomness:
         try:
             if set(state_dict) != {"rank_0"}:
                 raise ValueError(f"it has the generators of {sorted(state_dict)}, wanted those of rank_0")
-            _restore(state_dict["rank_0"])
+            _restore(state_dict["rank_0"], self._cuda)
         except (LookupError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             raise ValueError(f"it is no state of random generators: {error!r}") from error
 
 
-def _capture() -> dict[str, Any]:
+def _capture(cuda: Sequence[int]) -> dict[str, Any]:
     return {
         "python": random.getstate(),
         "numpy": _capture_numpy(),
         "torch": torch.get_rng_state(),
-        "cuda": _capture_cuda(),
+        "cuda": [torch.cuda.get_rng_state(index) for index in cuda],
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
-
-
-def _capture_cuda() -> list[torch.Tensor]:
-    """Return the states of all CUDA devices; of none where nothing has used CUDA, for asking would start it."""
-    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return torch.cuda.get_rng_state_all() if started else []
 
 
 def _capture_numpy() -> Any:
@@ -54,7 +55,7 @@ def _capture_numpy() -> Any:
     return (name, torch.tensor(keys.tolist()), int(position), int(has_gauss), float(gauss))
 
 
-def _restore(states: Mapping[str, Any]) -> None:
+def _restore(states: Mapping[str, Any], cuda: Sequence[int]) -> None:
     random.setstate(states["python"])
     torch.set_rng_state(states["torch"])
     if states["numpy"] is not None:
@@ -62,9 +63,8 @@ def _restore(states: Mapping[str, Any]) -> None:
 
         name, keys, *rest = states["numpy"]
         numpy.random.set_state((name, numpy.array(keys.tolist(), dtype=numpy.uint32), *rest))
-    if torch.cuda.is_available():
-        for index, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(state, index)
+    for index, state in zip(cuda, states["cuda"], strict=False):
+        torch.cuda.set_rng_state(state, index)
     if states["mps"] is not None and torch.backends.mps.is_available():
         torch.mps.set_rng_state(states["mps"])
 
@@ -80,16 +80,24 @@ def seed_everything(seed: int) -> None:
 @contextmanager
 def isolated(seed: int, step: int) -> Iterator[None]:
     """Lend out generators that are seeded from (seed, step), and put the former states back in any case."""
-    former = _capture()
+    cuda = _cuda_in_use()
+    former = _capture(cuda)
     try:
         seed_everything((seed * 1_000_003 + step) % 2**63)
         yield
     finally:
-        _restore(former)
+        _restore(former, cuda)
 
 
-def make_deterministic() -> None:
-    """Let torch use deterministic algorithms only. https://docs.pytorch.org/docs/stable/notes/randomness.html"""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
+def _cuda_in_use() -> Sequence[int]:
+    """Return all CUDA devices; none where nothing has used CUDA, for asking would start it."""
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return range(torch.cuda.device_count()) if started else ()
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Let torch use deterministic algorithms only, or any. https://docs.pytorch.org/docs/stable/notes/randomness.html"""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted)

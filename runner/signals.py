@@ -1,4 +1,4 @@
-"""Signals ask for a stop at the next boundary between steps; nothing else is done when one arrives.
+"""Signals ask for a stop, or a checkpoint, at the next boundary between steps; nothing else is done on arrival.
 
 An exception raised by a handler in the midst of `torch.save` would arrive as a RuntimeError and
 leave half a file, so the handler only sets a flag. https://docs.python.org/3/library/signal.html
@@ -17,17 +17,18 @@ from typing import Any, NoReturn, Self
 
 from runner.errors import ConfigError
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), re.ASCII)
 
 
 class Stop:
-    """Listens for a stop while it is entered; the first reason stays, the second SIGINT kills."""
+    """Listens while it is entered; the first reason to stop stays, the second SIGINT kills, SIGUSR2 wants a save."""
 
     def __init__(self, max_seconds: float | None = None) -> None:
         self._reason: str | None = None
         self._interrupted = False
+        self._save = False
         self._pid = os.getpid()
         self._deadline = math.inf if max_seconds is None else time.monotonic() + max_seconds
         self._former: dict[int, Any] = {}
@@ -50,10 +51,18 @@ class Stop:
             self._reason = "max_time"
         return self._reason
 
+    def save_requested(self) -> bool:
+        """Return whether SIGUSR2 has asked for a checkpoint since the last time."""
+        wanted, self._save = self._save, False
+        return wanted
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
             return  # a forked worker
         name = signal.Signals(number).name
+        if name == "SIGUSR2":
+            self._save = True
+            return
         if name == "SIGINT":
             if self._interrupted:
                 _die()

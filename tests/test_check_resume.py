@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from runner.commands.check_resume import to_plain
 from runner.commands.trials import shortened
-from runner.wiring.compose import compose_config, hydra_session, register
+from runner.wiring.compose import compose_config, hydra_session, register, resolved
 from runner.wiring.hidden_state import suspects
 from runner.wiring.targets import target_names
 from tests.support import Outcome, cli
@@ -57,7 +56,7 @@ def check(capsys: Any, *words: str) -> Outcome:
 def suspected(words: list[str]) -> list[str]:
     register()
     with hydra_session(None):
-        config = to_plain(compose_config([*words, "debug=limit"]))
+        config = resolved(compose_config([*words, "debug=limit"]))
     return suspects(config, frozenset(target_names(config)))
 
 

@@ -73,13 +73,11 @@ def test_a_trigger_is_due_at_its_boundaries_only(trigger: Trigger, at: Boundary,
         (Mode.max, 0.1, 0.1, False),
         (Mode.min, NAN, None, False),
         (Mode.max, NAN, 0.1, False),
-        (Mode.min, math.inf, None, True),
-        (Mode.max, math.inf, 0.1, True),
+        (Mode.min, math.inf, None, False),
+        (Mode.max, math.inf, 0.1, False),
     ],
 )
-def test_better_is_strictly_better_and_never_nan(
-    mode: Mode, candidate: float, best: float | None, better: bool
-) -> None:
+def test_better_is_strictly_better_and_finite(mode: Mode, candidate: float, best: float | None, better: bool) -> None:
     assert is_better(mode, candidate, best) is better
 
 
@@ -108,9 +106,9 @@ def test_a_tie_keeps_the_earlier_one() -> None:
         assert KeepBest(1, mode).keep(saved(0.5, 0.5, 0.5)) == {10}
 
 
-def test_zero_and_infinite_metrics_are_ranked_like_any_other() -> None:
-    assert [entry.step for entry in ranked(saved(0.0, math.inf, -1.0), Mode.min)] == [30, 10, 20]
-    assert [entry.step for entry in ranked(saved(0.0, math.inf, -1.0), Mode.max)] == [20, 10, 30]
+def test_zero_is_ranked_like_any_other_metric_and_infinity_never_is() -> None:
+    assert [entry.step for entry in ranked(saved(0.0, math.inf, -1.0), Mode.min)] == [30, 10]
+    assert [entry.step for entry in ranked(saved(0.0, math.inf, -1.0), Mode.max)] == [10, 30]
 
 
 def test_every_nth_is_kept_for_ever() -> None:
@@ -129,7 +127,7 @@ METRICS = st.lists(st.none() | st.floats())
 def test_nothing_that_was_not_kept_is_better_than_what_was(metrics: list[float | None], count: int, mode: Mode) -> None:
     entries = saved(*metrics)
     kept = KeepBest(count, mode).keep(entries)
-    measured = [entry for entry in entries if entry.metric is not None and not math.isnan(entry.metric)]
+    measured = [entry for entry in entries if entry.metric is not None and math.isfinite(entry.metric)]
     assert len(kept) == min(count, len(measured))
     for inside in (entry for entry in measured if entry.step in kept):
         for outside in (entry for entry in measured if entry.step not in kept):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from runner.checkpoint.plain import plain_copy
-from runner.randomness import Randomness, isolated, make_deterministic, seed_everything
+from runner.randomness import Randomness, isolated, seed_everything, set_deterministic
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -141,9 +141,9 @@ def test_isolation_leaves_no_trace_of_what_failed_inside() -> None:
 def test_deterministic_algorithms_are_asked_for() -> None:
     program = """
 import os, torch
-from runner.randomness import make_deterministic
+from runner.randomness import set_deterministic
 torch.backends.cudnn.benchmark = True
-make_deterministic()
+set_deterministic(True)
 flags = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
 print(*flags, os.environ["CUBLAS_WORKSPACE_CONFIG"])
 """
@@ -156,7 +156,7 @@ def test_a_workspace_that_the_user_chose_is_kept(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     benchmark = torch.backends.cudnn.benchmark
     try:
-        make_deterministic()
+        set_deterministic(True)
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
     finally:
         torch.use_deterministic_algorithms(False)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
+from runner.run_directory.demand import Demand
 from runner.signals import Stop, parse_duration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,6 +21,27 @@ def test_a_signal_is_remembered_by_its_name_and_interrupts_nothing(name: str) ->
         assert stop.requested() is None
         signal.raise_signal(getattr(signal, name))
         assert stop.requested() == name
+
+
+def test_sigusr2_asks_for_a_save_once_and_stops_nothing(tmp_path: Path) -> None:
+    with Stop() as stop:
+        demand = Demand(tmp_path, stop.save_requested)
+        assert not demand.due(None)
+        signal.raise_signal(signal.SIGUSR2)
+        assert demand.due(None) and not demand.due(None)
+        assert stop.requested() is None
+
+
+def test_a_file_named_save_asks_for_a_save_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [50.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    demand = Demand(tmp_path, lambda: False)
+    (tmp_path / "save").touch()
+    assert demand.due(None) and not (tmp_path / "save").exists()
+    (tmp_path / "save").touch()
+    assert not demand.due(None)  # the disk is looked at once a second
+    now[0] += 1
+    assert demand.due(None) and not demand.due(None)
 
 
 def test_the_former_handlers_are_back_afterwards() -> None:

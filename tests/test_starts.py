@@ -206,6 +206,34 @@ def test_another_monitor_resets_what_a_plateau_has_seen(work: Path, capsys: Any)
     assert last["scheduler_state_dict"]["best"] == last["metrics"]["val/accuracy"]
 
 
+def test_changed_settings_of_a_plateau_take_effect(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=2", "scheduler=plateau").code == 0
+    words = ("epochs=3", "scheduler.factor=0.25", "scheduler.patience=7", "+scheduler.min_lr=0.001")
+    assert cli(capsys, "resume=outputs/x", *words).code == 0
+    stored = entries_of(work / "x/last.tar")["scheduler_state_dict"]
+    assert (stored["factor"], stored["patience"], stored["min_lrs"]) == (0.25, 7, [0.001])
+
+
+def test_another_batch_size_leaves_the_number_of_epochs(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=2", "batch_size=8").code == 0
+    steps = entries_of(work / "x/last.tar")["global_step"]
+    assert cli(capsys, "resume=outputs/x", "epochs=4", "batch_size=4", "resume_allow=[batch_size]").code == 0
+    last = entries_of(work / "x/last.tar")
+    assert last["epoch"] == 4 and last["global_step"] == steps + 2 * (2 * steps // 2)
+
+
+def test_a_loaded_model_needs_no_data_and_leaves_the_generators_alone(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=1", "deterministic=true").code == 0
+    torch.use_deterministic_algorithms(False)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    entries = entries_of(work / "x/best.tar")
+    assert entries["environment"]["facts"]["num_classes"]
+    assert isinstance(runner.load(str(work / "x/best.tar")), torch.nn.Module)
+    assert torch.equal(torch.rand(2), expected) and not torch.are_deterministic_algorithms_enabled()
+
+
 HOSTILE = "seed: 0\nhydra:\n  job_logging:\n    formatters: {x: {(): os.system}}\n"
 
 

@@ -1,5 +1,6 @@
 """Devices are chosen or refused with a sentence, and no wrapping reaches a file."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from runner.errors import ConfigError, DeviceMissing
 from runner.strategy import devices, strategies
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.strategies import DataParallel, Single, resolve_strategy
+from runner.wiring.build import choose_strategy
 
 
 def pretend(monkeypatch: Any, gpus: int) -> None:
@@ -51,3 +53,41 @@ def test_data_parallel_on_a_cpu_passes_through_and_leaves_the_bare_names() -> No
     inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(wrapped(inputs), model(inputs))
     assert list(model.state_dict()) == ["weight", "bias"]
+
+
+def test_a_replicas_thread_computes_in_the_format_of_its_caller() -> None:
+    found: list[torch.dtype] = []
+    inputs = torch.ones(2, 3)
+
+    def in_a_thread(function: Any) -> torch.dtype:
+        thread = threading.Thread(target=lambda: found.append(function(inputs).dtype))
+        thread.start()
+        thread.join()
+        return found.pop()
+
+    model = nn.Linear(3, 2)
+    assert in_a_thread(strategies.in_callers_format("cpu")(model)) is torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        own = strategies.in_callers_format("cpu")
+        assert in_a_thread(model) is torch.float32  # which is why
+    assert in_a_thread(own(model)) is torch.bfloat16
+
+
+def config(kind: str = "auto", index: Any = None, strategy: str = "auto") -> dict[str, Any]:
+    """Return what `choose_strategy` looks at."""
+    return {"device": {"kind": kind, "index": index, "compile": False}, "strategy": {"kind": strategy}}
+
+
+def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monkeypatch: Any) -> None:
+    pinned = {"device_kind": "cuda", "devices": 2, "strategy": "data_parallel"}
+    pretend(monkeypatch, 2)
+    assert choose_strategy(config(), pinned)[0].name == "data_parallel"
+    pretend(monkeypatch, 1)
+    for kind in ("auto", "cuda"):
+        with pytest.raises(ConfigError, match="used 2 cuda devices and this machine has 1"):
+            choose_strategy(config(kind), pinned)
+    assert str(choose_strategy(config("cuda", 0), pinned)[1]) == "cuda:0"
+    assert choose_strategy(config("cpu"), pinned)[0].name == "single"
+    pretend(monkeypatch, 0)
+    with pytest.raises(DeviceMissing):
+        choose_strategy(config(), pinned)

@@ -81,8 +81,8 @@ class Mode(Enum):
 
 
 def is_better(mode: Mode, candidate: float, best: float | None) -> bool:
-    """Return whether `candidate` beats `best`; NaN never does, a tie keeps the earlier one."""
-    if math.isnan(candidate):
+    """Return whether `candidate` beats `best`; what is not finite never does, a tie keeps the earlier one."""
+    if not math.isfinite(candidate):
         return False
     return best is None or (candidate < best if mode is Mode.min else candidate > best)
 
@@ -139,7 +139,7 @@ class KeepEvery:
 
 
 def ranked(saved: Sequence[Saved], mode: Mode) -> list[Saved]:
-    """Return those with a measured, finite or infinite but never NaN, metric; best first, ties earlier first."""
-    measured = [entry for entry in saved if entry.metric is not None and not math.isnan(entry.metric)]
+    """Return those with a measured, finite metric; best first, ties earlier first."""
+    measured = [entry for entry in saved if entry.metric is not None and math.isfinite(entry.metric)]
     sign = 1.0 if mode is Mode.min else -1.0
     return sorted(measured, key=lambda entry: (sign * (entry.metric or 0.0), entry.step))

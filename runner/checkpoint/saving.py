@@ -1,14 +1,16 @@
 """`Saving` is the loop's one line about checkpoints: when one is due, and that it is written."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner.checkpoint.finite import non_finite
 from runner.checkpoint.format import compose_entries
 from runner.checkpoint.policies import Boundary, Trigger
 from runner.checkpoint.store import CheckpointStore
+from runner.errors import NonFinite
 from runner.stateful import Stateful
 
 
@@ -37,8 +39,17 @@ class NoSaving:
 class StoreSaving:
     """Saves into a store when one of the triggers says so."""
 
-    def __init__(self, store: CheckpointStore, triggers: Sequence[Trigger], description: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        triggers: Sequence[Trigger],
+        description: Mapping[str, Any],
+        *,
+        meant: Collection[str] = (),
+    ) -> None:
+        """Save what `description` describes; NaN and infinity are `meant` in these tensors, a mask for example."""
         self._store = store
+        self._meant = frozenset(meant)
         self._triggers = tuple(triggers)
         self._description = dict(description)
         self._saved_at = time.monotonic()
@@ -50,9 +61,19 @@ class StoreSaving:
         return any(trigger.due(boundary) for trigger in self._triggers)
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> Path | None:
-        """Write the parts' states with `counters` (epoch, global_step, loss, metrics); return the safe file."""
+        """Write the parts' states with `counters` (epoch, global_step, loss, metrics); return the safe file.
+
+        Raises:
+            NonFinite: a tensor became NaN or infinite; nothing was written.
+            SaveFailed: it could not be written; all earlier files are as they were.
+        """
         created = datetime.now(UTC).isoformat(timespec="seconds")
         entries = compose_entries(parts, {**counters, **self._description, "created": created})
+        if spoilt := sorted(non_finite(entries) - self._meant):
+            raise NonFinite(
+                f"{spoilt[0]} became NaN or infinite by step {entries['global_step']}; nothing of it was saved, the "
+                "last good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
+            )
         path = self._store.save(entries)
         self._saved_at = time.monotonic()
         return path

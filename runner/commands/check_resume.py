@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runner.commands.main import FAILED, FINISHED, to_plain
+from runner.commands.main import FAILED, FINISHED
 from runner.commands.trials import EPOCH, STEPS, STOP, TrialFailed, Trials, shortened
 from runner.errors import ConfigError
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import unique_name
 from runner.wiring.arguments import needed_again, typed_targets, value_of
-from runner.wiring.compose import compose_config, plain
+from runner.wiring.compose import compose_config, plain, resolved
 from runner.wiring.start import OUTPUTS
 from runner.wiring.targets import target_names
 
@@ -29,7 +29,7 @@ def check_resume_command(words: Sequence[str], searchpath: Sequence[str]) -> int
         raise ConfigError("task=check_resume makes runs of its own from the first step on; leave resume out")
     short = shortened(words)
     composed = compose_config([*searchpath, *short])
-    config = to_plain(composed)
+    config = resolved(composed)
     check_writable(OUTPUTS)
     typed = frozenset(target_names(plain(composed))) | typed_targets(words, searchpath)
     flags = [word for word in needed_again(words, searchpath) if word.startswith("--")]

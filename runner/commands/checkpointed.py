@@ -11,9 +11,9 @@ from omegaconf import open_dict
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
-from runner.commands.main import to_plain
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.wiring.arguments import parse, typed_targets, value_of
+from runner.wiring.compose import resolved
 from runner.wiring.inherited import effective_config
 
 # What may differ from the run's config: nothing is trained.
@@ -59,7 +59,7 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
         config.name = None
         if "augment" in config.data and "data.augment" not in {o.key_or_group for o in parse(words)}:
             config.data.augment = "none"
-    plain = to_plain(config)
+    plain = resolved(config)
     for change in changes:
         print(f"{change.key}: {change.run} in the file, {change.now} now", file=sys.stderr)
     return Asked(path, plain, typed_targets(words, searchpath))
@@ -71,9 +71,11 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     Raises:
         ConfigError: the data has no such split.
     """
+    from runner.randomness import set_deterministic
     from runner.wiring import build
 
     config = asked.config
+    set_deterministic(config["deterministic"])
     strategy, _ = build.choose_strategy(config, {})
     problem = build.build_problem(config, build.trust_of(asked.typed_targets, config["trust"]))
     split = config["data"].get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")
@@ -86,7 +88,7 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
 
 @contextmanager
 def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Lend the models, with the weights of the file, and a loader of the data in its own order.
+    """Lend the models, with the file's weights and number format, and a loader of the data in its own order.
 
     Random numbers that are drawn meanwhile come from (seed, step) of the file and leave no trace.
 
@@ -96,13 +98,15 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     from runner.checkpoint.format import read_entries
     from runner.data.loading import EvaluationLoader
     from runner.randomness import isolated
+    from runner.strategy.precision import Precision
 
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
     _restore(subject, entries)
     workers = config["data"].get("workers", 0)
     loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], workers=workers)
-    with isolated(config["seed"], entries["global_step"]):
+    precision = Precision(config["device"]["precision"], strategy.device)
+    with isolated(config["seed"], entries["global_step"]), precision.autocast():
         yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
 
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig
 
 from runner.errors import RunnerError
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.wiring import arguments
-from runner.wiring.compose import CONF, checked, hydra_session, register
+from runner.wiring.compose import CONF, hydra_session, register
 from runner.wiring.program import find_project, program_name
 
 FINISHED, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 75
@@ -116,18 +115,6 @@ def _additions(flags: Any) -> list[str]:
     if flags.multirun and arguments.value_of(flags.overrides, "name") is None:
         expanded.append(f"name={unique_name()}")
     return expanded
-
-
-def to_plain(config: DictConfig) -> dict[str, Any]:
-    """Return the checked config as plain values, its interpolations resolved."""
-    from omegaconf import OmegaConf
-
-    from runner.wiring.compose import without_hydra
-
-    checked(config)
-    container = OmegaConf.to_container(without_hydra(config), resolve=True, enum_to_str=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
 
 
 def log_failure(error: BaseException) -> int:

@@ -25,7 +25,8 @@ class Job:
     def __call__(self, config: DictConfig) -> None:
         """Run one job; a stop ends the sweep, a failure lets the others run."""
         from runner.commands.main import complain, log_failure
-        from runner.commands.train import prepare, run_prepared
+        from runner.commands.train import run_prepared
+        from runner.wiring.prepare import prepare
 
         self.entered = True
         start = job_start(config)

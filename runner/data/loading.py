@@ -45,16 +45,16 @@ class DataPosition:
 
 
 class _Order:
-    """The batches' keys, endlessly: each epoch a permutation of (seed, epoch), from any sample on."""
+    """The batches' keys, endlessly: each epoch a permutation of (*seed, epoch), from any sample on."""
 
-    def __init__(self, size: int, batch_size: int, seed: int, epoch: int, sample: int) -> None:
+    def __init__(self, size: int, batch_size: int, seed: tuple[int, ...], epoch: int, sample: int) -> None:
         self._size, self._batch_size, self._seed = size, batch_size, seed
         self._epoch, self._sample = epoch, sample
 
     def __iter__(self) -> Iterator[Key]:
         start = self._sample
         for epoch in count(self._epoch):
-            generator = torch.Generator().manual_seed(hash((self._seed, epoch)) % 2**63)
+            generator = torch.Generator().manual_seed(hash((*self._seed, epoch)) % 2**63)
             order = torch.randperm(self._size, generator=generator)
             for indices in torch.split(order[start:], self._batch_size):
                 yield epoch, indices
@@ -70,10 +70,14 @@ class TrainLoader:
         self.size, self.batch_size = self._keyed.size, batch_size
         self.steps_per_epoch = -(-self.size // batch_size)
 
-    def batches(self, *, epoch: int, sample: int) -> Iterator[Any]:
-        """Return an endless iterator from a sample of an epoch on; the global generators are not touched."""
-        order = _Order(self.size, self.batch_size, self._seed, epoch, sample)
-        return iter(_loader(self._keyed, order, self._workers))
+    def batches(self, *, epoch: int, sample: int, order: int = 0) -> Iterator[Any]:
+        """Return an endless iterator from a sample of an epoch on; the global generators are not touched.
+
+        Each `order` is another one of the same samples.
+        """
+        seed = (self._seed, order) if order else (self._seed,)
+        keys = _Order(self.size, self.batch_size, seed, epoch, sample)
+        return iter(_loader(self._keyed, keys, self._workers))
 
 
 class EvaluationLoader:

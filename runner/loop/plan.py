@@ -1,5 +1,7 @@
 """`Plan` is all that does not change during training, and what is due at a boundary between steps."""
 
+import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -8,6 +10,7 @@ from runner.checkpoint.policies import Mode, is_better
 from runner.checkpoint.saving import Saving
 from runner.data.loading import EvaluationLoader, TrainLoader
 from runner.learners import Learner
+from runner.loop.guard import Guard
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
@@ -36,6 +39,9 @@ class Plan:
     seed: int
     accumulate: int
     clip_norm: float | None
+    guard: Guard
+    skip_limit: int
+    """How many steps in a row may be left out, because their update is not finite."""
     eval_every: int | None
     log_every: int
     patience: int | None
@@ -96,7 +102,10 @@ class Plan:
         for name, scheduler in state.schedulers.items():
             if name in self.plateaus or (name in self.per_epoch and state.progress.step_in_epoch):
                 continue
-            scheduler.step()
+            with warnings.catch_warnings() if state.progress.global_step == 1 else nullcontext():
+                # An update that was left out, by fp16's scaler for one, is no call in the wrong order.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                scheduler.step()
 
     def save_due(self, progress: Progress) -> bool:
         """Return whether a trigger wants a checkpoint at this boundary."""
@@ -114,11 +123,10 @@ def save(state: TrainState, plan: Plan) -> Any:
     progress = state.progress
     progress.check_finite()
     plan.trackers.flush()
-    measured = progress.metrics if progress.evaluated_at == progress.global_step else {}
     return plan.saving.save(
         state.parts(),
         epoch=progress.epoch,
         global_step=progress.global_step,
         loss=float(progress.loss),
-        metrics=dict(measured),
+        metrics=progress.measured_here(),
     )

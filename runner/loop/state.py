@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.data.loading import DataPosition
+from runner.errors import ConfigError
 from runner.optim.averaging import Average
 from runner.progress import Progress
 from runner.randomness import Randomness
@@ -34,19 +35,27 @@ class TrainState:
     data: DataPosition
     rng: Randomness
     progress: Progress
-    whole: bool = field(default=True, init=False)
-    """False in the midst of a step, when the parts do not belong together."""
+
+    def __post_init__(self) -> None:
+        """Begin whole; raise ConfigError if two parts would have one name in the file."""
+        self.whole = True
+        """False in the midst of a step, when the parts do not belong together."""
+        names = [name for name, _ in self._named()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigError(f"two parts of the run are called {', '.join(twice)}; give the models other names")
 
     def parts(self) -> dict[str, Stateful]:
         """Return every part under the name that it has in the file."""
-        parts: dict[str, Stateful] = {}
+        return dict(self._named())
+
+    def _named(self) -> Iterator[tuple[str, Stateful]]:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if _NAMING in entry.metadata:
-                parts |= {part_name(model, entry.metadata[_NAMING]): part for model, part in value.items()}
-            elif isinstance(value, Stateful):
-                parts[entry.name] = value
-        return parts
+                yield from ((part_name(model, entry.metadata[_NAMING]), part) for model, part in value.items())
+            else:
+                assert isinstance(value, Stateful), f"{entry.name} is no part of a checkpoint"
+                yield entry.name, value
 
     @contextmanager
     def update(self) -> Iterator[None]:

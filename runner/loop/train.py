@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -21,7 +22,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     progress, device = state.progress, plan.strategy.device
     models = {name: plan.strategy.wrap(model.train()) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
-    batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample)
+    batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample, order=progress.rollbacks)
     saved_at = (progress.global_step, progress.evaluated_at)
     clock = time.monotonic()
 
@@ -45,23 +46,33 @@ def train(state: TrainState, plan: Plan) -> Ending:
         with state.update():
             progress.begin_step()
             for name in plan.learner.updates(progress.global_step):
-                state.optimizers[name].zero_grad()
-                for part, share in micro_batches(batch, plan.accumulate):
-                    with state.scaler.autocast():
-                        values = plan.learner.training(models, name, move(part, device))
-                    state.scaler.backward(values["loss"], share)
-                    progress.observe(name, values, share)
-                state.scaler.step(state.optimizers[name], plan.clip_norm)
-            state.scaler.end_step()
+                _update(state, plan, models, name, batch)
             progress.advance(epoch_ended=state.data.advance())
             plan.step_schedulers(state)
             state.update_averages()
         plan.console.advance(progress.global_step)
 
 
+def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name: str, batch: Any) -> None:
+    """Update one model by the gradient of the whole batch, a micro-batch at a time, if the guard allows it."""
+    optimizer, seen = state.optimizers[name], []
+    optimizer.zero_grad()
+    plan.guard.begin(state.models)
+    for part, share in micro_batches(batch, plan.accumulate):
+        with state.scaler.autocast():
+            values = plan.learner.training(models, name, move(part, plan.strategy.device))
+        state.scaler.backward(values["loss"], share)
+        seen.append(({metric: value.detach() for metric, value in values.items()}, share))
+    if plan.guard.allows(state.scaler, optimizer, seen):
+        state.scaler.step(optimizer, plan.clip_norm)
+        state.progress.observe(name, seen)
+    else:
+        state.progress.skip(plan.skip_limit)
+
+
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:
     """Measure on `val` and record it, unless a stop comes first; training's generators are not touched."""
-    with isolated(plan.seed, state.progress.global_step):
+    with isolated(plan.seed, state.progress.global_step), state.scaler.autocast():
         metrics = evaluate(models, plan.learner, plan.val_loader, plan.strategy.device, plan.stop.requested)
     if metrics is not None:
         plan.record(state, {f"val/{name}": value for name, value in metrics.items()})
@@ -71,7 +82,11 @@ def _report(state: TrainState, plan: Plan, clock: float) -> float:
     """Log one row: the means since the latest report, the rate, what was measured here; return the time."""
     progress, now = state.progress, time.monotonic()
     progress.seconds += now - clock
-    measured = progress.metrics if progress.evaluated_at == progress.global_step else {}
-    row = progress.take_window() | {"lr": state.learning_rate()} | measured | {"seconds": progress.seconds}
+    row = (
+        progress.take_window()
+        | {"lr": state.learning_rate()}
+        | progress.measured_here()
+        | {"seconds": progress.seconds}
+    )
     plan.trackers.log(progress.global_step, progress.epoch, row)
     return now

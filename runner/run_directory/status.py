@@ -4,6 +4,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 from pathlib import Path
@@ -36,21 +37,27 @@ class Status:
     host: str
     started: str
     updated: str
+    test: Mapping[str, float] | None = None
+    """The best checkpoint's metrics on the test split, once the run is finished."""
 
 
 def write_status(run_directory: Path, status: Status) -> None:
     """Put the status into its file in one step; numbers that JSON does not know become null."""
     entries = asdict(status)
-    if status.best_metric is not None and not math.isfinite(status.best_metric):
-        entries["best_metric"] = None
+    entries["best_metric"] = _number(status.best_metric)
+    entries["test"] = None if status.test is None else {name: _number(value) for name, value in status.test.items()}
     replace_text(run_directory / FILE, json.dumps(entries, indent=2) + "\n")
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def read_status(run_directory: Path) -> Status | None:
     """Return the status of a run, None if there is none to read; a dead owner's "running" is "interrupted"."""
     try:
         entries = json.loads((run_directory / FILE).read_text(encoding="utf-8"))
-        status = Status(**{entry.name: entries[entry.name] for entry in fields(Status)})
+        status = Status(**{entry.name: entries[entry.name] for entry in fields(Status) if entry.name in entries})
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not _is_valid(status):

@@ -31,6 +31,13 @@ class Precision:
         scaled: Tensor = self._scaler.scale(loss if share == 1.0 else loss * share)
         scaled.backward()  # type: ignore[no-untyped-call]
 
+    def is_finite(self, optimizer: Optimizer) -> bool:
+        """Return whether the optimizer's whole gradient is; with fp16 always, for the scaler leaves such steps out."""
+        if self._scaler.is_enabled():
+            return True
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        return bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
+
     def step(self, optimizer: Optimizer, clip_norm: float | None) -> None:
         """Update the optimizer's parameters, with the norm of the whole gradient at most `clip_norm`."""
         if clip_norm is not None:
@@ -38,10 +45,7 @@ class Precision:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, clip_norm)
         self._scaler.step(optimizer)
-
-    def end_step(self) -> None:
-        """Adapt the scale, once after all updates of one step."""
-        self._scaler.update()
+        self._scaler.update()  # after each update, so that a learner may update one model twice in a step
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scaler's state; empty without fp16."""

@@ -4,8 +4,8 @@ The state keeps the bare modules; what `wrap` returns is used and thrown away, s
 `_orig_mod.` ever reaches a file.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
@@ -52,7 +52,28 @@ class DataParallel:
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the model replicated over the devices; on the CPU, which has one, the model itself."""
         # Without indices torch would take every GPU there is, also for a model on the CPU.
-        return nn.DataParallel(model, device_ids=self._indices) if self._indices else model
+        return _Replicated(model, device_ids=self._indices) if self._indices else model
+
+
+class _Replicated(nn.DataParallel[nn.Module]):
+    """Replicas that compute in the number format of the caller, each in a thread of its own."""
+
+    def parallel_apply(self, replicas: Any, inputs: Any, kwargs: Any) -> Any:
+        """Run the replicas; torch tells their threads to use autocast, but not which format."""
+        own: Any = in_callers_format("cuda")
+        return super().parallel_apply([own(replica) for replica in replicas], inputs, kwargs)
+
+
+def in_callers_format(device: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what makes a function run in the autocast format of this thread, whichever thread calls it."""
+    if not torch.is_autocast_enabled(device):
+        return lambda function: function
+    dtype = torch.get_autocast_dtype(device)
+
+    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+        return cast(Callable[..., Any], torch.autocast(device, dtype=dtype)(function))
+
+    return wrapped
 
 
 class Compiled:

@@ -16,7 +16,7 @@ from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon, keep_rates
 from runner.wiring.arguments import parse
-from runner.wiring.effects import apply_changes, position_scheduler
+from runner.wiring.effects import apply_changes, position_scheduler, settings_of
 
 
 def adopt(
@@ -41,12 +41,13 @@ def adopt(
     restore_part("model", model, _weights(model, entries, path), path)
     for average in state.averages.values():
         average.load_state_dict(model.state_dict())
+    built = settings_of(state)
     restore_part("optimizer", optimizer, entries["optimizer_state_dict"], path)
     _count(state, entries, path, horizon)
     keep_rates(optimizer, scheduler)
     if hasattr(scheduler, "last_epoch"):
         position_scheduler(scheduler, config, epoch=state.progress.epoch, global_step=state.progress.global_step)
-    apply_changes(state, {*(o.key_or_group for o in parse(words)), "epochs"}, config)
+    apply_changes(state, {*(o.key_or_group for o in parse(words)), "epochs"}, config, built)
     lacks = sorted(state.parts().keys() - {"model", "optimizer"} - {name.removesuffix(SUFFIX) for name in entries})
     return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
 

@@ -17,7 +17,7 @@ from runner.optim.averaging import Average
 from runner.optim.matching import match_by_name
 from runner.optim.schedules import Cosine, Horizon, Step, make_scheduler
 from runner.progress import Progress
-from runner.randomness import Randomness, make_deterministic, seed_everything
+from runner.randomness import Randomness, seed_everything
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
@@ -39,6 +39,15 @@ class Problem:
     models: dict[str, nn.Module]
     trust: Trust
     """Whose classes may be built for it."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the data stand: after so many steps, in so many epochs, and of the next one so many samples."""
+
+    step: int = 0
+    epoch: int = 0
+    sample: int = 0
 
 
 def trust_of(typed: Iterable[str], listed: Sequence[str]) -> Trust:
@@ -64,8 +73,6 @@ def _targets_in_conf() -> set[str]:
 
 def build_problem(config: Any, trust: Trust) -> Problem:
     """Seed everything, then build data, learner and models, which learn what the data knows."""
-    if config["deterministic"]:
-        make_deterministic()
     seed_everything(config["seed"])
     data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING)
     _check_data(data)
@@ -82,7 +89,7 @@ def _check_data(data: Any) -> None:
 
 def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
     """Return the models by name: one called "model", or several under their names in the config."""
-    facts = {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
+    facts = facts_of(data)
     nodes = {"model": node} if "_target_" in node else dict(node)
     wanted = tuple(getattr(learner, "models", ("model",)))
     if set(nodes) != set(wanted):
@@ -93,6 +100,11 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
     return {
         name: build(nodes[name], nn.Module, place=_place("model", name), trust=trust, given=facts) for name in wanted
     }
+
+
+def facts_of(data: Any) -> dict[str, Any]:
+    """Return what the data knows that a model is built with, such as `num_classes`."""
+    return {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
 
 
 def _place(group: str, name: str) -> str:
@@ -106,13 +118,18 @@ def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
     return train, EvaluationLoader(data.val, batch_size=config["batch_size"], workers=workers)
 
 
-def horizon_of(config: Any, steps_per_epoch: int) -> Horizon:
-    """Return the run's length in steps: of epochs and max_steps, what is reached first."""
-    epochs = None if config["epochs"] is None else config["epochs"] * steps_per_epoch
-    limits = [limit for limit in (epochs, config["max_steps"]) if limit is not None]
+def horizon_of(config: Any, train: TrainLoader, at: Position) -> Horizon:
+    """Return the run's length in steps: of epochs and max_steps, what is reached first.
+
+    Counted from where the run stands, since the steps behind it may have had another size.
+    """
+    limits = [] if config["max_steps"] is None else [config["max_steps"]]
+    if config["epochs"] is not None:
+        rest = -(-(train.size - at.sample) // train.batch_size) - train.steps_per_epoch
+        limits.append(at.step + max(0, (config["epochs"] - at.epoch) * train.steps_per_epoch + rest))
     if not limits and config["max_time"] is None:
         raise ConfigError("the run has no end: set epochs, max_steps or max_time")
-    return Horizon(min(limits, default=None), steps_per_epoch)
+    return Horizon(min(limits, default=None), train.steps_per_epoch)
 
 
 def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
@@ -125,11 +142,12 @@ def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, D
     kind, index, name = config["device"]["kind"], config["device"]["index"], config["strategy"]["kind"]
     if kind == "auto" and pinned.get("device_kind"):
         kind = str(pinned["device_kind"])
-    if name == "auto" and pinned.get("strategy"):
+    same_kind = kind == pinned.get("device_kind")
+    if name == "auto" and same_kind and pinned.get("strategy"):
         name = str(pinned["strategy"])
     strategy, devices = resolve_strategy(name, choose_devices(kind, index), index)
     count = max(1, len(devices.indices))
-    if index is None and config["device"]["kind"] == "auto" and count != pinned.get("devices", count):
+    if index is None and same_kind and config["strategy"]["kind"] == "auto" and count != pinned.get("devices", count):
         raise ConfigError(
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
             "say which to take with device=cuda device.index=[...]"
@@ -138,7 +156,9 @@ def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, D
     return (Compiled(placed) if config["device"]["compile"] else placed), devices
 
 
-def build_state(config: Any, problem: Problem, strategy: Strategy, train: TrainLoader, horizon: Horizon) -> TrainState:
+def build_state(
+    config: Any, problem: Problem, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
+) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     trust = problem.trust
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
@@ -158,7 +178,7 @@ def build_state(config: Any, problem: Problem, strategy: Strategy, train: TrainL
         scaler=Precision(config["device"]["precision"], strategy.device),
         data=DataPosition(train.size, train.batch_size),
         averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
-        rng=Randomness(),
+        rng=Randomness(devices.indices),
         progress=Progress(),
     )
 

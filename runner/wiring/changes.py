@@ -11,6 +11,7 @@ _FREE = (
     "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
     "data.workers", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
     "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
+    "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
 _OF_ONE_ATTEMPT = (
     "name",

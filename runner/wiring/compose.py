@@ -97,6 +97,14 @@ def checked(config: DictConfig) -> Any:
         raise ConfigError(_sentence(error)) from error
 
 
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Return the checked config as plain values, its interpolations resolved; ConfigError as `checked`."""
+    checked(config)
+    container = OmegaConf.to_container(without_hydra(config), resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
 def without_hydra(config: DictConfig) -> DictConfig:
     """Return a copy that has the run's own keys only."""
     own = config.copy()

@@ -63,7 +63,7 @@ class _Calling:
     def __init__(self, loader: Any, call: Callable[[], None]) -> None:
         self._loader, self._call = loader, call
 
-    def batches(self, *, epoch: int, sample: int) -> Iterator[Any]:
-        for batch in self._loader.batches(epoch=epoch, sample=sample):
+    def batches(self, **position: int) -> Iterator[Any]:
+        for batch in self._loader.batches(**position):
             yield batch
             self._call()

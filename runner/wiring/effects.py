@@ -9,26 +9,43 @@ from runner.loop.state import TrainState
 from runner.optim.schedules import rebase, recompute
 from runner.wiring.build import node_of
 
+Settings = Mapping[str, Mapping[str, Any]]
+"""What each model's scheduler was built with, by attribute."""
 
-def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any]) -> None:
+
+def settings_of(state: TrainState) -> Settings:
+    """Return the schedulers' settings as they were built, before a checkpoint's take their place."""
+    return {name: dict(vars(scheduler)) for name, scheduler in state.schedulers.items()}
+
+
+def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any], built: Settings) -> None:
     """Bring changed keys of optimizer, scheduler and length into a restored state."""
     if not any(key.split(".")[0] in ("optimizer", "scheduler", "epochs", "max_steps") for key in changed):
         return
     for name, optimizer in state.optimizers.items():
         scheduler = state.schedulers.get(name)
-        settings = _changed_settings(config["optimizer"], name, changed)
+        settings = _changed_settings(config, "optimizer", name, changed)
         for group in optimizer.param_groups:
             group |= {key: value for key, value in settings.items() if key != "lr"}
         if "lr" in settings:
             rebase(optimizer, scheduler, settings["lr"])
         if isinstance(scheduler, LambdaLR):
             recompute(optimizer, scheduler)
+        elif scheduler is not None:
+            _set(scheduler, _changed_settings(config, "scheduler", name, changed), built[name])
 
 
-def _changed_settings(node: Mapping[str, Any], name: str, changed: set[str]) -> dict[str, Any]:
-    """Return the changed settings of one model's optimizer, whose options may be its own or those that all share."""
-    own = node_of(node, name)
-    prefix = "optimizer." if own is node else f"optimizer.{name}."
+def _set(scheduler: Any, changed: Mapping[str, Any], built: Mapping[str, Any]) -> None:
+    """Give one of torch's own schedulers the changed settings, as its constructor had put them into attributes."""
+    for key in changed:
+        for attribute in {key, f"{key}s"} & built.keys():  # min_lr of ReduceLROnPlateau becomes min_lrs
+            setattr(scheduler, attribute, built[attribute])
+
+
+def _changed_settings(config: Mapping[str, Any], group: str, name: str, changed: set[str]) -> dict[str, Any]:
+    """Return the changed settings of one model, whose options may be its own or those that all share."""
+    own = node_of(config[group], name)
+    prefix = f"{group}." if own is config[group] else f"{group}.{name}."
     settings = {key: value for key, value in own.items() if prefix + key in changed and key != "_target_"}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
 

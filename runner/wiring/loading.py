@@ -1,27 +1,46 @@
-"""A model out of a checkpoint, for notebooks and scripts."""
+"""`runner.load`: the model of a checkpoint, ready to be used in a notebook."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+from torch import nn
 
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
 from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
-from runner.wiring.build import build_problem, trust_of
+from runner.randomness import isolated
+from runner.wiring.build import build_models, build_problem, trust_of
 from runner.wiring.inherited import read_config
+from runner.wiring.targets import Trust, build
 
 
 def load_model(path: str, trust: Sequence[str]) -> Any:
-    """Return the models of the file with their weights, the moving averages where there are any, in `eval()` mode."""
+    """Return the models of the file with their weights, the moving averages where there are any, in `eval()` mode.
+
+    Neither the data set nor a generator of the caller's is touched.
+    """
     file = Path(path)
     entries = read_entries(file)
     config = read_config(entries["config"], file)
     if "${" in entries["config"]:
         raise CheckpointRefused(f"{file} is refused: its config has interpolations, which a file may not resolve")
-    problem = build_problem(config, trust_of((), trust))
+    with isolated(0, 0):
+        models = _build(config, entries, trust_of((), trust))
     stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
-    for name, model in problem.models.items():
+    for name, model in models.items():
         part = inference_part(name, stored)
         restore_part(part, model, entries.get(f"{part}{SUFFIX}"), file)
         model.eval()
-    return problem.models["model"] if set(problem.models) == {"model"} else problem.models
+    return models["model"] if set(models) == {"model"} else models
+
+
+def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust) -> dict[str, nn.Module]:
+    """Build the models by what the file knows of its data; of a file that says nothing, by the data themselves."""
+    environment = entries.get("environment")
+    facts = environment.get("facts") if isinstance(environment, Mapping) else None
+    if not isinstance(facts, Mapping):
+        return build_problem(config, trust).models
+    learner = build(config["learner"], object, place="learner", trust=trust)
+    return build_models(config["model"], SimpleNamespace(**facts), learner, trust)

@@ -6,6 +6,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from runner.checkpoint.finite import non_finite
+from runner.checkpoint.format import SUFFIX
 from runner.checkpoint.policies import (
     EveryEpochs,
     EveryMinutes,
@@ -20,15 +22,19 @@ from runner.checkpoint.policies import (
 )
 from runner.checkpoint.saving import NoSaving, Saving, StoreSaving
 from runner.checkpoint.store import CheckpointStore
+from runner.loop.guard import Skipping, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
+from runner.run_directory.demand import Demand
 from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
+from runner.wiring.build import facts_of
 from runner.wiring.changes import flatten
 from runner.wiring.compose import without_hydra
+from runner.wiring.prepare import Prepared
 
 
-def make_plan(run: Any, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Plan:
+def make_plan(run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Plan:
     """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
     config, state = run.config, run.state
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
@@ -41,12 +47,14 @@ def make_plan(run: Any, stop: Stop, environment: Mapping[str, Any], record: Call
         seed=config["seed"],
         accumulate=config["accumulate"],
         clip_norm=config["clip_norm"],
+        guard=Skipping() if config["on_nonfinite"] == "skip" else Trusting(),
+        skip_limit=config["nonfinite_limit"],
         eval_every=config["eval_every"],
         log_every=config["log_every"],
         patience=config["early_stopping"]["patience"],
         monitor=config["checkpoint"]["monitor"],
         mode=Mode(config["checkpoint"]["mode"]),
-        saving=_saving(run, environment, record),
+        saving=_saving(run, stop, environment, record),
         trackers=Trackers([*_trackers(run), console]),
         console=console,
         stop=stop,
@@ -55,7 +63,7 @@ def make_plan(run: Any, stop: Stop, environment: Mapping[str, Any], record: Call
     )
 
 
-def _saving(run: Any, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Saving:
+def _saving(run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Saving:
     options = run.config["checkpoint"]
     if "keep_last" not in options:
         return NoSaving()
@@ -71,9 +79,11 @@ def _saving(run: Any, environment: Mapping[str, Any], record: Callable[[str, Any
     description = {
         "config": OmegaConf.to_yaml(without_hydra(run.start.config)),
         "overrides": list(run.start.overrides),
-        "environment": {**environment, **resolved},
+        "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
     }
-    return _RecordingSaving(StoreSaving(store, triggers(options), description), record)
+    asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
+    meant = non_finite({f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()})
+    return _RecordingSaving(StoreSaving(store, asked, description, meant=meant), record)
 
 
 class _RecordingSaving:
@@ -110,7 +120,7 @@ def retentions(options: Mapping[str, Any]) -> list[Retention]:
     return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
 
 
-def _trackers(run: Any) -> list[Tracker]:
+def _trackers(run: Prepared) -> list[Tracker]:
     options, directory = run.config["tracker"], run.start.directory
     first_step = run.state.progress.global_step
     found: list[Tracker] = []

@@ -1,22 +1,28 @@
 """Giving a built run the state of its checkpoint, with what the user changed put on top."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
+from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.warm_start import Report
-from runner.errors import ConfigError
+from runner.errors import ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
 from runner.optim.schedules import Horizon
 from runner.wiring.adopting import adopt
+from runner.wiring.build import Position
 from runner.wiring.changes import Change
-from runner.wiring.effects import apply_changes, position_scheduler
+from runner.wiring.effects import apply_changes, position_scheduler, settings_of
 from runner.wiring.start import Origin, Start
 from runner.wiring.warm import freeze_as_stored, warm_start
+
+log = logging.getLogger("runner")
 
 
 def check_monitor(config: dict[str, Any], learner: Any) -> None:
@@ -44,6 +50,15 @@ def prepare_models(
     return {}, entries
 
 
+def position(start: Start, entries: Mapping[str, Any]) -> Position:
+    """Return where the checkpoint stands; another program's counts no samples, and a fresh start has none."""
+    if start.checkpoint is None or start.origin is Origin.adopted:
+        return Position()
+    data = entries.get(f"data{SUFFIX}")
+    sample = data.get("sample") if isinstance(data, Mapping) else None
+    return Position(entries["global_step"], entries["epoch"], sample if type(sample) is int else 0)
+
+
 def restore_state(
     state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any], horizon: Horizon
 ) -> Start:
@@ -68,6 +83,7 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     assert start.checkpoint is not None
     parts = state.parts()
     changed = {change.key for change in start.changes}
+    built = settings_of(state)
     if any(key.startswith("scheduler") for key in changed):
         _match_schedulers(state, entries, start, config)
     if "ema.decay" in changed:
@@ -76,11 +92,29 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     if changed & {"checkpoint.monitor", "checkpoint.mode"}:
         _forget_best(state, config["checkpoint"]["mode"])
     before = state.learning_rate()
-    apply_changes(state, changed, config)
+    apply_changes(state, changed, config, built)
     after = state.learning_rate()
     if before == after:
         return start.changes
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
+
+
+def roll_back(state: TrainState, run_directory: Path, *, limit: int, failure: NonFinite) -> None:
+    """Give the state what the newest valid checkpoint holds, and the data another order from there on.
+
+    Raises:
+        NonFinite: the failure itself, if there is none to go back to or it happened `limit` times before.
+    """
+    times = state.progress.rollbacks + 1
+    checkpoint, _ = newest_valid(run_directory)
+    if checkpoint is None or times > limit:
+        raise failure
+    restore(state.parts(), read_entries(checkpoint), checkpoint)
+    state.progress.rollbacks, state.whole = times, True
+    log.warning(
+        "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
+        failure, checkpoint.name, times, limit,
+    )  # fmt: skip
 
 
 def _forget_best(state: TrainState, mode: Any) -> None:

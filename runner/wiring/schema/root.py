@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from runner.wiring.schema.rules import Task, key, require, require_positive
+from runner.signals import parse_duration
+from runner.wiring.schema.rules import OnNonFinite, Task, key, require, require_positive
 from runner.wiring.schema.running import EarlyStopping, Ema, WarmStart
 
 
@@ -19,6 +20,8 @@ class Root:
     batch_size: int = key("Samples per optimizer step, over all devices.")
     accumulate: int = key("Micro-batches that a batch is split into.")
     clip_norm: float | None = key("Largest norm of the gradient.")
+    on_nonfinite: OnNonFinite = key("What to do when the loss is NaN or infinite: stop, skip the step, or rollback.")
+    nonfinite_limit: int = key("So many skipped steps in a row, or rollbacks in all, are borne before the run stops.")
     eval_every: int | None = key("Evaluate after so many steps; null means after every epoch.")
     log_every: int = key("Write a row of metrics after so many steps.")
     early_stopping: EarlyStopping = field(default=MISSING)
@@ -45,6 +48,7 @@ class Root:
 
     def __post_init__(self) -> None:
         require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")
-        require_positive(self, "", "eval_every", "log_every")
+        require_positive(self, "", "eval_every", "log_every", "nonfinite_limit")
+        parse_duration(self.max_time)
         require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")

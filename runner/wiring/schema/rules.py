@@ -46,6 +46,14 @@ class Task(Enum):
     check_resume = "check_resume"
 
 
+class OnNonFinite(Enum):
+    """What follows a loss that is NaN or infinite."""
+
+    stop = "stop"
+    skip = "skip"
+    rollback = "rollback"
+
+
 class Precision(Enum):
     """The number format of forward passes."""
 

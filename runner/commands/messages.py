@@ -1,0 +1,66 @@
+"""What a run says of itself: how it starts, how it ended, and the command that goes on with it."""
+
+import logging
+import shlex
+
+from runner.commands.main import FAILED, INTERRUPTED
+from runner.signals import die_by_sigint
+from runner.wiring.arguments import command
+from runner.wiring.changes import table
+from runner.wiring.prepare import Prepared
+from runner.wiring.start import Origin
+
+log = logging.getLogger("runner")
+
+
+def announce(run: Prepared) -> None:
+    """Say which start was taken, with what and where, and what is to be known of it."""
+    start = run.start
+    for notice in start.notices:
+        log.warning("%s", notice)
+    log.info("%s", _start(run))
+    for name, report in run.reports.items():
+        log.info("%s: %s", name, "\n    ".join(report.lines()))
+    if run.again and start.origin is not Origin.resume:
+        log.info("a later resume of this run has to repeat: %s", shlex.join(run.again))
+    if start.changes:
+        log.info("%s", table(start.changes))
+    if run.strategy.name == "data_parallel":
+        log.info("DataParallel over %s; take one device with device.index=0", run.devices)
+
+
+def _start(run: Prepared) -> str:
+    start, progress = run.start, run.state.progress
+    place, where = f"on {run.devices} ({run.strategy.name})", f"epoch {progress.epoch}, step {progress.global_step}"
+    if start.origin is Origin.resume and start.checkpoint:
+        parts = ", ".join(run.state.parts())
+        return f"resuming {start.directory} from {start.checkpoint.name} at {where} {place}: restored {parts}"
+    if start.parent:
+        return f"starting {start.directory} as a fork of {start.parent} at {where} {place}"
+    if run.reports:
+        return f"starting {start.directory} warm from {run.config['warm_start']['path']} {place}"
+    return f"starting {start.directory} from scratch {place}"
+
+
+def leave(run: Prepared, reason: str) -> int:
+    """Say how to go on, as the last line, and leave in the way that the signal asks for."""
+    if run.config["checkpoint"].get("keep_last") is None:
+        log.error("stopped by %s with checkpoint=off: this run cannot be continued", reason)
+        code = FAILED
+    else:
+        log.info("stopped by %s at step %d; go on with:", reason, run.state.progress.global_step)
+        log.info("%s", command(f"resume={run.start.directory / 'last.tar'}", *run.again))
+        code = INTERRUPTED
+    if reason == "SIGINT":
+        logging.shutdown()
+        die_by_sigint()
+    return code
+
+
+def summary(run: Prepared) -> str:
+    """Return how far a run has come, and how good it is."""
+    progress, monitor = run.state.progress, run.config["checkpoint"]["monitor"]
+    length = f"{run.start.directory}, {progress.epoch} epochs, {progress.global_step} steps"
+    if progress.best_metric is None:
+        return length
+    return f"{length}, best {monitor} {progress.best_metric:.4f} at step {progress.best_step}"

@@ -1,0 +1,71 @@
+"""From a start to a run that is ready: everything built, everything restored, nothing written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runner.checkpoint.warm_start import Report
+from runner.data.loading import EvaluationLoader, TrainLoader
+from runner.loop.state import TrainState
+from runner.optim.schedules import Horizon
+from runner.randomness import set_deterministic
+from runner.signals import parse_duration
+from runner.strategy.devices import Devices
+from runner.strategy.strategies import Strategy
+from runner.wiring import build, debugging, restoring
+from runner.wiring.compose import resolved
+from runner.wiring.start import Start
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready: everything was built and, on a resume, restored."""
+
+    start: Start
+    config: dict[str, Any]
+    problem: build.Problem
+    state: TrainState
+    strategy: Strategy
+    devices: Devices
+    train_loader: TrainLoader
+    val_loader: EvaluationLoader
+    horizon: Horizon
+    max_seconds: float | None
+    reports: Mapping[str, Report]
+    """What a warm start loaded, by model."""
+    again: Sequence[str]
+    """The words that a later attempt has to repeat."""
+
+
+def prepare(start: Start) -> Prepared:
+    """Build the objects of a run and restore them, writing nothing.
+
+    Raises:
+        RunnerError: whatever is wrong with the config, the data, the device or the checkpoint.
+    """
+    config = resolved(start.config)
+    set_deterministic(config["deterministic"])
+    trust = build.trust_of(start.typed_targets, config["trust"])
+    strategy, devices = build.choose_strategy(config, start.pinned or {})
+    problem = build.build_problem(config, trust)
+    problem = replace(problem, data=debugging.limited(problem.data, config))
+    train_loader, val_loader = build.loaders(config, problem.data)
+    restoring.check_monitor(config, problem.learner)
+    reports, entries = restoring.prepare_models(problem.models, start, config)
+    horizon = build.horizon_of(config, train_loader, restoring.position(start, entries))
+    state = build.build_state(config, problem, strategy, devices, train_loader, horizon)
+    start = restoring.restore_state(state, entries, start, config, horizon)
+    return Prepared(
+        start=start,
+        config=config,
+        problem=problem,
+        state=state,
+        strategy=strategy,
+        devices=devices,
+        train_loader=train_loader,
+        val_loader=val_loader,
+        horizon=horizon,
+        max_seconds=parse_duration(config["max_time"]),
+        reports=reports,
+        again=[*start.again, *build.trust_words(config)],
+    )
