@@ -39,6 +39,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["data=mnist"], "data.root"),
         (["device=cuda"], "not on this machine"),
         (["device=cuda:1"], "device.index=1"),
+        (["device=cuda", "device.index=[0,0]"], "device.index=[0, 0]"),
         (["name=../x"], "name="),
         (["name=taken"], "exists already"),
         (["model=own"], "_target_"),
@@ -93,6 +94,13 @@ def test_a_finished_run_resumed_unchanged_says_so_and_touches_nothing(work: Path
     outcome = cli(capsys, "resume=outputs/x/last.tar")
     assert outcome.code == 0 and "finished already" in outcome.out
     assert {path: path.stat().st_mtime_ns for path in (work / "outputs").rglob("*")} == before
+
+
+def test_a_finished_run_with_nothing_left_to_do_is_not_said_to_take_a_change(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *FAST, "name=x").code == 0
+    outcome = cli(capsys, "resume=outputs/x", "optimizer.lr=0.5", "log_every=7")
+    assert outcome.code == 0 and "finished already" in outcome.out
+    assert "takes effect" not in outcome.out
 
 
 def test_a_longer_length_goes_on_and_an_explicit_rate_becomes_the_base(work: Path, capsys: Any) -> None:

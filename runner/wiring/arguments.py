@@ -13,7 +13,7 @@ from runner.errors import ConfigError
 from runner.wiring.program import start_words
 
 # What belongs to one attempt and is not inherited by the next.
-_OF_ONE_ATTEMPT = {"name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust"}
+OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust")
 
 
 def parse(words: Sequence[str]) -> list[Override]:
@@ -62,7 +62,7 @@ def merge(saved: Iterable[str], new: Sequence[str]) -> list[str]:
 
 def lineage(words: Sequence[str]) -> list[str]:
     """Return the words that a later attempt inherits: none that only this one, or Hydra itself, is meant by."""
-    inherited = (o for o in parse(words) if o.key_or_group not in _OF_ONE_ATTEMPT)
+    inherited = (o for o in parse(words) if o.key_or_group not in OF_ONE_ATTEMPT)
     return [str(o.input_line) for o in inherited if not _is_for_hydra(o.key_or_group) and not _is_for_hydra(o.package)]
 
 

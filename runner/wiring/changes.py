@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import ConfigError
+from runner.wiring.arguments import OF_ONE_ATTEMPT
 
 _FREE = (
     "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
@@ -13,19 +14,9 @@ _FREE = (
     "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
-_OF_ONE_ATTEMPT = (
-    "name",
-    "resume",
-    "resume_allow",
-    "rewind",
-    "task",
-    "checkpoint_path",
-    "output",
-    "data.split",
-    "trust",
-    "max_time",
-)
+_UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
 _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
+_GOALS = ("epochs", "max_steps", "early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
 _FIXED = ("optimizer._target_",)
 _KEY = re.compile(r"[\w/-]+")
 
@@ -61,7 +52,7 @@ def effective(
     """
     merged = dict(now)
     for key in now.keys() | saved.keys():
-        meant = _within(key, explicit) or now.get(key) != before.get(key) or _within(key, _OF_ONE_ATTEMPT)
+        meant = _within(key, explicit) or now.get(key) != before.get(key) or _within(key, _UNSHOWN)
         if meant:
             continue
         if key in saved:
@@ -82,7 +73,7 @@ def differences(saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Se
     changes = [
         Change(key, saved.get(key), merged.get(key), _effect(key, saved.get(key), merged.get(key), allowed))
         for key in dict.fromkeys(keys)
-        if not _within(key, _OF_ONE_ATTEMPT)
+        if not _within(key, _UNSHOWN)
     ]
     return changes
 
@@ -100,6 +91,11 @@ def _effect(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
         f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
         f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"
     )
+
+
+def give_more_to_do(changes: Sequence[Change]) -> bool:
+    """Return whether a run that had reached its end may have another one by these changes."""
+    return any(_within(change.key, _GOALS) or change.effect.startswith("allowed") for change in changes)
 
 
 def table(changes: Sequence[Change]) -> str:

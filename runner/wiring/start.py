@@ -24,7 +24,7 @@ from runner.run_directory.claim import check_free, check_writable, is_taken
 from runner.run_directory.names import check_name, unique_name
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import command, lineage, needed_again, typed_targets, value_of
-from runner.wiring.changes import Change
+from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
 from runner.wiring.inherited import effective_config
 from runner.wiring.targets import target_names
@@ -196,10 +196,10 @@ def _resume(
 ) -> Start:
     notices = _notices(passed_over)
     if rewound:
-        notices.append(f"rewinding: the checkpoints of steps {rewound[0]} to {rewound[-1]} go to {FOLDER}/{SUPERSEDED}")
+        notices.append(f"rewinding: {', '.join(f'step {step}' for step in rewound)} to {FOLDER}/{SUPERSEDED}")
     start = _restored(asked, Origin.resume, checkpoint, partial(_place_in, directory), notices)
     status = read_status(directory)
-    if status is not None and status.state == "finished" and not start.changes and not notices:
+    if status is not None and status.state == "finished" and not give_more_to_do(start.changes) and not notices:
         return replace(start, finished=True)
     check_writable(directory)
     return start

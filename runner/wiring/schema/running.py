@@ -24,8 +24,8 @@ class Device:
 
     def __post_init__(self) -> None:
         indices = self.index if isinstance(self.index, list) else [] if self.index is None else [self.index]
-        fine = all(type(one) is int and one >= 0 for one in indices)
-        require(fine, "device.index", self.index, "a number such as 1, or a list such as [0,2]")
+        fine = all(type(one) is int and one >= 0 for one in indices) and len(set(indices)) == len(indices)
+        require(fine and self.index != [], "device.index", self.index, "a number such as 1, or a list such as [0,2]")
 
 
 @dataclass
