@@ -1,6 +1,5 @@
 import copy
 import errno
-import io
 import os
 import subprocess
 import sys
@@ -106,22 +105,11 @@ def test_a_full_disk_is_reported_as_such(entries: dict[str, Any]) -> None:
 
 def test_a_full_disk_is_reported_through_a_buffer_too(entries: dict[str, Any]) -> None:
     large = {**entries, "model_state_dict": {"weight": torch.zeros(1 << 20)}}
-    file = open("/dev/full", "wb")  # noqa: SIM115  (closing it fails as well)
+    file = open("/dev/full", "wb")  # noqa: SIM115
     with pytest.raises(OSError) as caught:
         write_entries(file, large)
     assert caught.value.errno == errno.ENOSPC
-    with pytest.raises(OSError):
-        file.close()
-
-
-def test_a_failure_in_writing_that_is_not_the_disks_stays_what_it_is() -> None:
-    class Closed(io.BytesIO):
-        def write(self, data: Any) -> int:
-            raise KeyError("not the disk")
-
-    with pytest.raises((RuntimeError, KeyError)) as caught:
-        write_entries(Closed(), {"epoch": 1})
-    assert not isinstance(caught.value, OSError)
+    file.close()
 
 
 def test_pickled_code_is_refused_and_not_run(written: Callable[..., Path], tmp_path: Path) -> None:

@@ -1,19 +1,23 @@
 """Whether a state may be written at all: weights that became NaN are no checkpoint to go on from."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_PIECE = 32_000  # elements; from 32,768 on torch would take further threads, which belong to the training
 _MEASURED = ("progress_state_dict",)  # metrics, which may be infinite without harm
 
 
-def non_finite(entries: Mapping[str, Any]) -> frozenset[str]:
-    """Return the places of the floating tensors, such as `model_state_dict.fc1.weight`, that hold NaN or infinity."""
+def non_finite(entries: Mapping[str, Any], taken: Callable[[Tensor], Tensor] = lambda live: live) -> frozenset[str]:
+    """Return the places of the floating tensors, such as `model_state_dict.fc1.weight`, that hold NaN or infinity.
+
+    What is looked at is what `taken` returns for each tensor.
+    """
     states = {name: value for name, value in entries.items() if name not in _MEASURED}
-    return frozenset(place for place, tensor in _tensors(states, "") if not _is_finite(tensor))
+    return frozenset(place for place, tensor in _tensors(states, "") if not _is_finite(taken(tensor)))
 
 
 def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
@@ -29,5 +33,14 @@ def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Look at the sum first, which NaN and infinity never leave; an overflow of its own is told apart."""
-    return math.isfinite(float(tensor.sum())) or bool(torch.isfinite(tensor).all())
+    """Look at sums first, which NaN and infinity never leave; an overflow of their own is told apart."""
+    return all(math.isfinite(float(piece.sum())) or bool(torch.isfinite(piece).all()) for piece in _pieces(tensor))
+
+
+def _pieces(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return the elements in one dimension, in pieces: as they lie in memory where that has no gaps."""
+    if tensor.layout is not torch.strided or tensor.numel() <= _PIECE:
+        return (tensor,)
+    dense = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+    flat = tensor.as_strided((tensor.numel(),), (1,), 0) if dense else tensor.reshape(-1)
+    return torch.split(flat, _PIECE)

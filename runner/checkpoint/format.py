@@ -1,4 +1,4 @@
-"""The general checkpoint of PyTorch's tutorial, written and read: the only caller of torch.save and torch.load.
+"""The general checkpoint of PyTorch's tutorial, written and read: the only caller of torch.load.
 
 A file is one flat dictionary: `epoch`, `global_step`, `loss`, one `<part>_state_dict` a part, and
 what describes the run. https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
@@ -10,11 +10,13 @@ from typing import Any, BinaryIO
 
 import torch
 
+from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.plain import check_bounded, plain_copy
 from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
 from runner.checkpoint.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused
+from runner.files import Disk
 from runner.stateful import Stateful
 
 # What turns a file of version n into one of version n + 1; version 1 is the first.
@@ -33,17 +35,10 @@ def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -
 
 
 def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
-    """Write a checkpoint to an open file; an operating system's error arrives as itself."""
-    try:
-        torch.save(dict(entries), file)
-    except RuntimeError as error:  # torch hides the cause: a full disk reads "unexpected pos"
-        raise (_os_error_behind(error) or error) from error
-
-
-def _os_error_behind(error: BaseException | None) -> OSError | None:
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
+    """Write a checkpoint to an open file, by memory of its own."""
+    image = Image()
+    image.take(entries)
+    image.write(file, Disk())
 
 
 def read_entries(path: Path) -> dict[str, Any]:

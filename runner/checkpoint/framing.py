@@ -12,14 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zipfile import BadZipFile, ZipInfo
 
-_LOCAL = struct.Struct("<4s5H3L2H")
-_CENTRAL = struct.Struct("<4s6H3L5H2L")
-_LONG_END = struct.Struct("<4sQ2H2L4Q")
-_LOCATOR = struct.Struct("<4sLQL")
-_END = struct.Struct("<4s4H2LH")
+from runner.checkpoint.archive import CENTRAL, END, LOCAL, LOCATOR, LONG_END, PADDING
+
 _ENCRYPTED, _DEFERRED, _UTF_8 = 0x1 | 0x20 | 0x40, 0x8, 0x800
 _LONG_VERSIONS = {(0x031E, 45), (0x032D, 45), (45, 45)}  # miniz, which torch has; Info-ZIP; Python
-_PADDING = b"FB"  # torch pads the local header with "Z", so that tensors are aligned
 
 
 @dataclass(frozen=True)
@@ -68,10 +64,10 @@ def _check_uniform(members: Sequence[ZipInfo]) -> None:
 
 
 def _extent(descriptor: int, member: ZipInfo) -> Extent:
-    header = os.pread(descriptor, _LOCAL.size, member.header_offset)
-    if len(header) != _LOCAL.size:
+    header = os.pread(descriptor, LOCAL.size, member.header_offset)
+    if len(header) != LOCAL.size:
         raise BadZipFile("Truncated file header")
-    signature, version, flags, compression, time, date, crc, packed, size, name_length, extra = _LOCAL.unpack(header)
+    signature, version, flags, compression, time, date, crc, packed, size, name_length, extra = LOCAL.unpack(header)
     if signature != b"PK\x03\x04":
         raise BadZipFile("Bad magic number for file header")
     if flags & _ENCRYPTED:
@@ -84,10 +80,10 @@ def _extent(descriptor: int, member: ZipInfo) -> Extent:
     known = (member.CRC, *(size if size == 0xFFFFFFFF else member.file_size for size in (packed, size)))
     if (crc, packed, size) != known and not (flags & _DEFERRED and (crc, packed, size) == (0, 0, 0)):
         raise BadZipFile(f"directory and header of {member.filename!r:.100} differ in size or checksum")
-    name = os.pread(descriptor, name_length, member.header_offset + _LOCAL.size)
+    name = os.pread(descriptor, name_length, member.header_offset + LOCAL.size)
     if name.decode("utf-8" if flags & _UTF_8 else "cp437") != member.orig_filename:
         raise BadZipFile(f"File name in directory {member.orig_filename!r:.100} and header {name!r:.100} differ.")
-    start = member.header_offset + _LOCAL.size + name_length + extra
+    start = member.header_offset + LOCAL.size + name_length + extra
     return Extent(member.filename, start, member.file_size, member.CRC)
 
 
@@ -104,9 +100,9 @@ def _check_padding(descriptor: int, members: Sequence[ZipInfo], placed: Sequence
     """Either every local header ends with torch's padding, or none does."""
     padded = 0
     for member, extent in zip(members, placed, strict=True):
-        begin = member.header_offset + _LOCAL.size + len(member.orig_filename.encode("utf-8"))
+        begin = member.header_offset + LOCAL.size + len(member.orig_filename.encode("utf-8"))
         extra = os.pread(descriptor, max(0, extent.start - begin), begin)
-        before, mark, after = extra.partition(_PADDING)
+        before, mark, after = extra.rpartition(PADDING)
         if mark and after[2:].strip(b"Z"):
             raise BadZipFile(f"the padding of {member.filename!r:.100} is damaged")
         if mark and not member.extra and (before or int.from_bytes(after[:2], "little") != len(after) - 2):
@@ -119,13 +115,13 @@ def _check_padding(descriptor: int, members: Sequence[ZipInfo], placed: Sequence
 def _check_end(text: bytes, members: Sequence[ZipInfo], directory: int) -> None:
     position = 0
     for _ in members:
-        *_, name, extra, comment, _, _, _, _ = _CENTRAL.unpack_from(text, position)
-        position += _CENTRAL.size + name + extra + comment
+        *_, name, extra, comment, _, _, _, _ = CENTRAL.unpack_from(text, position)
+        position += CENTRAL.size + name + extra + comment
     count, long = len(members), text[position : position + 4] == b"PK\x06\x06"
-    short_end = text[position + (_LONG_END.size + _LOCATOR.size if long else 0) :]
+    short_end = text[position + (LONG_END.size + LOCATOR.size if long else 0) :]
     facts = (count, count, position, directory)
     limits = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
-    mark, disk, first, *stated, comment = _END.unpack(short_end)
+    mark, disk, first, *stated, comment = END.unpack(short_end)
     if (mark, disk, first, comment) != (b"PK\x05\x06", 0, 0, 0):
         raise BadZipFile("its end is damaged")
     if any(s != f and not (long and s == limit) for s, f, limit in zip(stated, facts, limits, strict=True)):
@@ -135,8 +131,8 @@ def _check_end(text: bytes, members: Sequence[ZipInfo], directory: int) -> None:
 
 
 def _check_long_end(text: bytes, facts: tuple[int, ...], position: int) -> None:
-    _, size, made, needed, *stated = _LONG_END.unpack_from(text)
+    _, size, made, needed, *stated = LONG_END.unpack_from(text)
     if (size, *stated) != (44, 0, 0, *facts) or (made, needed) not in _LONG_VERSIONS:
         raise BadZipFile("the record at its end does not agree with its directory")
-    if _LOCATOR.unpack_from(text, _LONG_END.size) != (b"PK\x06\x07", 0, position, 1):
+    if LOCATOR.unpack_from(text, LONG_END.size) != (b"PK\x06\x07", 0, position, 1):
         raise BadZipFile("the locator at its end is damaged")

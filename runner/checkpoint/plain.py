@@ -8,15 +8,16 @@ import torch
 
 from runner.errors import Unsavable
 
+_COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image takes as they are
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
 def plain_copy(value: Any, place: str) -> Any:
     """Return `value` as any `torch.load(weights_only=True)` on any machine will read it back.
 
-    Containers are copied, tensors are detached and brought to the CPU; one that is a view of a
-    larger storage is cut out of it, since `torch.save` would write the whole storage, and an
-    expanded one is written out, since `check_bounded` would refuse it.
+    Containers are copied; tensors are detached and share their memory. One that is a view of a
+    larger storage is cut out of it, since the whole storage would be written, and an expanded one
+    is written out, since `check_bounded` would refuse it.
 
     Raises:
         Unsavable: a value of another type; the message names its key path below `place`.
@@ -25,7 +26,7 @@ def plain_copy(value: Any, place: str) -> Any:
     if kind in _PLAIN:
         return value
     if isinstance(value, torch.Tensor):
-        return _compact(value)
+        return _compact(value, place)
     if kind in (list, tuple, set):
         return kind(plain_copy(item, f"{place}[{index}]") for index, item in enumerate(value))
     if kind in (dict, OrderedDict, Counter):
@@ -45,10 +46,17 @@ def _plain_mapping(value: Any, place: str) -> Any:
     return copy
 
 
-def _compact(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = tensor.detach().cpu()
+def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
+    if type(tensor).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+        raise Unsavable(
+            f"{place} is a {type(tensor).__qualname__}, whose parts lie elsewhere; let it return its values"
+        )
+    tensor = tensor.detach()
     if tensor.layout is not torch.strided:
-        return tensor
+        return tensor.cpu().clone()
+    tensor = tensor.as_subclass(torch.Tensor).resolve_conj().resolve_neg()
+    if tensor.device.type not in _COPIED_LATER:
+        tensor = tensor.cpu()
     return tensor.clone() if _bytes(tensor) != tensor.untyped_storage().nbytes() else tensor
 
 

@@ -138,6 +138,15 @@ class KeepEvery:
         return {entry.step for entry in saved if entry.step % self.steps == 0}
 
 
+@dataclass(frozen=True)
+class KeepPinned:
+    """Keep those with a file of their name and the ending `.pin` beside them, which a user makes with `touch`."""
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        """Return the steps that are pinned at this moment."""
+        return {entry.step for entry in saved if entry.path.with_suffix(".pin").exists()}
+
+
 def ranked(saved: Sequence[Saved], mode: Mode) -> list[Saved]:
     """Return those with a measured, finite metric; best first, ties earlier first."""
     measured = [entry for entry in saved if entry.metric is not None and math.isfinite(entry.metric)]

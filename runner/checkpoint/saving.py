@@ -1,17 +1,22 @@
 """`Saving` is the loop's one line about checkpoints: when one is due, and that it is written."""
 
+import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
+from runner.checkpoint.background import Worker
 from runner.checkpoint.finite import non_finite
 from runner.checkpoint.format import compose_entries
+from runner.checkpoint.image import Image
 from runner.checkpoint.policies import Boundary, Trigger
 from runner.checkpoint.store import CheckpointStore
-from runner.errors import NonFinite
+from runner.errors import NonFinite, SaveFailed
 from runner.stateful import Stateful
+
+log = logging.getLogger("runner")
 
 
 class Saving(Protocol):
@@ -20,24 +25,50 @@ class Saving(Protocol):
     def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
         """Return whether a checkpoint is wanted at this boundary."""
 
-    def save(self, parts: Mapping[str, Stateful], **counters: Any) -> Path | None:
-        """Write one and return its path once it is safe."""
+    def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
+        """Take the state as it is now; it is safe at the latest when `settle` returns."""
+
+    def settle(self) -> None:
+        """Return once everything that was taken is safe, or raise why the latest is not."""
 
 
 class NoSaving:
-    """`checkpoint=off`: writes nothing, and says so by returning None."""
+    """`checkpoint=off`: writes nothing."""
 
     def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
         """Return False."""
         return False
 
-    def save(self, parts: Mapping[str, Stateful], **counters: Any) -> Path | None:
-        """Write nothing."""
-        return None
+    def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
+        """Take nothing."""
+
+    def settle(self) -> None:
+        """Return."""
+
+
+@dataclass
+class Tolerance:
+    """So many saves in a row may fail with no more than a warning; the latest failure is remembered."""
+
+    limit: int
+    failures: int = field(default=0, init=False)
+    latest: SaveFailed | None = field(default=None, init=False)
+
+    def attempt(self, write: Callable[[], object]) -> None:
+        """Write; raise SaveFailed where more failed in a row than are tolerated."""
+        try:
+            write()
+        except SaveFailed as error:
+            self.failures, self.latest = self.failures + 1, error
+            if self.failures > self.limit:
+                raise
+            log.warning("%s; training goes on (failure %d of at most %d in a row)", error, self.failures, self.limit)
+        else:
+            self.failures, self.latest = 0, None
 
 
 class StoreSaving:
-    """Saves into a store when one of the triggers says so."""
+    """Saves into a store when one of the triggers says so; the training thread only copies the state."""
 
     def __init__(
         self,
@@ -45,13 +76,23 @@ class StoreSaving:
         triggers: Sequence[Trigger],
         description: Mapping[str, Any],
         *,
+        worker: Worker,
+        tolerance: Tolerance,
         meant: Collection[str] = (),
+        before: Callable[[], object] = lambda: None,
     ) -> None:
-        """Save what `description` describes; NaN and infinity are `meant` in these tensors, a mask for example."""
+        """Save what `description` describes, written by `worker`, who calls `before` first.
+
+        NaN and infinity are `meant` in these tensors, a mask for example.
+        """
         self._store = store
+        self._worker = worker
+        self._tolerance = tolerance
+        self._before = before
         self._meant = frozenset(meant)
         self._triggers = tuple(triggers)
         self._description = dict(description)
+        self._image = Image()
         self._saved_at = time.monotonic()
 
     def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
@@ -60,20 +101,34 @@ class StoreSaving:
         boundary = Boundary(step, epoch, epoch_ended, improved, minutes)
         return any(trigger.due(boundary) for trigger in self._triggers)
 
-    def save(self, parts: Mapping[str, Stateful], **counters: Any) -> Path | None:
-        """Write the parts' states with `counters` (epoch, global_step, loss, metrics); return the safe file.
+    def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
+        """Take the parts' states with `counters` (epoch, global_step, loss, metrics), once the former is written.
 
         Raises:
-            NonFinite: a tensor became NaN or infinite; nothing was written.
-            SaveFailed: it could not be written; all earlier files are as they were.
+            NonFinite: a tensor became NaN or infinite; nothing of it is written.
+            SaveFailed: it could not be written, and is one too many; all earlier files are as they were.
+                Both may be of the former save.
         """
+        self._worker.settle()
         created = datetime.now(UTC).isoformat(timespec="seconds")
         entries = compose_entries(parts, {**counters, **self._description, "created": created})
-        if spoilt := sorted(non_finite(entries) - self._meant):
+        self._image.take(entries)
+        self._saved_at = time.monotonic()
+        self._worker.start(lambda: self._write(entries))
+
+    def settle(self) -> None:
+        """Return once the latest checkpoint is safe; raise why it is not, also where that was tolerated."""
+        self._worker.settle()
+        failure, self._tolerance.latest = self._tolerance.latest, None
+        if failure is not None:
+            raise failure
+
+    def _write(self, entries: Mapping[str, Any]) -> None:
+        self._image.wait()
+        if spoilt := sorted(non_finite(entries, self._image.tensor) - self._meant):
             raise NonFinite(
                 f"{spoilt[0]} became NaN or infinite by step {entries['global_step']}; nothing of it was saved, the "
                 "last good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
             )
-        path = self._store.save(entries)
-        self._saved_at = time.monotonic()
-        return path
+        self._before()
+        self._tolerance.attempt(lambda: self._store.save(entries, self._image))

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.format import write_entries
 from runner.checkpoint.header import read_header
+from runner.checkpoint.image import Image
 from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
 from runner.checkpoint.policies import Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
@@ -48,15 +48,18 @@ class CheckpointStore:
         if saved := self._listing():
             self._publish(saved)
 
-    def save(self, entries: Mapping[str, Any]) -> Path:
+    def save(self, entries: Mapping[str, Any], image: Image | None = None) -> Path:
         """Write `entries` as the checkpoint of their step; when this returns, it will not be lost.
+
+        An image has taken them before, and what it took is what is written.
 
         Raises:
             SaveFailed: the file could not be written; all earlier files are as they were.
         """
         path = checkpoint_path(self._run_directory, entries["global_step"])
+        taken = image or _taken(entries)
         try:
-            write_durably(path, lambda file: write_entries(file, entries), self._disk)
+            write_durably(path, lambda file: taken.write(file, self._disk), self._disk)
             self._metrics[path] = entries["metrics"].get(self._monitor)
             saved = self._listing()
             self._publish(saved)
@@ -113,6 +116,12 @@ class CheckpointStore:
                 "and every earlier checkpoint is untouched"
             )
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
+
+
+def _taken(entries: Mapping[str, Any]) -> Image:
+    image = Image()
+    image.take(entries)
+    return image
 
 
 def _stored_metric(path: Path, monitor: str) -> float | None:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks
@@ -114,7 +114,6 @@ def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: 
 
 def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
     """Train to an ending, or save the last complete step of a run that fails outside of an update."""
-    from runner.errors import NonFinite
     from runner.loop.plan import save
     from runner.loop.train import train
     from runner.wiring.debugging import watched
@@ -124,16 +123,21 @@ def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
     try:
         with watched(plan, run.config, run.start.directory, run.state.progress.global_step) as plan_watched:
             return train(run.state, plan_watched)
-    except Exception as error:
-        if run.state.whole and not isinstance(error, NonFinite):
-            _save_after(lambda: save(run.state, plan))
+    except BaseException as error:
+        _rescue(run, plan, error)
         raise
 
 
-def _save_after(save: Callable[[], object]) -> None:
-    """Save after a failure, which stays the one reported."""
+def _rescue(run: "Prepared", plan: "Plan", failure: BaseException) -> None:
+    """Save the last complete step, if it is worth it, and see it safe; the failure stays the one reported."""
+    from runner.errors import NonFinite
+    from runner.loop.plan import save
+
     try:
-        save()
+        plan.saving.settle()
+        if isinstance(failure, Exception) and run.state.whole and not isinstance(failure, NonFinite):
+            save(run.state, plan)
+            plan.saving.settle()
     except Exception as second:  # a broken device fails again here
         log.warning("and the last step could not be saved: %s", second)
 

@@ -4,7 +4,6 @@ import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from runner.checkpoint.policies import Mode, is_better
 from runner.checkpoint.saving import Saving
@@ -118,12 +117,11 @@ class Plan:
         )
 
 
-def save(state: TrainState, plan: Plan) -> Any:
-    """Write a checkpoint of this boundary, after everything that was logged is on the disk."""
+def save(state: TrainState, plan: Plan) -> None:
+    """Take a checkpoint of this boundary; it is safe at the latest when `plan.saving.settle` returns."""
     progress = state.progress
     progress.check_finite()
-    plan.trackers.flush()
-    return plan.saving.save(
+    plan.saving.save(
         state.parts(),
         epoch=progress.epoch,
         global_step=progress.global_step,

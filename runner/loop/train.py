@@ -40,6 +40,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
             save(state, plan)
             saved_at = boundary
         if ending:
+            plan.saving.settle()
             return ending
 
         batch = next(batches)

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -26,11 +27,16 @@ class CsvTracker:
         self._rows = {step: rows[step] for step in sorted(rows) if step <= first_step}
         self._columns = _columns(self._rows.values())
         self._failing = False
+        self._lock = threading.Lock()  # a checkpoint's writer flushes while training logs
         if content and content != self._whole():
             self._attempt(self._rewrite)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Append a row, or replace that of the same step; a disk that is full costs rows, not the run."""
+        with self._lock:
+            self._log(step, epoch, metrics)
+
+    def _log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         numbers = {name: repr(float(value)) for name, value in metrics.items()}
         row = {"step": str(step), "epoch": str(epoch), **numbers}
         columns = _columns([dict.fromkeys(self._columns, ""), row])
@@ -44,10 +50,11 @@ class CsvTracker:
 
     def flush(self) -> None:
         """Force the file to the disk, with the rows that an earlier failure kept out of it."""
-        if self._failing:
-            self._attempt(self._rewrite)
-        elif self._path.exists():
-            self._attempt(self._sync)
+        with self._lock:
+            if self._failing:
+                self._attempt(self._rewrite)
+            elif self._path.exists():
+                self._attempt(self._sync)
 
     def close(self) -> None:
         """Do nothing: the file is never left open."""

@@ -12,7 +12,7 @@ class Tracker(Protocol):
         """Take the metrics of one step; times are in seconds."""
 
     def flush(self) -> None:
-        """Return when what was logged is on the disk."""
+        """Return when what was logged is on the disk; may be called by another thread while training logs."""
 
     def close(self) -> None:
         """Release whatever is open."""

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from runner.checkpoint.background import AtOnce, Background
 from runner.checkpoint.finite import non_finite
 from runner.checkpoint.format import SUFFIX
 from runner.checkpoint.policies import (
@@ -15,12 +16,13 @@ from runner.checkpoint.policies import (
     KeepBest,
     KeepEvery,
     KeepLast,
+    KeepPinned,
     Mode,
     OnImprovement,
     Retention,
     Trigger,
 )
-from runner.checkpoint.saving import NoSaving, Saving, StoreSaving
+from runner.checkpoint.saving import NoSaving, Saving, StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
 from runner.loop.guard import Skipping, Trusting
 from runner.loop.plan import Plan
@@ -38,6 +40,7 @@ def make_plan(run: Prepared, stop: Stop, environment: Mapping[str, Any], record:
     """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
     config, state = run.config, run.state
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
+    trackers = Trackers([*_trackers(run), console])
     return Plan(
         learner=run.problem.learner,
         strategy=run.strategy,
@@ -54,8 +57,8 @@ def make_plan(run: Prepared, stop: Stop, environment: Mapping[str, Any], record:
         patience=config["early_stopping"]["patience"],
         monitor=config["checkpoint"]["monitor"],
         mode=Mode(config["checkpoint"]["mode"]),
-        saving=_saving(run, stop, environment, record),
-        trackers=Trackers([*_trackers(run), console]),
+        saving=_saving(run, stop, environment, record, trackers),
+        trackers=trackers,
         console=console,
         stop=stop,
         plateaus=_of_kind(state, ReduceLROnPlateau),
@@ -63,7 +66,9 @@ def make_plan(run: Prepared, stop: Stop, environment: Mapping[str, Any], record:
     )
 
 
-def _saving(run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Saving:
+def _saving(
+    run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None], trackers: Tracker
+) -> Saving:
     options = run.config["checkpoint"]
     if "keep_last" not in options:
         return NoSaving()
@@ -83,7 +88,16 @@ def _saving(run: Prepared, stop: Stop, environment: Mapping[str, Any], record: C
     }
     asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
     meant = non_finite({f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()})
-    return _RecordingSaving(StoreSaving(store, asked, description, meant=meant), record)
+    saving = StoreSaving(
+        store,
+        asked,
+        description,
+        worker=Background() if options["asynchronous"] else AtOnce(),
+        tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
+        meant=meant,
+        before=trackers.flush,
+    )
+    return _RecordingSaving(saving, record)
 
 
 class _RecordingSaving:
@@ -91,12 +105,11 @@ class _RecordingSaving:
 
     def __init__(self, inner: Saving, record: Callable[[str, Any], None]) -> None:
         self._inner, self._record = inner, record
-        self.due = inner.due
+        self.due, self.settle = inner.due, inner.settle
 
-    def save(self, parts: Mapping[str, Any], **counters: Any) -> Any:
-        path = self._inner.save(parts, **counters)
+    def save(self, parts: Mapping[str, Any], **counters: Any) -> None:
+        self._inner.save(parts, **counters)
         self._record("running", None)
-        return path
 
 
 def triggers(options: Mapping[str, Any]) -> list[Trigger]:
@@ -116,6 +129,7 @@ def retentions(options: Mapping[str, Any]) -> list[Retention]:
     found: list[Retention] = [
         KeepLast(options["keep_last"]),
         KeepBest(options["keep_best"], Mode(options["mode"])),
+        KeepPinned(),
     ]
     return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
 

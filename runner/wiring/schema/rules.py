@@ -54,6 +54,13 @@ class OnNonFinite(Enum):
     rollback = "rollback"
 
 
+class OnError(Enum):
+    """What follows a checkpoint that could not be written."""
+
+    stop = "stop"
+    warn = "warn"
+
+
 class Precision(Enum):
     """The number format of forward passes."""
 

@@ -6,6 +6,7 @@ from typing import Any
 from runner.wiring.schema.rules import (
     Better,
     DeviceKind,
+    OnError,
     Precision,
     StrategyKind,
     Weights,
@@ -47,11 +48,14 @@ class Checkpoint(NoCheckpoint):
     keep_last: int = key("How many of the newest checkpoints stay, at least 2.")
     keep_best: int = key("How many of the best ones stay.")
     keep_every: int | None = key("Those whose step is a multiple of this stay for ever.")
+    asynchronous: bool = key("Write in the background; training waits only while its state is copied in memory.")
+    on_error: OnError = key("When a checkpoint cannot be written: stop the run, or warn and go on.")
+    error_limit: int = key("So many failed saves in a row are borne with on_error=warn.")
 
     def __post_init__(self) -> None:
         require_positive(self, "checkpoint.", "every_steps", "every_epochs", "every_minutes", "keep_every")
         require(self.keep_last >= 2, "checkpoint.keep_last", self.keep_last, "at least 2")
-        require_positive(self, "checkpoint.", "keep_best")
+        require_positive(self, "checkpoint.", "keep_best", "error_limit")
 
 
 @dataclass

@@ -1,0 +1,106 @@
+"""The structure of a checkpoint, pickled as `torch.save` does it: tensors by reference to their storages."""
+
+import copyreg
+import io
+import pickle
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.storage import TypedStorage, UntypedStorage
+
+_PROTOCOL = 2  # torch's
+_KINDS = {
+    dtype: f"{name}Storage"
+    for dtype, name in {
+        torch.float64: "Double", torch.float32: "Float", torch.float16: "Half", torch.bfloat16: "BFloat16",
+        torch.int64: "Long", torch.int32: "Int", torch.int16: "Short", torch.int8: "Char", torch.uint8: "Byte",
+        torch.bool: "Bool",
+    }.items()
+}  # fmt: skip
+
+
+def storages(value: Any) -> Iterator[UntypedStorage]:
+    """Yield the storage of every tensor inside plain containers; one that is shared comes as often as it is used."""
+    if isinstance(value, Tensor):
+        yield from (value.untyped_storage(),) if value.layout is torch.strided else _parts(value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from storages(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from storages(item)
+    elif isinstance(value, TypedStorage):
+        yield value._untyped_storage
+
+
+def _parts(tensor: Tensor) -> Iterator[UntypedStorage]:
+    """Yield what a sparse tensor consists of."""
+    _, arguments = tensor.__reduce_ex__(_PROTOCOL)  # type: ignore[no-untyped-call]
+    return storages(arguments)
+
+
+def identity(storage: UntypedStorage) -> int:
+    """Return what two Python objects for one storage have in common."""
+    return int(storage._cdata)
+
+
+def pickled(content: Any, keys: Mapping[int, int]) -> bytes:
+    """Return the bytes of `data.pkl`; `keys` gives the number of each storage by its identity.
+
+    No tensor's content is looked at, and every storage is said to be on the CPU.
+    """
+    buffer = io.BytesIO()
+    _Pickler(buffer, keys).dump(content)
+    return buffer.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, buffer: io.BytesIO, keys: Mapping[int, int]) -> None:
+        super().__init__(buffer, protocol=_PROTOCOL)
+        self._keys = keys
+        self.dispatch_table = {**copyreg.dispatch_table, Tensor: self._tensor, _NoHooks: _no_hooks}
+
+    def persistent_id(self, value: Any) -> Any:
+        """Return what stands for a storage, None for everything else."""
+        kind = type(value)
+        if kind is _Reference:
+            return value.words
+        if kind is TypedStorage:
+            return self._words(value._pickle_storage_type(), value._untyped_storage, value._size())
+        if kind is UntypedStorage:
+            return self._words("UntypedStorage", value, value.nbytes())
+        return None
+
+    def _tensor(self, tensor: Tensor) -> Any:
+        """Return how a tensor is rebuilt, for ordinary ones as it would say itself, in a fraction of the time."""
+        if tensor.layout is not torch.strided or tensor.dtype not in _KINDS:
+            return tensor.__reduce_ex__(_PROTOCOL)  # type: ignore[no-untyped-call]
+        storage = tensor.untyped_storage()
+        words = self._words(_KINDS[tensor.dtype], storage, storage.nbytes() // tensor.element_size())
+        place = (tensor.storage_offset(), tuple(tensor.size()), tensor.stride())
+        return torch._utils._rebuild_tensor_v2, (_Reference(words), *place, False, _NoHooks())
+
+    def _words(self, kind: str, storage: UntypedStorage, count: int) -> tuple[Any, ...]:
+        return "storage", getattr(torch, kind), str(self._keys[identity(storage)]), "cpu", count
+
+
+class _Reference:
+    """A storage, as the pickle refers to it."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: tuple[Any, ...]) -> None:
+        self.words = words
+
+
+class _NoHooks:
+    """The empty dictionary that each tensor has of its own."""
+
+    __slots__ = ()
+
+
+def _no_hooks(_: _NoHooks) -> Any:
+    return OrderedDict, ()

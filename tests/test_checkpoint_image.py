@@ -1,0 +1,153 @@
+"""The file that is written from memory is one that `torch.load` and `zipfile` know as torch's own."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.serialization import get_unsafe_globals_in_checkpoint
+
+from runner.checkpoint import archive
+from runner.checkpoint.contents import read_contents
+from runner.checkpoint.framing import extents
+from runner.checkpoint.image import Image
+from runner.checkpoint.integrity import verify
+from runner.files import Disk
+from tests.support import difference
+
+TIED = torch.arange(6.0)
+ORDINARY = (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool,
+)  # fmt: skip
+RARE = (torch.complex64, torch.complex128, torch.float8_e4m3fn, torch.uint16, torch.uint32, torch.uint64)
+ZOO: dict[str, Any] = {
+    "ordinary": {str(dtype): torch.arange(5).to(dtype) for dtype in ORDINARY},
+    "rare": {str(dtype): torch.arange(5).to(torch.float32).to(dtype) for dtype in RARE},
+    "channels_last": torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last),
+    "transposed": torch.arange(6.0).reshape(2, 3).t(),
+    "sparse": [torch.eye(3).to_sparse(), torch.eye(4).to_sparse().to(torch.bfloat16)],
+    "tied": (TIED, TIED.view(2, 3)),
+    "scalar": torch.tensor(2.5),
+    "empty": [torch.empty(0), torch.empty(3, 0)],
+    "plain": {"text": "ä", 3: [None, True, 2**70, 0.1, b"x", {1, 2}], "size": torch.Size([2]), "dtype": torch.half},
+}
+
+
+def written(image: Image, path: Path) -> Path:
+    """Write what an image took."""
+    with open(path, "wb") as file:
+        image.write(file, Disk())
+    return path
+
+
+def taken(content: dict[str, Any]) -> Image:
+    """Return an image of the content."""
+    image = Image()
+    image.take(content)
+    return image
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    """Assert equality also where torch cannot compare: rare types by their bytes, sparse tensors by their elements."""
+    if isinstance(one, torch.Tensor) and one.layout is not torch.strided:
+        assert torch.equal(one.to_dense(), other.to_dense())
+    elif isinstance(one, torch.Tensor):
+        assert (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())
+        assert bytes(one.untyped_storage()) == bytes(other.untyped_storage())
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            assert_equal(left, right)
+    else:
+        assert one == other and type(one) is type(other)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_torch_reads_every_kind_of_tensor_back(tmp_path: Path, mapped: bool) -> None:
+    path = written(taken(ZOO), tmp_path / "zoo.tar")
+    found = torch.load(path, weights_only=True, mmap=mapped)
+    assert_equal(ZOO, found)
+    assert found["tied"][0].data_ptr() == found["tied"][1].data_ptr()
+    assert get_unsafe_globals_in_checkpoint(path) == []
+
+
+def test_a_tensor_that_was_read_has_hooks_of_its_own(tmp_path: Path) -> None:
+    found = torch.load(written(taken({"a": torch.ones(1), "b": torch.ones(1)}), tmp_path / "x.tar"), weights_only=True)
+    seen = []
+    found["a"].requires_grad_().register_hook(seen.append)
+    (found["b"].requires_grad_() * 2).sum().backward()
+    assert seen == []
+
+
+def test_the_archive_is_whole_in_the_eyes_of_zipfile_and_of_our_own_checks(tmp_path: Path) -> None:
+    path = written(taken(ZOO), tmp_path / "zoo.tar")
+    with zipfile.ZipFile(path) as found:
+        assert found.testzip() is None
+    verify(path)
+    read_contents(path)
+    with open(path, "rb") as file:
+        members = zipfile.ZipFile(file).infolist()
+    starts = [m.header_offset + 30 + len(m.filename) for m in members]
+    assert all(m.compress_type == zipfile.ZIP_STORED for m in members) and starts == sorted(starts)
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    one, other = written(taken(ZOO), tmp_path / "one.tar"), written(taken(ZOO), tmp_path / "other.tar")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_what_was_taken_stays_what_it_was_while_the_state_goes_on(tmp_path: Path) -> None:
+    weight = torch.arange(100_000.0)
+    image = taken({"weight": weight})
+    before = weight.clone()
+    weight.mul_(3)
+    found = torch.load(written(image, tmp_path / "x.tar"), weights_only=True)
+    assert torch.equal(found["weight"], before)
+    assert torch.equal(image.tensor(weight), before)
+
+
+def test_an_image_follows_a_state_that_grows_shrinks_and_changes(tmp_path: Path) -> None:
+    image = Image()
+    states: list[dict[str, Any]] = [
+        {"a": torch.ones(3)},
+        {"a": torch.ones(3), "b": [torch.zeros(3 << 20), torch.ones(2)]},
+        {"a": torch.full((3,), 2.0), "b": [torch.ones(7), torch.ones(2)], "c": "text"},
+        {},
+        {"a": torch.full((3,), 4.0)},
+    ]
+    for state in states:
+        image.take(state)
+        path = written(image, tmp_path / "x.tar")
+        verify(path)
+        assert difference(torch.load(path, weights_only=True), state) is None
+
+
+def test_more_members_than_a_short_archive_can_count(tmp_path: Path) -> None:
+    state = {"many": [torch.tensor(float(i)) for i in range(66_000)]}
+    path = written(taken(state), tmp_path / "many.tar")
+    verify(path)
+    assert torch.equal(torch.stack(torch.load(path, weights_only=True)["many"]), torch.arange(66_000.0))
+
+
+def test_members_beyond_four_gigabytes_are_framed_as_zipfile_reads_them(tmp_path: Path) -> None:
+    sizes = [5 << 30, 3, 0, 0xFFFFFFFF, 8]
+    members: list[archive.Member] = []
+    with open(tmp_path / "large.zip", "wb") as file:  # holes: it takes no space
+        for index, size in enumerate(sizes):
+            members.append(archive.place(f"data/{index}", size, members[-1].end if members else 0))
+            file.seek(members[-1].header)
+            file.write(archive.local_header(members[-1], 7))
+        file.seek(members[-1].end)
+        file.write(archive.directory(members, [7] * len(sizes), members[-1].end))
+    with zipfile.ZipFile(tmp_path / "large.zip") as found, open(tmp_path / "large.zip", "rb") as file:
+        assert [m.file_size for m in found.infolist()] == sizes
+        placed = extents(file.fileno(), found.infolist(), found.start_dir, file.seek(0, io.SEEK_END))
+    assert [extent.start for extent in placed] == [member.start for member in members]
+    assert all(member.start % 64 == 0 for member in members)
