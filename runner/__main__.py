@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 from runner.errors import RunnerError
 
-_EPILOG = "Exit codes: 0 good (diff: equal), 1 diff: something differs, 2 a file or an argument is wrong."
+_EPILOG = (
+    "Exit codes: 0 good (diff: equal), 1 diff: something differs, verify: damage that a resume can do without, "
+    "2 a file or an argument is wrong."
+)
 
 
 def main() -> int:
@@ -73,13 +76,14 @@ def _add_verify(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     text = "check every byte of files, or of all that run directories rest on"
     tool = tools.add_parser("verify", help=text, description=text)
     tool.add_argument("paths", nargs="+", metavar="PATH", help="checkpoints or run directories")
+    tool.add_argument("--json", action="store_true", help="print one JSON object")
     tool.set_defaults(command=_verify)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     from runner.commands.verify import verify_command
 
-    return verify_command(arguments.paths)
+    return verify_command(arguments.paths, as_json=arguments.json)
 
 
 def _add_diff(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

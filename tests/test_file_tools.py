@@ -123,8 +123,10 @@ def test_a_light_tool_does_not_import_torch(run: Path, words: tuple[str, ...]) -
 
 def test_verify_says_ok_of_every_file_of_a_run(run: Path, tool: Callable[..., Outcome]) -> None:
     outcome = tool("verify", run)
-    names = {Path(line.removeprefix("ok ")).name for line in outcome.out.splitlines()}
-    assert outcome.code == 0 and all(line.startswith("ok ") for line in outcome.out.splitlines())
+    *lines, resumed = outcome.out.splitlines()
+    names = {Path(line.removeprefix("ok ")).name for line in lines}
+    assert outcome.code == 0 and all(line.startswith("ok ") for line in lines)
+    assert resumed == f"a resume of {run} would take {max((run / 'checkpoints').glob('step_*.tar'))}"
     assert names >= {"last.tar", "best.tar", "status.json", "config.yaml"} and any(n.startswith("step_") for n in names)
 
 
@@ -139,7 +141,7 @@ def test_verify_names_the_damaged_file_and_checks_the_others(
     (copy / "status.json").write_text('{"state": "fini')
     outcome = tool("verify", copy)
     damaged = [line for line in outcome.out.splitlines() if line.startswith("damaged ")]
-    assert outcome.code == 2 and len(damaged) == 2
+    assert outcome.code == 1 and len(damaged) == 2
     assert damaged[0].startswith(f"damaged {copy / 'best.tar'}: ") and "status.json" in damaged[1]
     assert f"ok {copy / 'last.tar'}" in outcome.out and f"ok {copy / 'config.yaml'}" in outcome.out
 
@@ -158,7 +160,27 @@ def test_verify_notices_a_checkpoint_under_the_name_of_another_step(
     copy = stopped(tmp_path / "x", run, state="failed")
     (copy / "last.tar").rename(copy / "checkpoints" / "step_0000009999.tar")
     outcome = tool("verify", copy)
-    assert outcome.code == 2 and "not the step of its name" in outcome.out
+    assert outcome.code == 1 and "not the step of its name" in outcome.out
+
+
+def test_verify_tells_a_program_what_is_whole_and_what_a_resume_would_take(
+    run: Path, tmp_path: Path, tool: Callable[..., Outcome]
+) -> None:
+    copy = stopped(tmp_path / "x", run, state="failed")
+    newest = max((copy / "checkpoints").glob("step_*.tar"))
+    said = json.loads(tool("verify", copy, "--json").out)
+    assert said["ok"] and said["resumes"] == {str(copy): str(newest)}
+    content = newest.read_bytes()
+    newest.unlink()
+    newest.write_bytes(content[:-1])
+    outcome = tool("verify", copy, "--json")
+    said = json.loads(outcome.out)
+    assert outcome.code == 1 and not said["ok"] and said["resumes"] == {str(copy): str(copy / "last.tar")}
+    assert [file["path"] for file in said["files"] if not file["ok"]] == [str(newest)]
+    for path in copy.rglob("*.tar"):
+        path.write_bytes(b"")
+    outcome = tool("verify", copy, "--json")
+    assert outcome.code == 2 and json.loads(outcome.out)["resumes"] == {str(copy): None}
 
 
 @pytest.mark.parametrize("name", ["none.tar", "none\x1b/status.json", "."])

@@ -1,11 +1,13 @@
 """`python -m runner verify`: whether files and whole run directories are what was once written; without torch."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import check_regular, verify
-from runner.checkpoint.listing import BEST, FOLDER, LAST, checkpoint_path
+from runner.checkpoint.listing import BEST, FOLDER, LAST, candidates, checkpoint_path
 from runner.checkpoint.schema import check_schema, version_of
 from runner.commands.text import safe
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
@@ -16,32 +18,79 @@ _CONFIG = "config.yaml"
 _LONGEST = 4 << 20  # bytes of a text file
 
 
-def verify_command(paths: list[str]) -> int:
-    """Print a line for each file, "ok" or "damaged" with the reason; return 2 if any is damaged."""
-    whole = True
+@dataclass(frozen=True)
+class _Finding:
+    """What was found of one file; an empty reason is good."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"damaged {safe(self.path)}: {safe(self.reason)}" if self.reason else f"ok {safe(self.path)}"
+
+
+def verify_command(paths: list[str], *, as_json: bool) -> int:
+    """Print each file as "ok" or "damaged" with the reason, and what a resume of each run directory would take.
+
+    Returns 0 if all is good, 1 if files are damaged but every run directory has a good checkpoint to go on
+    from, 2 otherwise.
+    """
+    findings: list[_Finding] = []
     sound: set[tuple[int, int]] = set()
     for path in (file for name in paths for file in _files(Path(name))):
-        try:
-            _check(path, sound)
-        except (RunnerError, RecursionError, OSError, ValueError) as error:
-            whole = False
-            print(f"damaged {safe(path)}: {safe(_reason(error, path))}", flush=True)
-        else:
-            print(f"ok {safe(path)}", flush=True)
-    return 0 if whole else 2
+        findings.append(_Finding(path, _examined(path, sound)))
+        if not as_json:
+            print(findings[-1], flush=True)
+    good = {finding.path for finding in findings if not finding.reason}
+    resumes = {Path(name): _resumed(Path(name), good) for name in paths if _is_run(Path(name))}
+    if as_json:
+        files = [{"path": str(f.path), "ok": not f.reason, "reason": f.reason or None} for f in findings]
+        taken = {str(run): checkpoint and str(checkpoint) for run, checkpoint in resumes.items()}
+        print(json.dumps({"ok": len(good) == len(findings), "files": files, "resumes": taken}, indent=2))
+    else:
+        for run, checkpoint in resumes.items():
+            print(f"a resume of {safe(run)} would take {safe(checkpoint or 'nothing: no checkpoint is good')}")
+    return _code(findings, resumes)
+
+
+def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> int:
+    damaged = [finding.path for finding in findings if finding.reason]
+    if not damaged:
+        return 0
+    inside = all(any(path.is_relative_to(run) for run in resumes) for path in damaged)
+    return 1 if inside and all(resumes.values()) else 2
+
+
+def _resumed(run: Path, good: Container[Path]) -> Path | None:
+    return next((path for path in candidates(run) if path in good), None)
+
+
+def _is_run(path: Path) -> bool:
+    known = ((path / FOLDER).glob("*.tar"), (path / name for name in (LAST, BEST, FILE) if _is_there(path / name)))
+    return path.is_dir() and any(True for names in known for _ in names)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
 
 
 def _files(path: Path) -> Iterator[Path]:
     """Yield what is to be checked: the path itself, or all that a run directory rests on."""
-    if not path.is_dir():
+    if not _is_run(path):
         yield path
         return
-    tars = sorted((path / FOLDER).glob("*.tar"))
-    ends = [path / name for name in (LAST, BEST) if (path / name).exists() or (path / name).is_symlink()]
-    if tars or ends or (path / FILE).exists():
-        yield from (*tars, *ends, path / FILE, path / _CONFIG)
-    else:
-        yield path
+    yield from sorted((path / FOLDER).glob("*.tar"))
+    yield from (path / name for name in (LAST, BEST) if _is_there(path / name))
+    yield from (path / FILE, path / _CONFIG)
+
+
+def _examined(path: Path, sound: set[tuple[int, int]]) -> str:
+    """Return why a file is not what was once written; nothing if it is."""
+    try:
+        _check(path, sound)
+    except (RunnerError, RecursionError, OSError, ValueError) as error:
+        return _reason(error, path)
+    return ""
 
 
 def _check(path: Path, sound: set[tuple[int, int]]) -> None:
