@@ -42,6 +42,11 @@ def _parts(tensor: Tensor) -> Iterator[UntypedStorage]:
     return storages(arguments)
 
 
+def size_of(value: Any) -> int:
+    """Return the bytes of all tensors inside plain containers, what is shared counted once."""
+    return sum({identity(storage): storage.nbytes() for storage in storages(value)}.values())
+
+
 def identity(storage: UntypedStorage) -> int:
     """Return what two Python objects for one storage have in common."""
     return int(storage._cdata)

@@ -1,5 +1,6 @@
 """The checkpoints of one run: written in the one safe order, listed from the directory, pruned by policy."""
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,9 +10,11 @@ from typing import Any
 from runner.checkpoint.header import read_header
 from runner.checkpoint.image import Image
 from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
-from runner.checkpoint.policies import Mode, Retention, Saved, ranked
+from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
 from runner.files import Disk, remove_stale_temporaries, temporary_beside, write_durably
+
+log = logging.getLogger("runner")
 
 
 class CheckpointStore:
@@ -32,6 +35,7 @@ class CheckpointStore:
         self._mode = mode
         self._disk = disk or Disk()
         self._metrics: dict[Path, float | None] = {}
+        self._measured = False
 
     def prepare(self, step: int = 0) -> None:
         """Make the folder, clear what dead writers left, and set aside what is newer than `step`.
@@ -66,7 +70,22 @@ class CheckpointStore:
         except OSError as error:
             raise self._failed(path, error) from error
         self._prune(saved)
+        if not self._measured:
+            self._measured = True
+            self.check_space(path.stat().st_size)
         return path
+
+    def check_space(self, size: int) -> None:
+        """Warn if the disk has too little space for all that is to be kept, each file of `size` bytes."""
+        kept = sum(policy.count for policy in self._keep if isinstance(policy, (KeepLast, KeepBest)))
+        wanted = max(0, kept + 1 - len(steps(self._run_directory))) * size
+        free = shutil.disk_usage(self._run_directory).free
+        if wanted > free:
+            log.warning(
+                "%s is to hold checkpoints of another %d MiB, and the disk has %d MiB free; make space, or keep fewer "
+                "with checkpoint.keep_last and checkpoint.keep_best",
+                self._run_directory, wanted >> 20, free >> 20,
+            )  # fmt: skip
 
     def _listing(self) -> list[Saved]:
         found = steps(self._run_directory)

@@ -9,6 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from runner.checkpoint.background import AtOnce, Background
 from runner.checkpoint.finite import non_finite
 from runner.checkpoint.format import SUFFIX
+from runner.checkpoint.pickling import size_of
 from runner.checkpoint.policies import (
     EveryEpochs,
     EveryMinutes,
@@ -87,14 +88,15 @@ def _saving(
         "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
     }
     asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
-    meant = non_finite({f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()})
+    states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
+    store.check_space(size_of(states))  # at least: an optimizer has no moments before its first step
     saving = StoreSaving(
         store,
         asked,
         description,
         worker=Background() if options["asynchronous"] else AtOnce(),
         tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
-        meant=meant,
+        meant=non_finite(states),
         before=trackers.flush,
     )
     return _RecordingSaving(saving, record)
