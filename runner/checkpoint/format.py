@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from torch import nn
 
 from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.plain import check_bounded, plain_copy
+from runner.checkpoint.plain import check_bounded, owned, plain_copy
 from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
 from runner.checkpoint.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused
@@ -44,11 +45,13 @@ def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
 def read_entries(path: Path) -> dict[str, Any]:
     """Return the entries of a general checkpoint of this program, every tensor on the CPU, every byte checked.
 
+    The tensors stay in the file until they are used; `restore` gives a part copies of those that it may keep.
+
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `read_plain`; also refused are another
             program's dictionary and a newer version of the format.
     """
-    return _current_version(path, read_plain(path))
+    return _current_version(path, read_plain(path, mapped=True))
 
 
 def read_plain(path: Path, *, mapped: bool = False) -> Any:
@@ -107,10 +110,15 @@ def restore(parts: Mapping[str, Stateful], entries: Mapping[str, Any], path: Pat
         restore_part(name, part, entries[f"{name}{SUFFIX}"], path)
 
 
+def _copies(part: Stateful) -> bool:
+    """Return whether a part copies the tensors that it is given, as a module does into its own."""
+    return isinstance(part, nn.Module) and type(part).load_state_dict is nn.Module.load_state_dict
+
+
 def restore_part(name: str, part: Stateful, state: Any, path: Path) -> None:
     """Give one part its state back, or raise `CheckpointMismatch` with the part's own reason in one line."""
     try:
-        part.load_state_dict(state)
+        part.load_state_dict(state if _copies(part) else owned(state))
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:400]
         raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is of another {name}: {reason}") from error

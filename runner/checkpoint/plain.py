@@ -60,6 +60,21 @@ def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
     return tensor.clone() if _bytes(tensor) != tensor.untyped_storage().nbytes() else tensor
 
 
+def owned(value: Any) -> Any:
+    """Return plain containers with a copy of every tensor, so that none shares its memory with a file."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(owned, value)) if type(value) in (list, tuple) else value
+    if isinstance(value, dict):
+        copy = value.copy()
+        copy.update({key: owned(item) for key, item in value.items()})
+        if hasattr(value, "_metadata"):
+            copy._metadata = value._metadata  # type: ignore[attr-defined]
+        return copy
+    return value
+
+
 def check_bounded(value: Any, place: str) -> str | None:
     """Return the place of a tensor that claims more elements than its storage holds, if there is one.
 
