@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(tools)
     _add_verify(tools)
     _add_diff(tools)
+    _add_report(tools)
     return parser
 
 
@@ -98,6 +99,20 @@ def _diff(arguments: argparse.Namespace) -> int:
     from runner.commands.diff import diff_command
 
     return diff_command(arguments.one, arguments.other)
+
+
+def _add_report(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show what came of a sweep, the best first, and make its results.csv and plots again"
+    tool = tools.add_parser("report", help=text, description=text)
+    tool.add_argument("directory", help="a sweep's directory")
+    tool.add_argument("--json", action="store_true", help="print a JSON list, and write nothing")
+    tool.set_defaults(command=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from runner.commands.report import report_command
+
+    return report_command(arguments.directory, as_json=arguments.json)
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Self
 from runner.errors import ConfigError
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), re.ASCII)
 
@@ -92,13 +93,13 @@ def _die() -> NoReturn:
     raise SystemExit(130)
 
 
-def parse_duration(text: str | int | float | None) -> float | None:
-    """Return seconds from a number or a text such as "1h30m"; ConfigError for anything else."""
+def parse_duration(text: str | int | float | None, key: str = "max_time") -> float | None:
+    """Return seconds from a number or a text such as "1h30m"; ConfigError, which names the key, for anything else."""
     if text is None:
         return None
     seconds = _seconds(text)
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"max_time={text} cannot be: give seconds, or a duration such as 90s or 1h30m")
+        raise ConfigError(f"{key}={text} cannot be: give seconds, or a duration such as 90s or 1h30m")
     return seconds
 
 
@@ -113,3 +114,25 @@ def _seconds(text: str | int | float) -> float:
         return float(text)
     except (ValueError, TypeError, OverflowError):
         return math.nan
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it ends, however that happens; Linux only."""
+    import ctypes
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def ask_group_to_stop(leader: int) -> None:
+    """Ask a process that leads a group of its own to stop after its step."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(leader, signal.SIGTERM)
+
+
+def signal_name(number: int) -> str:
+    """Return what a signal is called, such as SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

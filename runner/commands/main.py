@@ -97,8 +97,8 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
     from runner.commands.sweep import Job
 
-    job = Job()
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
+    job = Job([option for option in options if option not in ("-m", "--multirun")])
     sys.argv[1:] = [*options, *flags.overrides, *_additions(flags)]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()

@@ -1,6 +1,7 @@
 """One job of a sweep under Hydra's own launcher: it starts, or goes on where an earlier sweep left it."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +19,9 @@ from runner.wiring.targets import target_names
 class Job:
     """The function that Hydra calls for each job; remembers whether any was reached and how the worst ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: Sequence[str] = ()) -> None:
+        self.flags = list(flags)
+        """Hydra's own flags on the command line, `--config-dir` for one, but for that of the sweep itself."""
         self.entered = False
         self.exit_code = 0
 

@@ -1,6 +1,7 @@
 """Composing the config with Hydra: one config and no directory, or one sentence; torch is not imported."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The config groups: a wheel carries them inside the package, the repository has them beside it."""
 
+_PLUGINS = _PACKAGE / "plugins"
+
 # What does not make a sweep's job another one.
 _IMMATERIAL = (
     "name",
@@ -35,7 +38,9 @@ _IMMATERIAL = (
 
 
 def register() -> None:
-    """Tell Hydra the schema and the two resolvers that its own settings use."""
+    """Tell Hydra the schema, the two resolvers that its own settings use, and where its plugins of ours lie."""
+    if str(_PLUGINS) not in sys.path:
+        sys.path.append(str(_PLUGINS))
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=schema.Root)
     for group, options in schema.OPTIONS.items():

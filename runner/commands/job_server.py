@@ -1,0 +1,101 @@
+"""A process that has torch imported and forks jobs: each begins in a fraction of the second that importing takes."""
+
+import json
+import logging
+import os
+import select
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from runner.signals import die_with_parent, kill_group
+
+_PAUSE = 0.01  # seconds between two looks at the jobs
+
+
+def main() -> None:
+    """Take orders from stdin, a JSON object a line, and answer on stdout, until stdin ends."""
+    die_with_parent()
+    _preload()
+    running: dict[int, int] = {}
+    buffer = b""
+    while True:
+        if select.select([0], [], [], _PAUSE if running else None)[0]:
+            text = os.read(0, 1 << 16)
+            if not text:
+                break
+            *lines, buffer = (buffer + text).split(b"\n")
+            for order in map(json.loads, lines):
+                pid = os.fork()
+                if pid == 0:
+                    _become(order)
+                running[pid] = order["number"]
+                _say(number=order["number"], pid=pid)
+        _reap(running)
+    for pid in running:
+        kill_group(pid)
+
+
+def _reap(running: dict[int, int]) -> None:
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        if pid in running:
+            kill_group(pid)  # loader workers that it may have left behind
+            _say(number=running.pop(pid), code=os.waitstatus_to_exitcode(status))
+
+
+def _say(**event: int) -> None:
+    os.write(1, json.dumps(event).encode() + b"\n")
+
+
+def _preload() -> None:
+    """Import what every job needs, and compose once, so that what Hydra and its parser learn is there."""
+
+    from runner.wiring.compose import compose_config, hydra_session, register
+
+    register()
+    with hydra_session(None):
+        compose_config(["model=mlp"])
+
+
+def _become(order: Mapping[str, Any]) -> NoReturn:
+    """Be the job: a process group of its own, its output in its log, its own command line."""
+    from runner.commands import main as command
+
+    code = 1
+    try:
+        os.setsid()
+        die_with_parent()
+        _redirect(order["log"])
+        os.environ.update(order["environment"])
+        if order["threads"]:
+            import torch
+
+            torch.set_num_threads(order["threads"])
+        sys.argv = order["argv"]
+        command.main()
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _redirect(log: str) -> None:
+    for path, flags, targets in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
+    ):
+        descriptor = os.open(path, flags, 0o666)
+        for target in targets:
+            os.dup2(descriptor, target)
+        os.close(descriptor)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115

@@ -1,0 +1,1 @@
+"""Sweeps: many runs as processes of their own, started, watched, counted and compared."""

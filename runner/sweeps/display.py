@@ -1,0 +1,101 @@
+"""How jobs come along: a line a job on a terminal that is kept up to date, a line a start and an end elsewhere."""
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.sweeps.schedule import Ended, Running
+
+_STEP = re.compile(r"step (\d+)(?:/(\d+))?  (.*)")
+_TAIL = 4096  # bytes
+
+
+class Lines:
+    """Says when a job starts and how it ended."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._ended = total, 0
+
+    def began(self, running: Running) -> None:
+        """Say it."""
+        again = f", attempt {running.attempt}" if running.attempt > 1 else ""
+        self._say(f"{running.job.name}: started{again}")
+
+    def look(self, running: Sequence[Running]) -> None:
+        """Say nothing."""
+
+    def ended(self, ended: Ended) -> None:
+        """Say it, with the latest line of a failure's log."""
+        self._ended += 1
+        how = "stopped, to be resumed" if ended.code == 75 else "done" if ended.code == 0 else f"FAILED: {ended.reason}"
+        self._say(f"{ended.job.name}: {how} after {ended.seconds:.1f} s ({self._ended} of {self._total})")
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
+
+
+class Live(Lines):
+    """Keeps a line for each job at work below the others: its step, its metrics, the time that is left."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self._shown, self._looked = 0, 0.0
+        self._first: dict[str, tuple[int, float]] = {}
+
+    def look(self, running: Sequence[Running]) -> None:
+        """Draw the lines anew, at most twice a second."""
+        if time.monotonic() - self._looked < 0.5:
+            return
+        self._looked = time.monotonic()
+        self._clear()
+        width = _width()
+        lines = [self._line(one)[: width - 1] for one in running]
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        sys.stdout.flush()
+        self._shown = len(lines)
+
+    def _say(self, line: str) -> None:
+        self._clear()
+        super()._say(line)
+
+    def _clear(self) -> None:
+        sys.stdout.write("\x1b[1A\x1b[2K" * self._shown)
+        self._shown = 0
+
+    def _line(self, running: Running) -> str:
+        match = _STEP.search(latest_line(running.job.log))
+        seconds = time.monotonic() - running.began
+        if match is None:
+            return f"  {running.job.name}  {seconds:.0f} s"
+        step, total = int(match[1]), match[2]
+        first, since = self._first.setdefault(running.job.name, (step, time.monotonic()))
+        left = ""
+        if total and step > first:
+            rest = (int(total) - step) * (time.monotonic() - since) / (step - first)
+            left = f"  {rest:.0f} s left"
+        return f"  {running.job.name}  step {step}{f'/{total}' if total else ''}  {match[3]}{left}"
+
+
+def latest_line(log: Path) -> str:
+    """Return the last line of a log that names a step, or nothing."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return next((line for line in reversed(text.splitlines()) if line.startswith("step ")), "")
+
+
+def display(total: int) -> Any:
+    """Return the display that suits where the output goes."""
+    return (Live if sys.stdout.isatty() else Lines)(total)
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns

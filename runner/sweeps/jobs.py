@@ -1,0 +1,73 @@
+"""A job of a sweep: one run in a directory of its own, and what is to become of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from runner.run_directory.status import read_status
+
+LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep."""
+
+    directory: Path
+    words: Sequence[str]
+    """Its own overrides, without name and resume."""
+
+    @property
+    def name(self) -> str:
+        """What it is called within the sweep."""
+        return self.directory.name
+
+    @property
+    def log(self) -> Path:
+        """Where all that it prints goes, whatever becomes of its directory."""
+        return self.directory.parent / LOGS / f"{self.name}.log"
+
+
+class Need(Enum):
+    """What a job needs, given what stands in its directory."""
+
+    nothing = "finished"
+    more = "to be resumed"
+    again = "failed before, to be run again"
+    all = "to be run"
+
+
+class Rerun(Enum):
+    """Which jobs begin anew although their directories hold something."""
+
+    none = "none"
+    failed = "failed"
+    all = "all"
+
+
+def need_of(job: Job) -> Need:
+    """Return what the job needs; its directory's name tells the config, so what lies there is its own."""
+    status = read_status(job.directory)
+    if status is None:
+        return Need.all
+    if status.state == "finished":
+        return Need.nothing
+    return Need.again if status.state == "failed" else Need.more
+
+
+def code_of(directory: Path) -> tuple[Any, Any] | None:
+    """Return the commit and the changes on top of it that a run was made with, None if that is not known."""
+    try:
+        environment = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+        return environment["git_commit"], environment["git_diff"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def made_by_other_code(job: Job, now: Mapping[str, Any]) -> bool:
+    """Return whether a finished job was made by another commit, or with other changes, than are here now."""
+    then = code_of(job.directory)
+    return then is not None and then != (now["git_commit"], now["git_diff"])

@@ -1,0 +1,174 @@
+"""What came of a sweep, from its files alone: a table, the best first, and `results.csv`."""
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ConfigError
+from runner.files import replace_text, temporary_beside
+from runner.run_directory.status import Status, read_status
+
+RECORD = "sweep.json"
+RESULTS = "results.csv"
+BEST = "best"
+_SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a sweep before any of its jobs has run: `sweep.json`."""
+
+    monitor: str
+    mode: str
+    jobs: Mapping[str, Sequence[str]]
+    """The overrides of each job, by its name."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one job."""
+
+    name: str
+    values: Mapping[str, str]
+    """What was swept: the value of each key that is not the same in all jobs."""
+    state: str
+    step: int
+    metric: float | None
+    test: Mapping[str, float]
+
+
+def write_record(sweep: Path, record: Record) -> None:
+    """Put a sweep on record; jobs of an earlier command stay on it."""
+    former = read_record(sweep).jobs if (sweep / RECORD).exists() else {}
+    jobs = {**former, **{name: list(words) for name, words in record.jobs.items()}}
+    replace_text(sweep / RECORD, json.dumps({"monitor": record.monitor, "mode": record.mode, "jobs": jobs}, indent=2))
+
+
+def read_record(sweep: Path) -> Record:
+    """Return what is on record of a sweep.
+
+    Raises:
+        ConfigError: the directory is no sweep's.
+    """
+    try:
+        entries = json.loads((sweep / RECORD).read_text(encoding="utf-8"))
+        jobs = {str(name): [str(word) for word in words] for name, words in entries["jobs"].items()}
+        return Record(str(entries["monitor"]), str(entries["mode"]), jobs)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{sweep} holds no sweep (no {RECORD} to read there); name a directory made by -m") from error
+
+
+def rows_of(sweep: Path, record: Record) -> list[Row]:
+    """Return a row a job, the best first, those without a metric last."""
+    varied = _varied(record.jobs)
+    rows = [_row(sweep, name, varied[name]) for name in record.jobs]
+    sign = 1.0 if record.mode == "min" else -1.0
+    return sorted(rows, key=lambda row: (row.metric is None, sign * (row.metric or 0.0)))
+
+
+def _row(sweep: Path, name: str, values: Mapping[str, str]) -> Row:
+    status = read_status(sweep / name)
+    if status is None:
+        return Row(name, values, "not started", 0, None, {})
+    return Row(name, values, status.state, status.step, _metric(status), dict(status.test or {}))
+
+
+def _metric(status: Status) -> float | None:
+    value = status.best_metric
+    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _varied(jobs: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
+    """Return for each job the keys that differ between the jobs, with its values."""
+    pairs = {name: dict(word.lstrip("+~").partition("=")[::2] for word in words) for name, words in jobs.items()}
+    keys = dict.fromkeys(key for values in pairs.values() for key in values)
+    differing = [key for key in keys if len({values.get(key, "") for values in pairs.values()}) > 1]
+    return {name: {key: values[key] for key in differing if key in values} for name, values in pairs.items()}
+
+
+def over_seeds(rows: Sequence[Row]) -> Iterator[tuple[Mapping[str, str], int, float, float]]:
+    """Yield, where the seed was swept, the other values, how many seeds, and mean and deviation of the metric."""
+    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    for row in rows:
+        if _SEED in row.values and row.metric is not None:
+            others = tuple((key, value) for key, value in row.values.items() if key != _SEED)
+            groups.setdefault(others, []).append(row.metric)
+    for others, metrics in groups.items():
+        deviation = statistics.stdev(metrics) if len(metrics) > 1 else 0.0
+        yield dict(others), len(metrics), statistics.fmean(metrics), deviation
+
+
+def table(rows: Sequence[Row], monitor: str) -> str:
+    """Return the rows as aligned text."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.values))
+    tests = list(dict.fromkeys(f"test/{key}" for row in rows for key in row.test))
+    lines = [["", *keys, f"best {monitor}", *tests, "step", "state", "job"]]
+    for place, row in enumerate(rows, 1):
+        metric = "" if row.metric is None else f"{row.metric:.5g}"
+        measured = [f"{row.test[key[5:]]:.5g}" if key[5:] in row.test else "" for key in tests]
+        values = [row.values.get(key, "") for key in keys]
+        lines.append([str(place), *values, metric, *measured, str(row.step), row.state, row.name])
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as columns."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:
+    """Write `results.csv`, and let `best` point at the best run."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.values))
+    tests = list(dict.fromkeys(key for row in rows for key in row.test))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["job", *keys, monitor, *(f"test/{key}" for key in tests), "step", "state"])
+    for row in rows:
+        values = [row.values.get(key, "") for key in keys]
+        measured = [repr(row.test[key]) if key in row.test else "" for key in tests]
+        metric = "" if row.metric is None else repr(row.metric)
+        writer.writerow([row.name, *values, metric, *measured, row.step, row.state])
+    replace_text(sweep / RESULTS, text.getvalue())
+    if rows and rows[0].metric is not None:
+        _point(sweep / BEST, rows[0].name)
+
+
+def _point(link: Path, name: str) -> None:
+    if link.exists() and not link.is_symlink():
+        return  # the user's own
+    temporary = temporary_beside(link)
+    with suppress(OSError):
+        temporary.symlink_to(name)
+        os.replace(temporary, link)
+
+
+def numeric(text: str) -> float | None:
+    """Return the number that a swept value is, None if it is none."""
+    return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) else None
+
+
+def curve(run: Path, column: str) -> tuple[list[int], list[float]]:
+    """Return the steps and values of a column of a run's `metrics.csv`."""
+    steps: list[int] = []
+    values: list[float] = []
+    with suppress(OSError, ValueError), open(run / "metrics.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row.get(column):
+                values.append(float(row[column]))
+                steps.append(int(row["step"]))
+    return steps[: len(values)], values
+
+
+def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the rows for a program."""
+    return [vars(row) | {"values": dict(row.values), "test": dict(row.test)} for row in rows]
