@@ -26,7 +26,7 @@ PARTS = {
     "signals",
 }
 UPPER = {"loop": 2, "wiring": 3, "commands": 4, "__main__": 5, "run": 5, "__init__": 5}
-CALCULATING = {"isal", "safetensors", "torch", "numpy", "tqdm", "tensorboard"}
+CALCULATING = {"PIL", "isal", "safetensors", "torch", "numpy", "tqdm", "tensorboard"}
 COMPOSING = {"hydra", "omegaconf", "yaml"}
 RANKS = re.compile(r"(LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE")
 

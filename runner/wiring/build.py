@@ -10,12 +10,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from runner.checkpoint.format import read_plain
 from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.optim.averaging import Average
 from runner.optim.matching import match_by_name
-from runner.optim.schedules import Cosine, Horizon, Step, make_scheduler
+from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
 from runner.strategy.devices import Devices, choose_devices
@@ -74,7 +75,8 @@ def _targets_in_conf() -> set[str]:
 def build_problem(config: Any, trust: Trust) -> Problem:
     """Seed everything, then build data, learner and models, which learn what the data knows."""
     seed_everything(config["seed"])
-    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING)
+    given = {"read_tensors": read_plain}
+    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING, given=given)
     _check_data(data)
     learner = build(config["learner"], object, place="learner", trust=trust)
     seed_everything(config["seed"])
@@ -207,7 +209,7 @@ def _build_scheduler(
     cls = resolve(str(node["_target_"]), object, trust, place)
     if not isinstance(cls, type):
         raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
-    if issubclass(cls, (Cosine, Step)):
+    if issubclass(cls, Schedule):
         return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
     given = {"mode": config["checkpoint"]["mode"]}
     if not issubclass(cls, (LRScheduler, ReduceLROnPlateau)):
