@@ -106,7 +106,7 @@ def _loader(keyed: Keyed, keys: Any, workers: int, timeout: float, *, persistent
     loader: DataLoader[Any] = DataLoader(
         keyed,
         batch_size=None,
-        sampler=keys,
+        sampler=_Sent(keys) if workers else keys,
         num_workers=workers,
         persistent_workers=persistent,
         timeout=timeout if workers else 0,
@@ -115,6 +115,16 @@ def _loader(keyed: Keyed, keys: Any, workers: int, timeout: float, *, persistent
         collate_fn=_as_it_is,
     )
     return Watched(loader) if workers else loader
+
+
+class _Sent:
+    """Keys for workers: each as plain numbers, since every tensor that is sent costs a connection of its own."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = keys
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        return ((epoch, indices.tolist()) for epoch, indices in self._keys)
 
 
 def _as_it_is(batch: Any) -> Any:

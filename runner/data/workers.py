@@ -7,8 +7,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from torch.utils.data import DataLoader
 
@@ -50,16 +51,34 @@ class Watched:
         patient = _patient_handler()
         while True:
             try:
-                with patient.listening():
+                with patient.listening(), _alarm(self._loader.timeout):
                     batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if not str(error).startswith(_TORCH_SAYS):
+            except Exception as error:
+                failure = self._failure(error)
+                if failure is None:
                     raise
                 _kill(self._workers, os.getpid())
-                raise WorkerFailed(_sentence(error, self._loader.timeout)) from error
+                raise failure from error
             yield batch
+
+    def _failure(self, error: Exception) -> WorkerFailed | None:
+        """Return what became of the workers, None if the error is one of the data set itself."""
+        if isinstance(error, _TooLate) or str(error).startswith(f"{_TORCH_SAYS}timed out"):
+            return WorkerFailed(
+                f"the data workers have delivered nothing for {self._loader.timeout:g} seconds: one is stuck, in a "
+                "file system or a lock perhaps; mend that, or wait longer with data.timeout=... (0 waits for ever)"
+            )
+        wait([worker.sentinel for worker in self._workers], timeout=1)  # a broken connection comes before the death
+        dead = [worker for worker in self._workers if worker.exitcode]
+        if not dead and not str(error).startswith(_TORCH_SAYS):
+            return None
+        how = f"it was process {dead[0].pid}, {_death(dead[0].exitcode)}" if dead else str(error).split(". ")[0]
+        return WorkerFailed(
+            f"a data worker died ({how}); if memory ran out, take fewer data.workers or a smaller batch_size, and "
+            "data.workers=0 shows an error of the data set itself"
+        )
 
 
 class _Patient:
@@ -110,14 +129,28 @@ def _kill(workers: Iterable[Any], parent: int) -> None:
         worker.kill()  # nothing less ends one that is stopped or stuck
 
 
-def _sentence(error: RuntimeError, timeout: float) -> str:
-    if "timed out" in str(error):
-        return (
-            f"the data workers have delivered nothing for {timeout:g} seconds: one is stuck, in a file system or a "
-            "lock perhaps; mend that, or wait longer with data.timeout=... (0 waits for ever)"
-        )
-    cause = error.__cause__ if isinstance(error.__cause__, RuntimeError) else error
-    return (
-        f"a data worker died ({str(cause).split('. ')[0].strip(' .')}); if memory ran out, take fewer data.workers or "
-        "a smaller batch_size, and data.workers=0 shows an error of the data set itself"
-    )
+def _death(exit_code: int) -> str:
+    return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"which exited with {exit_code}"
+
+
+class _TooLate(Exception):
+    """The alarm has gone off."""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise `_TooLate` in what is done here for longer; the loader's own limit ends where a tensor is handed over."""
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGALRM, _too_late)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if former is None else former)
+
+
+def _too_late(number: int, frame: FrameType | None) -> NoReturn:
+    raise _TooLate
