@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from runner.checkpoint.format import read_plain
-from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader
+from runner.data.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.optim.averaging import Average
@@ -28,7 +28,7 @@ from runner.wiring.program import project_folder
 from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
 
 _FACTS = ("in_channels", "image_size", "in_features", "num_classes")
-_LOADING = ("workers", "split")
+_LOADING = ("workers", "timeout", "split")
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,14 @@ def _place(group: str, name: str) -> str:
 
 def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
     """Return the loaders of training and validation."""
-    workers = config["data"].get("workers", 0)
-    train = TrainLoader(data.train, batch_size=config["batch_size"], seed=config["seed"], workers=workers)
-    return train, EvaluationLoader(data.val, batch_size=config["batch_size"], workers=workers)
+    size, processes = config["batch_size"], worker_options(config["data"])
+    train = TrainLoader(data.train, batch_size=size, seed=config["seed"], **processes)
+    return train, EvaluationLoader(data.val, batch_size=size, **processes)
+
+
+def worker_options(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many processes load the data of a config, and for how long a batch of theirs is waited for."""
+    return {"workers": node.get("workers", 0), "timeout": node.get("timeout", TIMEOUT)}
 
 
 def horizon_of(config: Any, train: TrainLoader, at: Position) -> Horizon:

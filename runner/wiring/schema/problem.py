@@ -41,10 +41,11 @@ class ResNet:
 class Data:
     _target_: str = key("The class that is built.")
     workers: int = key("Processes that load batches; 0 loads in the training process.")
+    timeout: float = key("Seconds that a batch of the workers is waited for before they count as stuck; 0: for ever.")
     split: Split | None = key("What task=evaluate and task=predict use: test (where there is one), val or train.")
 
     def __post_init__(self) -> None:
-        require_at_least_zero(self, "data.", "workers")
+        require_at_least_zero(self, "data.", "workers", "timeout")
 
 
 @dataclass
