@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from runner.errors import NameTaken, NotWritable
+from runner.files import Disk, make_directory
 from runner.run_directory.ownership import FILE as LOCK
 from runner.run_directory.ownership import Ownership, check_unowned
 from runner.run_directory.status import FILE as STATUS
@@ -41,12 +42,12 @@ def check_writable(directory: Path) -> None:
 
 
 def claim(directory: Path, ownership: Ownership) -> None:
-    """Make the directory of a new run and own it.
+    """Make the directory of a new run, to stay there, and own it: what is saved in it is no safer than its name.
 
     Raises:
         RunInUse, NameTaken: another process was first, and is or was at work there.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory, Disk())
     ownership.take(directory)
     if is_taken(directory):
         raise NameTaken(
