@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(tools)
     _add_diff(tools)
     _add_report(tools)
+    _add_export(tools)
     return parser
 
 
@@ -113,6 +114,30 @@ def _report(arguments: argparse.Namespace) -> int:
     from runner.commands.report import report_command
 
     return report_command(arguments.directory, as_json=arguments.json)
+
+
+def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "write the models of a file for inference elsewhere, each compared with the original before it counts"
+    more = "Of several models each gets a file of its own, OUTPUT with the model's name before the ending."
+    tool = tools.add_parser("export", help=text, description=text, epilog=more)
+    tool.add_argument("file", help="a checkpoint, a state_dict, a .safetensors file, or with --trust a pickled module")
+    tool.add_argument("--format", choices=("state_dict", "safetensors", "module"), required=True)
+    tool.add_argument("--output", help="by default beside FILE, with another ending; never overwritten")
+    tool.add_argument("--weights", choices=("ema", "raw"), default="ema", help="ema (default): where the file has them")
+    tool.add_argument(
+        "--trust",
+        nargs="*",
+        metavar="PACKAGE",
+        help="packages whose classes may be built; given at all, FILE may also be a pickled module, whose code runs",
+    )
+    tool.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from runner.commands.export import export_command
+
+    average = arguments.weights == "ema"
+    return export_command(arguments.file, arguments.format, arguments.output, average=average, trust=arguments.trust)
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -6,6 +6,7 @@
     ├── DataMissing            (FileNotFoundError)  a data set's files are absent or unreadable
     ├── DeviceMissing          (RuntimeError)       the asked-for device is not on this machine
     ├── NameTaken              (FileExistsError)    the run directory is in use already
+    ├── RunInUse               (BlockingIOError)    another process works in the run directory
     ├── NotWritable            (PermissionError)    the run directory cannot be written
     ├── CheckpointError        (RuntimeError)
     │   ├── CheckpointMissing  (FileNotFoundError)  there is no such file
@@ -13,6 +14,7 @@
     │   ├── CheckpointRefused  (ValueError)         intact, and still not to be opened
     │   ├── CheckpointMismatch (KeyError)           intact, and not the state of this run
     │   └── Unsavable          (TypeError)          a state that plain files cannot hold
+    ├── WorkerFailed           (ChildProcessError)  a data worker died, or hangs
     ├── SaveFailed             (OSError)            a checkpoint could not be written
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
 
@@ -51,6 +53,10 @@ class NameTaken(RunnerError, FileExistsError):
     """The run directory exists and is not empty."""
 
 
+class RunInUse(RunnerError, BlockingIOError):
+    """Another process works in the run directory; nothing in it was touched."""
+
+
 class NotWritable(RunnerError, PermissionError):
     """The run directory cannot be created or written."""
 
@@ -83,6 +89,12 @@ class Unsavable(CheckpointError, TypeError):
 
 class SaveFailed(RunnerError, OSError):
     """A checkpoint could not be written; every earlier one is untouched."""
+
+    exit_code = 1
+
+
+class WorkerFailed(RunnerError, ChildProcessError):
+    """A process that loads data died, or delivered nothing in time."""
 
     exit_code = 1
 

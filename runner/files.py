@@ -5,6 +5,7 @@ write, fsync, rename, fsync of the directory. All of it goes through `Disk`, so 
 record, fail or interrupt any single operation.
 """
 
+import errno
 import mmap
 import os
 import socket
@@ -55,10 +56,13 @@ class Disk:
         os.unlink(path)
 
     def sync_directory(self, path: Path) -> None:
-        """Return only when the names in the directory are on the disk."""
+        """Return only when the names in the directory are on the disk, where the file system can promise it."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such sync
+                raise
         finally:
             os.close(descriptor)
 
@@ -104,6 +108,14 @@ def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> 
             disk.unlink(temporary)
         raise
     disk.sync_directory(path.parent)
+
+
+def make_directory(path: Path, disk: Disk) -> None:
+    """Make a directory and those above it that are missing, each with its name on the disk."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        disk.sync_directory(directory.parent)
 
 
 def replace_text(path: Path, text: str) -> None:

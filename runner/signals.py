@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 
 from runner.errors import ConfigError
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), re.ASCII)
@@ -28,16 +28,15 @@ class Stop:
 
     def __init__(self, max_seconds: float | None = None) -> None:
         self._reason: str | None = None
-        self._interrupted = False
         self._save = False
         self._pid = os.getpid()
         self._deadline = math.inf if max_seconds is None else time.monotonic() + max_seconds
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Install the handlers, where that is possible: in the main thread."""
+        """Install the handlers, where that is possible: in the main thread; `nohup` keeps its promise."""
         if threading.current_thread() is threading.main_thread():
-            numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+            numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name) and not _is_by_nohup(name)]
             self._former = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
@@ -65,10 +64,12 @@ class Stop:
             self._save = True
             return
         if name == "SIGINT":
-            if self._interrupted:
-                _die()
-            self._interrupted = True
+            signal.signal(number, signal.SIG_DFL)  # the second one leaves at once, whatever is running then
         self._reason = self._reason or name
+
+
+def _is_by_nohup(name: str) -> bool:
+    return name == "SIGHUP" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def kill_group(leader: int) -> None:
@@ -84,10 +85,6 @@ def die_by_sigint() -> NoReturn:
             stream.flush()
         except (OSError, ValueError, AttributeError):  # broken, closed, or never there
             continue
-    _die()
-
-
-def _die() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
     raise SystemExit(130)

@@ -1,6 +1,6 @@
 """What every test may ask for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from runner.checkpoint.format import compose_entries, write_entries
+from tests.warm import Warm, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,3 +50,10 @@ def written(tmp_path: Path) -> Callable[..., Path]:
 def checkpoint(written: Callable[..., Path]) -> Path:
     """A small checkpoint file."""
     return written()
+
+
+@pytest.fixture(scope="session")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process that starts `run.py` without the import of torch."""
+    with warm(tmp_path_factory.mktemp("warm")) as process:
+        yield process

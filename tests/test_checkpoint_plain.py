@@ -155,5 +155,17 @@ def test_sparse_and_scalar_and_empty_tensors_are_kept() -> None:
 
 def test_a_tensor_larger_than_its_storage_is_found_at_its_place() -> None:
     giant = torch.zeros(1).expand(1 << 40)
-    assert check_bounded({"a": [torch.ones(3), {"b": giant}]}, "file") == "file.a[1].b"
+    found = check_bounded({"a": [torch.ones(3), {"b": giant}]}, "file")
+    assert found == "file.a[1].b claims more elements than the file stores"
     assert check_bounded({"a": (torch.ones(3), 4, "x", {1})}, "file") is None
+
+
+def test_a_structure_without_end_or_bottom_is_not_believed() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert check_bounded(deep, "file") == "file is nested too deeply"
+    bomb: list[Any] = [torch.ones(1)]
+    for _ in range(40):
+        bomb = [bomb, bomb]
+    assert "again and again" in str(check_bounded(bomb, "file"))

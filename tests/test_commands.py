@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import runner
 from runner.wiring.help import help_text
@@ -199,13 +201,20 @@ _NEEDS = {
     "scheduler/own": ["scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9"],
     "model/gan": ["learner=gan", "checkpoint.monitor=val/generator_loss"],
     "learner/gan": ["model=gan"],
+    "learner/regression": ["data=arrays", "data.path=points.npz", "model=mlp"],
+    "data/arrays": ["data.path=points.npz", "learner=regression", "model=mlp"],
+    "data/image_folder": ["data.root=images"],
 }
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=str)
 def test_every_config_runs(work: Path, capsys: Any, path: Path) -> None:
     group, option = path.parts[0], path.stem
-    data = () if group == "data" else FAST[:2]
+    np.savez("points.npz", train_inputs=np.zeros((20, 4)), train_targets=np.zeros(20))
+    for name in ("cat", "dog"):
+        Path(f"images/train/{name}").mkdir(parents=True)
+        Image.new("RGB", (40, 30), "red").save(f"images/train/{name}/1.png")
+    data = () if group == "data" or option == "regression" else FAST[:2]
     more = _NEEDS.get(f"{group}/{option}", [])
     outcome = cli(capsys, *data, "max_steps=2", "batch_size=16", f"{group}={option}", *more, "name=x")
     if option in ("cuda", "mps", "mnist", "fashion_mnist") and outcome.code == 2:

@@ -48,7 +48,7 @@ class Pids(Dataset[Tensor]):
         return SIZE
 
     def __getitem__(self, index: int) -> Tensor:
-        names = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
+        names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
         ignored = all(signal.getsignal(getattr(signal, name)) is signal.SIG_IGN for name in names)
         return torch.tensor([os.getpid(), int(ignored)])
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from runner.__main__ import main
+from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
 from tests.support import REPOSITORY, TINY, Outcome, cli
 
@@ -94,7 +95,9 @@ def test_list_continues_neither_a_living_run_nor_one_without_a_checkpoint(
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "status.json").write_text("[" * 100_000)
-    alive, unreadable = json.loads(tool("list", tmp_path, "--json").out)
+    with Ownership() as ownership:
+        ownership.take(tmp_path / "alive")
+        alive, unreadable = json.loads(tool("list", tmp_path, "--json").out)
     assert alive["state"] == "running" and alive["continue_with"] is None
     assert unreadable["state"] == "unreadable" and unreadable["continue_with"] is None
 

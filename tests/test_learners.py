@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from runner.errors import ConfigError
-from runner.learners import Classification, Gan, Learner
+from runner.learners import Classification, Gan, Learner, Regression
 from runner.models import Discriminator, Generator
 
 LOGITS = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
@@ -110,3 +110,27 @@ def test_a_gan_evaluates_exactly_its_metrics() -> None:
 def test_a_gan_without_noise_is_refused() -> None:
     with pytest.raises(ConfigError, match="latent=0"):
         Gan(latent=0)
+
+
+def answering(outputs: Tensor) -> dict[str, nn.Module]:
+    """Return a model that always gives these outputs."""
+    model = nn.Identity()
+    model.forward = lambda _: outputs  # type: ignore[method-assign, assignment]
+    return {"model": model}
+
+
+def test_regression_compares_each_number_with_its_own_target() -> None:
+    targets = torch.tensor([1.0, 2.0, 3.0])
+    models, batch = answering(torch.tensor([[1.0], [3.0], [5.0]])), (torch.zeros(3, 1), targets)
+    assert Regression().training(models, "model", batch)["loss"] == pytest.approx(5 / 3)
+    assert Regression("l1").training(models, "model", batch)["loss"] == pytest.approx(1.0)
+    measured = Regression("huber").evaluation(models, batch)
+    assert measured["loss"] == pytest.approx((0.5 + 1.5) / 3) and measured["mae"] == pytest.approx(1.0)
+    assert set(measured) == set(Regression.metrics)
+
+
+def test_regression_refuses_another_number_of_outputs_instead_of_spreading_them() -> None:
+    with pytest.raises(ConfigError, match="as many"):
+        Regression().training(answering(torch.zeros(3, 2)), "model", (torch.zeros(3, 1), torch.zeros(3)))
+    with pytest.raises(ConfigError, match="no loss"):
+        Regression("cubic")

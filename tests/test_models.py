@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from runner.errors import ConfigError
-from runner.models import Discriminator, Generator, LeNet, Mlp
+from runner.models import Discriminator, Generator, LeNet, Mlp, ResNet
 
 
 def test_lenet_has_the_names_and_shapes_of_the_tutorial() -> None:
@@ -82,3 +82,25 @@ def test_a_discriminator_gives_one_logit_an_image_and_has_dropout() -> None:
 def test_a_generator_refuses_to_start_from_nothing() -> None:
     with pytest.raises(ConfigError, match="latent=0"):
         Generator(0, 1, (32, 32))
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(20, 269_722), (32, 464_154), (56, 853_018)])
+def test_a_resnet_has_the_size_of_the_paper(depth: int, parameters: int) -> None:
+    model = ResNet(3, 10, depth)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    weighted = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    assert len(weighted) == depth
+
+
+@pytest.mark.parametrize("size", [(32, 32), (28, 28), (17, 9)])
+def test_a_resnet_takes_images_of_any_size(size: tuple[int, int]) -> None:
+    model = ResNet(1, 7, 8)
+    logits = model(torch.randn(4, 1, *size))
+    logits.sum().backward()
+    assert logits.shape == (4, 7) and all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("wrong", [{"depth": 18}, {"depth": 2}, {"num_classes": 0}])
+def test_a_resnet_refuses_impossible_arguments(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="6n"):
+        ResNet(**{"in_channels": 1, "num_classes": 10, **wrong})

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from runner.optim import Cosine, Horizon, Step, make_scheduler, match_by_name
+from runner.optim import Cosine, Horizon, MultiStep, OneCycle, Step, make_scheduler, match_by_name
+from runner.optim.schedules import Schedule
 
 
 class Two(nn.Module):
@@ -63,3 +64,50 @@ def test_a_schedule_leaves_its_horizon_out_of_the_state() -> None:
     optimizer = adam(Two("a"))
     state = make_scheduler(optimizer, Step(Horizon(None, 5), unit="step", every=2, gamma=0.5).factor).state_dict()
     assert state["lr_lambdas"] == [None]
+
+
+def test_milestones_and_warm_up_count_in_their_unit() -> None:
+    schedule = MultiStep(Horizon(40, 4), unit="epoch", milestones=[2, 5.5], gamma=0.1, warmup=0.5)
+    factors = [schedule.factor(step) for step in (0, 1, 2, 7, 8, 21, 22)]
+    assert factors == pytest.approx([1 / 3, 2 / 3, 1, 1, 0.1, 0.1, 0.01])
+
+
+def test_one_cycle_rises_to_the_whole_rate_and_falls_to_its_end() -> None:
+    schedule = OneCycle(Horizon(100, 10), unit="run", warmup=0.3, start=0.04, final=0.0)
+    factors = [schedule.factor(step) for step in range(101)]
+    assert factors[0] == pytest.approx(0.04) and factors[30] == 1.0 and factors[100] == pytest.approx(0.0)
+    assert factors[:31] == sorted(factors[:31]) and factors[30:] == sorted(factors[30:], reverse=True)
+
+
+SCHEDULES = (
+    Cosine(Horizon(12, 4), unit="step", warmup=3, final=0.1),
+    Step(Horizon(12, 4), unit="epoch", every=1, gamma=0.5, warmup=0.75),
+    MultiStep(Horizon(12, 4), unit="step", milestones=[5, 9], gamma=0.3, warmup=4),
+    OneCycle(Horizon(12, 4), unit="run", warmup=0.5, start=0.1, final=0.01),
+)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: type(schedule).__name__)
+def test_a_schedule_goes_on_from_any_step_as_if_it_had_not_been_interrupted(schedule: Schedule) -> None:
+    def rates(
+        optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, count: int
+    ) -> list[float]:
+        found = []
+        for _ in range(count):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    optimizer = adam(nn.Linear(2, 2))
+    whole = rates(optimizer, make_scheduler(optimizer, schedule.factor), 12)
+    assert len(set(whole)) > 3
+    for at in range(12):
+        optimizer = adam(nn.Linear(2, 2))
+        scheduler = make_scheduler(optimizer, schedule.factor)
+        before = rates(optimizer, scheduler, at)
+        again = adam(nn.Linear(2, 2))
+        other = make_scheduler(again, schedule.factor)
+        again.load_state_dict(optimizer.state_dict())
+        other.load_state_dict(scheduler.state_dict())
+        assert before + rates(again, other, 12 - at) == whole

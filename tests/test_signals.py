@@ -15,7 +15,7 @@ from runner.signals import Stop, parse_duration
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
 def test_a_signal_is_remembered_by_its_name_and_interrupts_nothing(name: str) -> None:
     with Stop() as stop:
         assert stop.requested() is None
@@ -30,6 +30,16 @@ def test_sigusr2_asks_for_a_save_once_and_stops_nothing(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGUSR2)
         assert demand.due(None) and not demand.due(None)
         assert stop.requested() is None
+
+
+def test_a_hangup_that_nohup_has_turned_off_stays_off() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.requested() is None
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_a_file_named_save_asks_for_a_save_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The general checkpoint of PyTorch's tutorial, written and read: the only caller of torch.load.
+"""The general checkpoint of PyTorch's tutorial, written and read: the only caller of torch.save and torch.load.
 
 A file is one flat dictionary: `epoch`, `global_step`, `loss`, one `<part>_state_dict` a part, and
 what describes the run. https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
@@ -42,6 +42,34 @@ def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
     image.write(file, Disk())
 
 
+def write_plain(file: BinaryIO, content: Mapping[str, Any]) -> None:
+    """Write plain containers and tensors, such as a state_dict, as `torch.save` does."""
+    torch.save(plain_copy(dict(content), "the state_dict"), file)
+
+
+def write_module(file: BinaryIO, module: nn.Module | None) -> None:
+    """Write a whole module as a pickle, which only those may open who trust its code."""
+    torch.save(module, file)
+
+
+def read_module(path: Path) -> nn.Module:
+    """Return a pickled module, on the CPU: opening it RUNS what the file says, so only where the user asked for that.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused is
+            what is no module, or cannot be unpickled here.
+    """
+    verify(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise CheckpointRefused(f"{path} could not be unpickled: {reason}") from error
+    if not isinstance(content, nn.Module):
+        raise CheckpointRefused(f"{path} holds a {type(content).__name__}, wanted a whole nn.Module")
+    return content
+
+
 def read_entries(path: Path) -> dict[str, Any]:
     """Return the entries of a general checkpoint of this program, every tensor on the CPU, every byte checked.
 
@@ -68,8 +96,8 @@ def read_plain(path: Path, *, mapped: bool = False) -> Any:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         raise _unreadable(path, error) from None  # torch's text advises unsafe loading
-    if giant := check_bounded(content, "the file"):
-        raise CheckpointRefused(f"{path} is refused: {giant} claims more elements than the file stores")
+    if unbelievable := check_bounded(content, "the file"):
+        raise CheckpointRefused(f"{path} is refused: {unbelievable}")
     return content
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from runner.checkpoint.inert import Inert
+from runner.checkpoint.tree import TooMany, budget, leaves
 from runner.errors import Unsavable
 
 _COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image takes as they are
@@ -76,20 +78,25 @@ def owned(value: Any) -> Any:
 
 
 def check_bounded(value: Any, place: str) -> str | None:
-    """Return the place of a tensor that claims more elements than its storage holds, if there is one.
+    """Return what is not to be believed of loaded content, None if nothing is.
 
-    A file of a kilobyte can describe such a tensor of many gigabytes by strides of zero.
+    A file of a kilobyte can describe a tensor of many gigabytes by strides of zero, or a structure
+    that no walk comes to the end of.
     """
-    if isinstance(value, torch.Tensor):
-        dense = value.layout is torch.strided
-        return place if dense and _bytes(value) > value.untyped_storage().nbytes() else None
-    if isinstance(value, dict):
-        children = ((f"{place}.{key}", item) for key, item in value.items())
-    elif isinstance(value, (list, tuple, set)):
-        children = ((f"{place}[{index}]", item) for index, item in enumerate(value))
-    else:
-        return None
-    return next((found for at, item in children if (found := check_bounded(item, at))), None)
+    try:
+        for name, item in leaves(value, torch.is_tensor, budget()):
+            if isinstance(item, Inert):
+                return f"{place} is nested too deeply"
+            if isinstance(item, torch.Tensor) and _is_giant(item):
+                dotted = name if name.startswith("[") or not name else f".{name}"
+                return f"{place}{dotted} claims more elements than the file stores"
+    except TooMany as error:
+        return str(error)
+    return None
+
+
+def _is_giant(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and _bytes(tensor) > tensor.untyped_storage().nbytes()
 
 
 def _bytes(tensor: torch.Tensor) -> int:

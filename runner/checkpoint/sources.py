@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from runner.checkpoint.format import SUFFIX, read_plain
@@ -64,7 +65,7 @@ def read_source(path: Path) -> Source:
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: it cannot be opened safely, or holds no weights.
     """
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_plain(path, mapped=True)
+    content = load_safetensors(path) if path.suffix == ".safetensors" else read_plain(path, mapped=True)
     if not isinstance(content, Mapping):
         raise CheckpointRefused(f"{path} holds a {type(content).__name__} and no weights; name a state_dict's file")
     if _is_weights(content):
@@ -85,14 +86,36 @@ def _is_weights(value: Mapping[Any, Any]) -> bool:
     return flat and any(isinstance(item, Tensor) and item.dim() > 0 for item in value.values())
 
 
-def _read_safetensors(path: Path) -> Weights:
+def safetensors_bytes(weights: Weights, path: Path) -> bytes:
+    """Return weights as a `.safetensors` file holds them; tied ones stand there once under each name.
+
+    Raises:
+        ConfigError: the package is absent, or a value is no dense tensor.
+    """
+    odd = [
+        name for name, value in weights.items() if not isinstance(value, Tensor) or value.layout is not torch.strided
+    ]
+    if odd:
+        raise ConfigError(f"{path} has {odd[0]!r}, which is no dense tensor and has no place in a .safetensors file")
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise _absent(path) from error
+    return save({name: value.detach().cpu().clone().contiguous() for name, value in weights.items()})
+
+
+def load_safetensors(path: Path) -> Weights:
+    """Return the weights in a `.safetensors` file.
+
+    Raises:
+        ConfigError: the package is absent.
+        CheckpointMissing, CheckpointDamaged: there is no such file, or it is none.
+    """
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise ConfigError(
-            f"{path} needs the package safetensors; install it with python -m pip install safetensors"
-        ) from error
+        raise _absent(path) from error
     check_regular(path)
     try:
         weights: Weights = load_file(path)
@@ -101,3 +124,7 @@ def _read_safetensors(path: Path) -> Weights:
     except FileNotFoundError as error:
         raise CheckpointMissing(f"there is no checkpoint at {path}") from error
     return weights
+
+
+def _absent(path: Path) -> ConfigError:
+    return ConfigError(f"{path} needs the package safetensors; install it with python -m pip install safetensors")

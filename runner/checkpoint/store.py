@@ -12,7 +12,7 @@ from runner.checkpoint.image import Image
 from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
-from runner.files import Disk, remove_stale_temporaries, temporary_beside, write_durably
+from runner.files import Disk, make_directory, remove_stale_temporaries, temporary_beside, write_durably
 
 log = logging.getLogger("runner")
 
@@ -43,7 +43,7 @@ class CheckpointStore:
         A newer file is one that a resume has passed over; among the kept it would push out good ones.
         """
         folder = self._run_directory / FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        make_directory(folder, self._disk)
         remove_stale_temporaries(folder)
         remove_stale_temporaries(self._run_directory)
         for newer in (path for at, path in steps(self._run_directory).items() if at > step):

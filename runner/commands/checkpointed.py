@@ -99,12 +99,13 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     from runner.data.loading import EvaluationLoader
     from runner.randomness import isolated
     from runner.strategy.precision import Precision
+    from runner.wiring import build
 
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
     _restore(subject, entries)
-    workers = config["data"].get("workers", 0)
-    loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], workers=workers)
+    processes = build.worker_options(config["data"])
+    loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], **processes)
     precision = Precision(config["device"]["precision"], strategy.device)
     with isolated(config["seed"], entries["global_step"]), precision.autocast():
         yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader

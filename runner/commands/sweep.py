@@ -9,6 +9,7 @@ from omegaconf import DictConfig, open_dict
 
 from runner.checkpoint.listing import newest_valid
 from runner.errors import RunnerError
+from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import lineage
 from runner.wiring.compose import plain
@@ -26,18 +27,12 @@ class Job:
         self.exit_code = 0
 
     def __call__(self, config: DictConfig) -> None:
-        """Run one job; a stop ends the sweep, a failure lets the others run."""
+        """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
         from runner.commands.main import complain, log_failure
-        from runner.commands.train import run_prepared
-        from runner.wiring.prepare import prepare
 
         self.entered = True
-        start = job_start(config)
-        if start.finished:
-            logging.getLogger("runner").info("%s is finished already", start.directory)
-            return
         try:
-            code = run_prepared(prepare(start))
+            code = _run(config)
         except RunnerError as error:
             code = complain(error)
         except (Exception, SystemExit) as error:  # of the user's own code: this job's affair, not the sweep's
@@ -45,6 +40,22 @@ class Job:
         if code == 75:
             raise SystemExit(code)
         self.exit_code = max(self.exit_code, code)
+
+
+def _run(config: DictConfig) -> int:
+    """Run the job of a config, unless it is finished already, and return its exit code."""
+    from runner.commands.main import FINISHED
+    from runner.commands.train import run_prepared
+    from runner.wiring.prepare import prepare
+
+    with Ownership() as ownership:
+        ownership.take(Path(HydraConfig.get().runtime.output_dir))
+        start = job_start(config)
+        if start.finished:
+            logging.getLogger("runner").info("%s is finished already", start.directory)
+            return FINISHED
+        ownership.sign()
+        return run_prepared(prepare(start))
 
 
 def job_start(config: DictConfig) -> Start:

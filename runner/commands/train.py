@@ -13,10 +13,11 @@ from hydra.types import HydraContext
 from runner.commands.main import FINISHED, log_failure
 from runner.run_directory.claim import claim
 from runner.run_directory.environment import describe_environment, summary
+from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop
 from runner.wiring.compose import checked
-from runner.wiring.start import Origin, choose_start
+from runner.wiring.start import choose_start
 
 if TYPE_CHECKING:  # each of them imports torch
     from runner.commands.record import StatusWriter
@@ -28,21 +29,29 @@ log = logging.getLogger("runner")
 
 def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     """Train as the words say and return the exit code; whatever is wrong is raised before anything is made."""
-    start = choose_start(words, searchpath)
-    if start.finished:
-        print(f"{start.directory} is finished already; to go on, raise its length with {start.limit}=...")
-        return FINISHED
-    checked(start.config)  # before torch is imported
-    from runner.wiring.prepare import prepare
+    with Ownership() as ownership:
+        start = choose_start(words, searchpath, ownership.take)
+        if start.finished:
+            print(f"{start.directory} is finished already; to go on, raise its length with {start.limit}=...")
+            return FINISHED
+        checked(start.config)  # before torch is imported
+        if continued := ownership.holds(start.directory):
+            ownership.sign()
+        from runner.wiring.prepare import prepare
 
-    prepared = prepare(start)
-    if start.origin is not Origin.resume and not start.directory.exists():
-        claim(start.directory)
+        prepared = prepare(start)
+        if not continued:
+            claim(start.directory, ownership)
+        return _run_job(prepared)
+
+
+def _run_job(run: "Prepared") -> int:
+    """Let Hydra make its record and the log in the run directory, and run; return the exit code."""
     loader = GlobalHydra.instance().config_loader()
-    context = HydraContext(config_loader=loader, callbacks=Callbacks(start.config))
+    context = HydraContext(config_loader=loader, callbacks=Callbacks(run.start.config))
     job = run_job(
-        task_function=lambda _: run_prepared(prepared),
-        config=start.config,
+        task_function=lambda _: run_prepared(run),
+        config=run.start.config,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
         hydra_context=context,
@@ -67,19 +76,18 @@ def run_prepared(run: "Prepared") -> int:
         messages.announce(run)
         try:
             ending = _train(run, stop, summary(environment), status)
-            metrics = None if stop.requested() else _test(run, stop)
+            ending, metrics = _test(run, stop, ending)
         except BaseException as error:
             failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is no success
             status("failed" if failed else "interrupted", _reason(error))
             if not failed:
                 raise
             return log_failure(error)
-        reason = stop.requested()
-    return _end(run, ending, reason, status, metrics)
+        return _end(run, ending, stop.requested(), status, metrics)
 
 
 def _end(run: "Prepared", ending: "Ending", reason: str | None, status: "StatusWriter", metrics: Any) -> int:
-    """Put the ending on record, say it, and return the exit code."""
+    """Put the ending on record, say it, and return the exit code; signals are still held off."""
     from runner.commands import messages
     from runner.loop.plan import Ending
 
@@ -146,14 +154,19 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _test(run: "Prepared", stop: Stop) -> dict[str, float] | None:
-    """Return the best checkpoint's metrics on the test split, which training never sees; None without either."""
+def _test(run: "Prepared", stop: Stop, ending: "Ending") -> tuple["Ending", dict[str, float] | None]:
+    """Return the best checkpoint's metrics on the test split, which training never sees; None without either.
+
+    A stop before they are complete makes the ending an interruption: a resume has only them left to do.
+    """
     from runner.commands.checkpointed import Subject
     from runner.commands.evaluate import measure
+    from runner.loop.plan import Ending
 
     best = run.start.directory / "best.tar"
     test = getattr(run.problem.data, "test", None)
-    if test is None or not best.is_file():
-        return None
+    if ending is Ending.interrupted or test is None or not best.is_file():
+        return ending, None
     subject = Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy)
-    return measure(subject, stop.requested)
+    metrics = measure(subject, stop.requested)
+    return (Ending.interrupted if metrics is None else ending), metrics

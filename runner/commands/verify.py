@@ -5,10 +5,10 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import check_regular, verify
+from runner.checkpoint.contents import read_contents
+from runner.checkpoint.integrity import check_regular
 from runner.checkpoint.listing import BEST, FOLDER, LAST, candidates, checkpoint_path
-from runner.checkpoint.schema import check_schema, version_of
+from runner.checkpoint.schema import version_of
 from runner.commands.text import safe
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 from runner.run_directory.status import FILE, read_status
@@ -16,6 +16,9 @@ from runner.wiring.inherited import read_config
 
 _CONFIG = "config.yaml"
 _LONGEST = 4 << 20  # bytes of a text file
+
+_Sound = dict[tuple[int, int], int]
+"""The steps of the files that are good, by device and inode."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def verify_command(paths: list[str], *, as_json: bool) -> int:
     from, 2 otherwise.
     """
     findings: list[_Finding] = []
-    sound: set[tuple[int, int]] = set()
+    sound: _Sound = {}
     for path in (file for name in paths for file in _files(Path(name))):
         findings.append(_Finding(path, _examined(path, sound)))
         if not as_json:
@@ -84,7 +87,7 @@ def _files(path: Path) -> Iterator[Path]:
     yield from (path / FILE, path / _CONFIG)
 
 
-def _examined(path: Path, sound: set[tuple[int, int]]) -> str:
+def _examined(path: Path, sound: _Sound) -> str:
     """Return why a file is not what was once written; nothing if it is."""
     try:
         _check(path, sound)
@@ -93,7 +96,7 @@ def _examined(path: Path, sound: set[tuple[int, int]]) -> str:
     return ""
 
 
-def _check(path: Path, sound: set[tuple[int, int]]) -> None:
+def _check(path: Path, sound: _Sound) -> None:
     if path.is_dir():
         raise CheckpointMissing(f"{path} is no run directory: it has neither a checkpoint nor a {FILE}")
     if path.name == FILE:
@@ -104,17 +107,15 @@ def _check(path: Path, sound: set[tuple[int, int]]) -> None:
         _check_checkpoint(path, sound)
 
 
-def _check_checkpoint(path: Path, sound: set[tuple[int, int]]) -> None:
-    """Check every byte, of a file of several names once, and then what the file says of itself."""
+def _check_checkpoint(path: Path, sound: _Sound) -> None:
+    """Check every byte and all that a file claims, of one with several names once, and then its name."""
     check_regular(path)
     status = path.stat()
-    if (status.st_dev, status.st_ino) not in sound:
-        verify(path)
-        sound.add((status.st_dev, status.st_ino))
-    header = read_header(path)
-    version_of(path, header)
-    check_schema(path, header)
-    step = header["global_step"]
+    step = sound.get((status.st_dev, status.st_ino))
+    if step is None:
+        contents = read_contents(path)
+        version_of(path, contents.entries)
+        step = sound[status.st_dev, status.st_ino] = contents.entries["global_step"]
     if path.parent.name == FOLDER and path.name.startswith("step_") and path.name != checkpoint_path(path, step).name:
         raise CheckpointDamaged(f"{path} holds step {step}, not the step of its name, so a resume passes it over")
 

@@ -1,7 +1,9 @@
 """Data sets, and their exact and fast loading."""
 
+from runner.data.arrays import Arrays
 from runner.data.digits_set import Digits
 from runner.data.idx import FashionMnist, Mnist
+from runner.data.image_folder import ImageFolder
 from runner.data.synthetic import Synthetic
 
-__all__ = ["Digits", "FashionMnist", "Mnist", "Synthetic"]
+__all__ = ["Arrays", "Digits", "FashionMnist", "ImageFolder", "Mnist", "Synthetic"]

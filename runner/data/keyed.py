@@ -27,9 +27,9 @@ class Keyed(Dataset[Any]):
         self._dataset, self._seed = dataset, seed
         self.size = size_of(dataset)
 
-    def __getitem__(self, key: Key) -> Any:
-        """Return the collated batch of a key."""
-        epoch, indices = key
+    def __getitem__(self, key: Key | tuple[int, list[int]]) -> Any:
+        """Return the collated batch of a key, which has come as plain numbers to a worker."""
+        epoch, indices = key[0], torch.as_tensor(key[1])
         dataset = self._dataset
         if hasattr(dataset, "fetch"):
             return dataset.fetch(indices, seed=self._seed, epoch=epoch)

@@ -1,7 +1,6 @@
 """Exact loading: order from (seed, epoch), position in consumed samples, any number of workers."""
 
-import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -11,8 +10,12 @@ from torch.utils.data import DataLoader
 
 from runner.data.batches import batch_length, micro_batches, move
 from runner.data.keyed import Key, Keyed
+from runner.data.workers import Watched, ignore_signals
 
 __all__ = ["DataPosition", "EvaluationLoader", "TrainLoader", "batch_length", "micro_batches", "move"]
+
+TIMEOUT = 300.0
+"""Seconds in which workers deliver a batch, for data whose options say nothing of it."""
 
 
 @dataclass
@@ -64,9 +67,9 @@ class _Order:
 class TrainLoader:
     """Delivers training batches for ever; a smaller last batch ends each epoch."""
 
-    def __init__(self, dataset: Any, *, batch_size: int, seed: int, workers: int) -> None:
+    def __init__(self, dataset: Any, *, batch_size: int, seed: int, workers: int, timeout: float = TIMEOUT) -> None:
         self._keyed = Keyed(dataset, seed)
-        self._seed, self._workers = seed, workers
+        self._seed, self._workers, self._timeout = seed, workers, timeout
         self.size, self.batch_size = self._keyed.size, batch_size
         self.steps_per_epoch = -(-self.size // batch_size)
 
@@ -77,17 +80,17 @@ class TrainLoader:
         """
         seed = (self._seed, order) if order else (self._seed,)
         keys = _Order(self.size, self.batch_size, seed, epoch, sample)
-        return iter(_loader(self._keyed, keys, self._workers))
+        return iter(_loader(self._keyed, keys, self._workers, self._timeout))
 
 
 class EvaluationLoader:
     """Delivers each sample once, in order, as often as it is iterated."""
 
-    def __init__(self, dataset: Any, *, batch_size: int, workers: int) -> None:
+    def __init__(self, dataset: Any, *, batch_size: int, workers: int, timeout: float = TIMEOUT) -> None:
         self._keyed = Keyed(dataset, 0)
         self.size = self._keyed.size
         self._keys = [(0, indices) for indices in torch.split(torch.arange(self.size), batch_size)]
-        self._loader = _loader(self._keyed, self._keys, workers, persistent=workers > 0)
+        self._loader = _loader(self._keyed, self._keys, workers, timeout, persistent=workers > 0)
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -98,26 +101,31 @@ class EvaluationLoader:
         return iter(self._loader)
 
 
-def _loader(keyed: Keyed, keys: Any, workers: int, *, persistent: bool = False) -> "DataLoader[Any]":
+def _loader(keyed: Keyed, keys: Any, workers: int, timeout: float, *, persistent: bool = False) -> Iterable[Any]:
     """Return a standard loader of whole batches; its generator is its own, since it would draw from the global one."""
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         keyed,
         batch_size=None,
-        sampler=keys,
+        sampler=_Sent(keys) if workers else keys,
         num_workers=workers,
         persistent_workers=persistent,
-        worker_init_fn=_ignore_signals,
+        timeout=timeout if workers else 0,
+        worker_init_fn=ignore_signals,
         generator=torch.Generator(),
         collate_fn=_as_it_is,
     )
+    return Watched(loader) if workers else loader
+
+
+class _Sent:
+    """Keys for workers: each as plain numbers, since every tensor that is sent costs a connection of its own."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = keys
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        return ((epoch, indices.tolist()) for epoch, indices in self._keys)
 
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _ignore_signals(worker: int) -> None:
-    """A signal to the process group is the training process's affair; its workers deliver until it is done."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -24,8 +24,7 @@ class InMemory(Dataset[tuple[Tensor, Tensor]]):
         Raises:
             ConfigError: an unknown augmentation.
         """
-        if augment not in AUGMENTATIONS:
-            raise ConfigError(f"data.augment={augment} is unknown; choose one of {', '.join(AUGMENTATIONS)}")
+        check_augmentation(augment)
         self.inputs, self.targets, self._augment = inputs, targets, augment
 
     def __len__(self) -> int:
@@ -34,17 +33,29 @@ class InMemory(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one sample, not augmented."""
-        return _scaled(self.inputs[index]), self.targets[index]
+        return scaled(self.inputs[index]), self.targets[index]
 
     def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the samples at `indices`, augmented as a pure function of (seed, epoch, index)."""
-        inputs = self.inputs[indices]
-        if self._augment != "none":
-            inputs = _shifted(inputs, _draws(indices, seed, epoch, 3), flips=self._augment == "flip_shift")
-        return _scaled(inputs), self.targets[indices]
+        inputs = augmented(self.inputs[indices], self._augment, indices, seed=seed, epoch=epoch)
+        return scaled(inputs), self.targets[indices]
 
 
-def _scaled(inputs: Tensor) -> Tensor:
+def check_augmentation(augment: str) -> None:
+    """Raise ConfigError for an augmentation that does not exist."""
+    if augment not in AUGMENTATIONS:
+        raise ConfigError(f"data.augment={augment} is unknown; choose one of {', '.join(AUGMENTATIONS)}")
+
+
+def augmented(images: Tensor, augment: str, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
+    """Return the images (batch, channels, height, width) changed as a pure function of (seed, epoch, index)."""
+    if augment == "none":
+        return images
+    return _shifted(images, _draws(indices, seed, epoch, 3), flips=augment == "flip_shift")
+
+
+def scaled(inputs: Tensor) -> Tensor:
+    """Return uint8 inputs as float32 in [-1, 1], others as they are."""
     return inputs.float().mul_(2 / 255).sub_(1) if inputs.dtype is torch.uint8 else inputs
 
 

@@ -7,6 +7,22 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from runner.data.keyed import size_of
+from runner.errors import ConfigError
+
+_VAL = 0.1
+
+
+def without_val(count: int) -> tuple[Tensor, Tensor]:
+    """Return which of `count` samples are to train on and which tenth is to validate, always the same for a count.
+
+    Raises:
+        ConfigError: fewer than two.
+    """
+    if count < 2:
+        raise ConfigError(f"the data has {count} training samples and no val; give at least two, or a val of its own")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    size = max(1, round(_VAL * count))
+    return order[size:].sort().values, order[:size].sort().values
 
 
 def selection(dataset: Any, count: int) -> Any:

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from runner.learners.classification import Classification
 from runner.learners.gan import Gan
+from runner.learners.regression import Regression
 
-__all__ = ["Classification", "Gan", "Learner", "Predicting"]
+__all__ = ["Classification", "Gan", "Learner", "Predicting", "Regression"]
 
 
 class Learner(Protocol):

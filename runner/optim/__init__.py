@@ -1,6 +1,6 @@
 """Learning-rate schedules and the exact restoring of optimizers."""
 
 from runner.optim.matching import match_by_name
-from runner.optim.schedules import Cosine, Horizon, Step, make_scheduler
+from runner.optim.schedules import Cosine, Horizon, MultiStep, OneCycle, Step, make_scheduler
 
-__all__ = ["Cosine", "Horizon", "Step", "make_scheduler", "match_by_name"]
+__all__ = ["Cosine", "Horizon", "MultiStep", "OneCycle", "Step", "make_scheduler", "match_by_name"]

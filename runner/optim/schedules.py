@@ -1,7 +1,7 @@
 """Learning-rate schedules as pure functions of the step, so that a resume or a new length cannot bend them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,41 +19,101 @@ class Horizon:
     steps_per_epoch: int
 
     def steps(self, count: float, unit: str) -> int:
-        """Return `count` of "epoch" or "step" in steps."""
-        return round(count * self.steps_per_epoch) if unit == "epoch" else round(count)
+        """Return `count` of "epoch", "step" or "run", the whole of it being 1, in steps."""
+        sizes = {"epoch": self.steps_per_epoch, "step": 1}
+        return round(count * (self.end("scheduler.unit=run") if unit == "run" else sizes[unit]))
+
+    def end(self, needed_by: str) -> int:
+        """Return the total of steps; ConfigError if the run has no known end."""
+        if self.total_steps is None:
+            raise ConfigError(f"{needed_by} needs to know the end: set epochs or max_steps, or take scheduler=none")
+        return self.total_steps
 
 
-class Cosine:
-    """Linear warm-up over `warmup` units, then half a cosine down to `final` of the base rate at the end.
+class Schedule:
+    """A factor of the base rate for each step: a linear warm-up over `warmup` units, and the `course` of its kind."""
+
+    def __init__(self, horizon: Horizon, *, unit: str, warmup: float = 0.0) -> None:
+        self._warmup = horizon.steps(warmup, unit)
+
+    def factor(self, step: int) -> float:
+        """Return what the base rate is multiplied with for the step after `step` done ones."""
+        ramp = (step + 1) / (self._warmup + 1) if step < self._warmup else 1.0
+        return ramp * self.course(step)
+
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
+        raise NotImplementedError
+
+
+class Cosine(Schedule):
+    """After the warm-up half a cosine down to `final` of the base rate at the end.
 
     https://arxiv.org/abs/1608.03983 (without restarts).
     """
 
     def __init__(self, horizon: Horizon, *, unit: str, warmup: float, final: float) -> None:
-        if horizon.total_steps is None:
-            raise ConfigError("scheduler=cosine needs to know the end: set epochs or max_steps, or take scheduler=none")
-        self._warmup = horizon.steps(warmup, unit)
-        self._total = max(horizon.total_steps, self._warmup + 1)
+        total = horizon.end("scheduler=cosine")
+        super().__init__(horizon, unit=unit, warmup=warmup)
+        self._total = max(total, self._warmup + 1)
         self._final = final
 
-    def factor(self, step: int) -> float:
-        """Return what the base rate is multiplied with for the step after `step` done ones."""
-        if step < self._warmup:
-            return (step + 1) / (self._warmup + 1)
-        done = min(1.0, (step - self._warmup) / (self._total - self._warmup))
-        return self._final + (1 - self._final) * 0.5 * (1 + math.cos(math.pi * done))
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
+        done = min(1.0, max(0, step - self._warmup) / (self._total - self._warmup))
+        return _between(1.0, self._final, done)
 
 
-class Step:
+class Step(Schedule):
     """Multiply the rate by `gamma` after every `every` units."""
 
-    def __init__(self, horizon: Horizon, *, unit: str, every: float, gamma: float) -> None:
+    def __init__(self, horizon: Horizon, *, unit: str, every: float, gamma: float, warmup: float = 0.0) -> None:
+        super().__init__(horizon, unit=unit, warmup=warmup)
         self._every = max(1, horizon.steps(every, unit))
         self._gamma = gamma
 
-    def factor(self, step: int) -> float:
-        """Return what the base rate is multiplied with for the step after `step` done ones."""
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
         return float(self._gamma ** (step // self._every))
+
+
+class MultiStep(Schedule):
+    """Multiply the rate by `gamma` at each of the `milestones`, which are in units."""
+
+    def __init__(
+        self, horizon: Horizon, *, unit: str, milestones: Sequence[float], gamma: float, warmup: float = 0.0
+    ) -> None:
+        super().__init__(horizon, unit=unit, warmup=warmup)
+        self._milestones = [horizon.steps(milestone, unit) for milestone in milestones]
+        self._gamma = gamma
+
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
+        return float(self._gamma ** sum(step >= milestone for milestone in self._milestones))
+
+
+class OneCycle(Schedule):
+    """Rise from `start` of the base rate to all of it over `warmup` units, then fall to `final` of it at the end.
+
+    Both ways along half a cosine. https://arxiv.org/abs/1708.07120
+    """
+
+    def __init__(self, horizon: Horizon, *, unit: str, warmup: float, start: float, final: float) -> None:
+        super().__init__(horizon, unit=unit)
+        total = horizon.end("scheduler=onecycle")
+        self._top = min(horizon.steps(warmup, unit), total - 1)
+        self._total, self._start, self._final = total, start, final
+
+    def course(self, step: int) -> float:
+        """Return the factor."""
+        if step < self._top:
+            return _between(self._start, 1.0, step / self._top)
+        return _between(1.0, self._final, min(1.0, (step - self._top) / (self._total - self._top)))
+
+
+def _between(first: float, last: float, done: float) -> float:
+    """Return the point of half a cosine from `first` to `last`."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def make_scheduler(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:

@@ -4,16 +4,28 @@ import os
 from pathlib import Path
 
 from runner.errors import NameTaken, NotWritable
+from runner.files import Disk, make_directory
+from runner.run_directory.ownership import FILE as LOCK
+from runner.run_directory.ownership import Ownership, check_unowned
+from runner.run_directory.status import FILE as STATUS
 
 
 def is_taken(directory: Path) -> bool:
-    """Return whether the directory exists with something in it."""
-    return directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    """Return whether the directory exists with something in it; a lock file alone is of a run that never began."""
+    if not directory.is_dir():
+        return directory.exists()
+    return any(path.name != LOCK for path in directory.iterdir())
+
+
+def holds_run(directory: Path) -> bool:
+    """Return whether a run was begun there, however little it has come to."""
+    return any((directory / name).exists() for name in (LOCK, STATUS, ".hydra"))
 
 
 def check_free(directory: Path, command_to_go_on: str) -> None:
-    """Raise `NameTaken`, which shows the command that goes on there, if the directory is taken."""
+    """Raise `NameTaken`, which shows the command that goes on there, if the directory is taken; `RunInUse` if owned."""
     if is_taken(directory):
+        check_unowned(directory)
         raise NameTaken(
             f"{directory} exists already; go on there with {command_to_go_on}, start over by deleting it, "
             "or take another name="
@@ -29,15 +41,17 @@ def check_writable(directory: Path) -> None:
         raise NotWritable(f"{existing} cannot be written by this user; mend its permissions or start elsewhere")
 
 
-def claim(directory: Path) -> None:
-    """Make the directory of a new run.
+def claim(directory: Path, ownership: Ownership) -> None:
+    """Make the directory of a new run, to stay there, and own it: what is saved in it is no safer than its name.
 
     Raises:
-        NameTaken: another process made it first.
+        RunInUse, NameTaken: another process was first, and is or was at work there.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        directory.mkdir()
-    except FileExistsError as error:
-        if is_taken(directory):
-            raise NameTaken(f"{directory} was taken by another process just now; take another name=") from error
+    make_directory(directory, Disk())
+    ownership.take(directory)
+    if is_taken(directory):
+        raise NameTaken(
+            f"{directory} was taken by another process just now; go on there with the same command and resume=auto, "
+            "or take another name="
+        )
+    ownership.sign()

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -10,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from runner.files import replace_text
+from runner.run_directory.ownership import is_alive, is_owned
 
 FILE = "status.json"
 
@@ -54,7 +54,10 @@ def _number(value: float | None) -> float | None:
 
 
 def read_status(run_directory: Path) -> Status | None:
-    """Return the status of a run, None if there is none to read; a dead owner's "running" is "interrupted"."""
+    """Return the status of a run, None if there is none to read; a dead owner's "running" is "interrupted".
+
+    Dead it is when no process has its number, or one that does not hold the directory.
+    """
     try:
         entries = json.loads((run_directory / FILE).read_text(encoding="utf-8"))
         status = Status(**{entry.name: entries[entry.name] for entry in fields(Status) if entry.name in entries})
@@ -62,7 +65,9 @@ def read_status(run_directory: Path) -> Status | None:
         return None
     if not _is_valid(status):
         return None
-    dead = status.state == "running" and status.host == platform.node() and not _is_alive(status.pid)
+    if status.state != "running" or status.host != platform.node():
+        return status
+    dead = not is_alive(status.pid) or is_owned(run_directory) is False
     return replace(status, state="interrupted") if dead else status
 
 
@@ -70,13 +75,3 @@ def _is_valid(status: Status) -> bool:
     counts = (status.step, status.epoch, status.attempt, status.pid)
     known = isinstance(status.state, str) and status.state in State.__members__
     return known and all(type(count) is int and 0 <= count < 2**63 for count in counts)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -10,12 +10,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader
+from runner.checkpoint.format import read_plain
+from runner.data.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.optim.averaging import Average
 from runner.optim.matching import match_by_name
-from runner.optim.schedules import Cosine, Horizon, Step, make_scheduler
+from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
 from runner.strategy.devices import Devices, choose_devices
@@ -27,7 +28,7 @@ from runner.wiring.program import project_folder
 from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
 
 _FACTS = ("in_channels", "image_size", "in_features", "num_classes")
-_LOADING = ("workers", "split")
+_LOADING = ("workers", "timeout", "split")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def _targets_in_conf() -> set[str]:
 def build_problem(config: Any, trust: Trust) -> Problem:
     """Seed everything, then build data, learner and models, which learn what the data knows."""
     seed_everything(config["seed"])
-    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING)
+    given = {"read_tensors": read_plain}
+    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING, given=given)
     _check_data(data)
     learner = build(config["learner"], object, place="learner", trust=trust)
     seed_everything(config["seed"])
@@ -113,9 +115,14 @@ def _place(group: str, name: str) -> str:
 
 def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
     """Return the loaders of training and validation."""
-    workers = config["data"].get("workers", 0)
-    train = TrainLoader(data.train, batch_size=config["batch_size"], seed=config["seed"], workers=workers)
-    return train, EvaluationLoader(data.val, batch_size=config["batch_size"], workers=workers)
+    size, processes = config["batch_size"], worker_options(config["data"])
+    train = TrainLoader(data.train, batch_size=size, seed=config["seed"], **processes)
+    return train, EvaluationLoader(data.val, batch_size=size, **processes)
+
+
+def worker_options(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many processes load the data of a config, and for how long a batch of theirs is waited for."""
+    return {"workers": node.get("workers", 0), "timeout": node.get("timeout", TIMEOUT)}
 
 
 def horizon_of(config: Any, train: TrainLoader, at: Position) -> Horizon:
@@ -207,7 +214,7 @@ def _build_scheduler(
     cls = resolve(str(node["_target_"]), object, trust, place)
     if not isinstance(cls, type):
         raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
-    if issubclass(cls, (Cosine, Step)):
+    if issubclass(cls, Schedule):
         return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
     given = {"mode": config["checkpoint"]["mode"]}
     if not issubclass(cls, (LRScheduler, ReduceLROnPlateau)):

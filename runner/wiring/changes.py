@@ -10,7 +10,7 @@ from runner.wiring.arguments import OF_ONE_ATTEMPT
 
 _FREE = (
     "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
-    "data.workers", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
+    "data.workers", "data.timeout", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
     "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip

@@ -21,7 +21,12 @@ def load_model(path: str, trust: Sequence[str]) -> Any:
 
     Neither the data set nor a generator of the caller's is touched.
     """
-    file = Path(path)
+    models = load_models(Path(path), trust)
+    return models["model"] if set(models) == {"model"} else models
+
+
+def load_models(file: Path, trust: Sequence[str], *, average: bool = True) -> dict[str, nn.Module]:
+    """Return the models by name, with their moving averages where there are any and `average` asks for them."""
     entries = read_entries(file)
     config = read_config(entries["config"], file)
     if "${" in entries["config"]:
@@ -30,10 +35,10 @@ def load_model(path: str, trust: Sequence[str]) -> Any:
         models = _build(config, entries, trust_of((), trust))
     stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
     for name, model in models.items():
-        part = inference_part(name, stored)
+        part = inference_part(name, stored) if average else name
         restore_part(part, model, entries.get(f"{part}{SUFFIX}"), file)
         model.eval()
-    return models["model"] if set(models) == {"model"} else models
+    return models
 
 
 def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust) -> dict[str, nn.Module]:

@@ -1,5 +1,6 @@
 """Choosing the start: scratch, resume, fork or adoption, from files alone, before torch is imported or a file made."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -20,7 +21,7 @@ from runner.errors import (
     ConfigError,
     NameTaken,
 )
-from runner.run_directory.claim import check_free, check_writable, is_taken
+from runner.run_directory.claim import check_free, check_writable, holds_run, is_taken
 from runner.run_directory.names import check_name, unique_name
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import command, lineage, needed_again, typed_targets, value_of
@@ -86,6 +87,7 @@ class _Asked:
 
     words: Sequence[str]
     searchpath: Sequence[str]
+    own: Callable[[Path], None]
     name: str | None
     rewind: bool
 
@@ -93,15 +95,20 @@ class _Asked:
         """Return whether a name was given that is not this directory's."""
         return self.name is not None and (OUTPUTS / self.name).resolve() != directory.resolve()
 
+    def own_if_continued(self, directory: Path) -> None:
+        """Own a run that is gone on with, before its files are looked at; a fork, or a reader, only reads them."""
+        if holds_run(directory) and os.access(directory, os.W_OK) and not self.is_another_than(directory):
+            self.own(directory)
 
-def choose_start(words: Sequence[str], searchpath: Sequence[str]) -> Start:
-    """Return the start that the words ask for.
+
+def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[[Path], None]) -> Start:
+    """Return the start that the words ask for; a run that it goes on with is first made this process's `own`.
 
     Raises:
-        ConfigError, NameTaken, CheckpointError: each before anything was created.
+        ConfigError, NameTaken, RunInUse, CheckpointError: each before anything was created.
     """
     resume = value_of(words, "resume")
-    asked = _Asked(words, searchpath, value_of(words, "name"), value_of(words, "rewind") == "True")
+    asked = _Asked(words, searchpath, own, value_of(words, "name"), value_of(words, "rewind") == "True")
     if asked.name is not None:
         check_name(asked.name)
     if resume is None:
@@ -128,11 +135,9 @@ def _automatic(asked: _Asked) -> Start:
     directory = OUTPUTS / asked.name
     if not is_taken(directory):
         return _typed(asked, Origin.scratch)
-    checkpoint, passed_over = newest_valid(directory)
-    if checkpoint is None and passed_over:
-        raise _all_damaged(directory, passed_over)
+    checkpoint, passed_over = _newest(asked, directory)
     if checkpoint is None:  # an attempt ended before its first checkpoint
-        if not (directory / "status.json").exists() and not (directory / ".hydra").exists():
+        if not holds_run(directory):
             raise NameTaken(f"{directory} exists and holds no run; take another name= or remove it")
         return _typed(asked, Origin.scratch, place=partial(_place_in, directory))
     resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
@@ -140,9 +145,7 @@ def _automatic(asked: _Asked) -> Start:
 
 
 def _newest_in(asked: _Asked, directory: Path) -> Start:
-    checkpoint, passed_over = newest_valid(directory)
-    if checkpoint is None and passed_over:
-        raise _all_damaged(directory, passed_over)
+    checkpoint, passed_over = _newest(asked, directory)
     if checkpoint is None:
         raise CheckpointMissing(f"{directory} holds no checkpoint yet; start it anew, or name another run's directory")
     if asked.is_another_than(directory):
@@ -150,12 +153,25 @@ def _newest_in(asked: _Asked, directory: Path) -> Start:
     return _resume(asked, directory, checkpoint, passed_over)
 
 
+def _newest(asked: _Asked, directory: Path) -> tuple[Path | None, list[CheckpointError]]:
+    """Return the checkpoint to begin with, if there is any, and what was passed over."""
+    asked.own_if_continued(directory)
+    checkpoint, passed_over = newest_valid(directory)
+    if checkpoint is None and passed_over:
+        raise CheckpointDamaged(
+            f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to go on from; "
+            f"the newest: {passed_over[0]}"
+        )
+    return checkpoint, passed_over
+
+
 def _from_file(asked: _Asked, path: Path) -> Start:
+    directory = run_directory_of(path)
+    asked.own_if_continued(directory)
     verify(path)
     header = read_header(path)
     if "format" not in header:
         return _adopt(asked, path, header)
-    directory = run_directory_of(path)
     inside = (directory / "config.yaml").is_file()
     if asked.is_another_than(directory) or (asked.name is not None and not inside):
         return _restored(asked, Origin.fork, path, _place_anew, ())
@@ -174,13 +190,6 @@ def _from_file(asked: _Asked, path: Path) -> Start:
 def _newer_than(header: Mapping[str, Any], directory: Path) -> list[int]:
     step = header.get("global_step")
     return sorted(other for other in steps(directory) if type(step) is int and other > step)
-
-
-def _all_damaged(directory: Path, passed_over: Sequence[CheckpointError]) -> CheckpointDamaged:
-    return CheckpointDamaged(
-        f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to go on from; "
-        f"the newest: {passed_over[0]}"
-    )
 
 
 def _notices(passed_over: Sequence[CheckpointError]) -> list[str]:
@@ -202,6 +211,7 @@ def _resume(
     if status is not None and status.state == "finished" and not give_more_to_do(start.changes) and not notices:
         return replace(start, finished=True)
     check_writable(directory)
+    asked.own(directory)
     return start
 
 

@@ -3,8 +3,30 @@
 Defaults stand in `conf/`, and nowhere else. torch is not imported here.
 """
 
-from runner.wiring.schema.optimization import Adam, CosineSchedule, NoScheduler, PlateauSchedule, Sgd, StepSchedule
-from runner.wiring.schema.problem import Classification, Digits, Gan, Idx, LeNet, Mlp, Synthetic
+from runner.wiring.schema.optimization import (
+    Adam,
+    CosineSchedule,
+    MultiStepSchedule,
+    NoScheduler,
+    OneCycleSchedule,
+    PlateauSchedule,
+    RmsProp,
+    Sgd,
+    StepSchedule,
+)
+from runner.wiring.schema.problem import (
+    Arrays,
+    Classification,
+    Digits,
+    Gan,
+    Idx,
+    ImageFolder,
+    LeNet,
+    Mlp,
+    Regression,
+    ResNet,
+    Synthetic,
+)
 from runner.wiring.schema.root import Root
 from runner.wiring.schema.running import (
     Checkpoint,
@@ -21,14 +43,16 @@ from runner.wiring.schema.running import (
 __all__ = ["NESTED", "OPTIONS", "Root"]
 
 OPTIONS: dict[str, dict[str, type]] = {
-    "model": {"lenet": LeNet, "mlp": Mlp},
-    "data": {"digits": Digits, "idx": Idx, "synthetic": Synthetic},
-    "learner": {"classification": Classification, "gan": Gan},
-    "optimizer": {"sgd": Sgd, "adam": Adam},
+    "model": {"lenet": LeNet, "mlp": Mlp, "resnet": ResNet},
+    "data": {"digits": Digits, "idx": Idx, "synthetic": Synthetic, "arrays": Arrays, "image_folder": ImageFolder},
+    "learner": {"classification": Classification, "regression": Regression, "gan": Gan},
+    "optimizer": {"sgd": Sgd, "adam": Adam, "rmsprop": RmsProp},
     "scheduler": {
         "none": NoScheduler,
         "cosine": CosineSchedule,
         "step": StepSchedule,
+        "multistep": MultiStepSchedule,
+        "onecycle": OneCycleSchedule,
         "plateau": PlateauSchedule,
     },
     "device": {"device": Device},

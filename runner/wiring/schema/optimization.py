@@ -1,6 +1,7 @@
 """The keys of how parameters are updated: optimizer and scheduler."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from runner.wiring.schema.rules import Unit, key, require, require_at_least_zero, require_positive
 
@@ -34,30 +35,75 @@ class Adam:
 
 
 @dataclass
+class RmsProp:
+    _target_: str = key("The class that is built.")
+    lr: float = key("Base learning rate.")
+    alpha: float = key("Decay of the squared gradient's average.")
+    momentum: float = key("Momentum.")
+    weight_decay: float = key("L2 penalty.")
+    centered: bool = key("Divide by the gradient's variance.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "optimizer.", "lr")
+        require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
+        require(0 <= self.alpha < 1, "optimizer.alpha", self.alpha, "in [0, 1)")
+
+
+@dataclass
 class NoScheduler:
     pass
 
 
 @dataclass
-class CosineSchedule:
+class Warming:
     _target_: str = key("The class that is built.")
-    unit: Unit = key("What warmup counts: step or epoch.")
+    unit: Unit = key("What lengths are counted in: step, epoch, or run, the whole of it being 1.")
     warmup: float = key("Length of the linear warm-up.")
-    final: float = key("Share of the base rate that is left at the end.")
 
     def __post_init__(self) -> None:
-        require_at_least_zero(self, "scheduler.", "warmup", "final")
+        require_at_least_zero(self, "scheduler.", "warmup")
+        require(self.unit is not Unit.evaluation, "scheduler.unit", "evaluation", "step, epoch or run")
 
 
 @dataclass
-class StepSchedule:
-    _target_: str = key("The class that is built.")
-    unit: Unit = key("What `every` counts: step or epoch.")
+class CosineSchedule(Warming):
+    final: float = key("Share of the base rate that is left at the end.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least_zero(self, "scheduler.", "final")
+
+
+@dataclass
+class OneCycleSchedule(CosineSchedule):
+    start: float = key("Share of the base rate that the rise begins with.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.start <= 1, "scheduler.start", self.start, "in [0, 1]")
+
+
+@dataclass
+class StepSchedule(Warming):
     every: float = key("The rate is multiplied by gamma after every so many units.")
     gamma: float = key("The factor.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, "scheduler.", "every", "gamma")
+
+
+@dataclass
+class MultiStepSchedule(Warming):
+    milestones: list[float] = key("The rate is multiplied by gamma at each of these, in units.")
+    gamma: float = key("The factor.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "scheduler.", "gamma")
+        rising = all(one < other for one, other in pairwise(self.milestones))
+        fine = bool(self.milestones) and rising and self.milestones[0] > 0
+        require(fine, "scheduler.milestones", self.milestones, "a rising list such as [10, 15]")
 
 
 @dataclass

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from runner.wiring.schema.rules import Augment, Split, key, require, require_at_least_zero, require_positive
+from runner.wiring.schema.rules import (
+    Augment,
+    Colours,
+    Loss,
+    Split,
+    key,
+    require,
+    require_at_least_zero,
+    require_positive,
+)
 
 
 @dataclass
@@ -19,13 +28,24 @@ class Mlp:
 
 
 @dataclass
+class ResNet:
+    _target_: str = key("The class that is built.")
+    depth: int = key("Layers: 6n + 2, such as 20, 32, 44, 56 or 110.")
+
+    def __post_init__(self) -> None:
+        fine = self.depth >= 8 and self.depth % 6 == 2
+        require(fine, "model.depth", self.depth, "6n + 2, such as 8, 20, 32 or 56")
+
+
+@dataclass
 class Data:
     _target_: str = key("The class that is built.")
     workers: int = key("Processes that load batches; 0 loads in the training process.")
+    timeout: float = key("Seconds that a batch of the workers is waited for before they count as stuck; 0: for ever.")
     split: Split | None = key("What task=evaluate and task=predict use: test (where there is one), val or train.")
 
     def __post_init__(self) -> None:
-        require_at_least_zero(self, "data.", "workers")
+        require_at_least_zero(self, "data.", "workers", "timeout")
 
 
 @dataclass
@@ -49,6 +69,28 @@ class Synthetic(Data):
         super().__post_init__()
         require_positive(self, "data.", "classes", "size")
         require(bool(self.shape) and min(self.shape) > 0, "data.shape", self.shape, "sizes greater than zero")
+
+
+@dataclass
+class Arrays(Data):
+    path: str | None = key("The .npz or .pt file: train_inputs, train_targets, and perhaps val_* and test_*.")
+
+
+@dataclass
+class ImageFolder(Digits):
+    root: str | None = key("Folder with train, and perhaps val and test, each with a folder of images a class.")
+    image_size: int = key("Height and width in pixels that every image is brought to.")
+    mode: Colours = key("How images are read: rgb or grey.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "data.", "image_size")
+
+
+@dataclass
+class Regression:
+    _target_: str = key("The class that is built.")
+    loss: Loss = key("What is minimised: mse, l1, or huber.")
 
 
 @dataclass

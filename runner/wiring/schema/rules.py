@@ -91,6 +91,7 @@ class Unit(Enum):
 
     step = "step"
     epoch = "epoch"
+    run = "run"
     evaluation = "evaluation"
 
 
@@ -106,6 +107,21 @@ class Weights(Enum):
 
     raw = "raw"
     ema = "ema"
+
+
+class Loss(Enum):
+    """How far a prediction is from its target."""
+
+    mse = "mse"
+    l1 = "l1"
+    huber = "huber"
+
+
+class Colours(Enum):
+    """The channels that an image file is read as."""
+
+    rgb = "rgb"
+    grey = "grey"
 
 
 class Split(Enum):

@@ -1,0 +1,113 @@
+"""Data that lies in one file as arrays."""
+
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from runner.data.memory import InMemory
+from runner.data.selection import without_val
+from runner.errors import ConfigError, DataMissing
+
+_SPLITS = ("train", "val", "test")
+
+
+class Arrays:
+    """The arrays `train_inputs` and `train_targets` of a file, and `val_*` and `test_*` where it has them.
+
+    Without `val` a tenth of the training samples is taken for it, always the same. Integer targets are
+    classes; of others `num_classes` is how many numbers a sample has, which is what a model has to return.
+    """
+
+    def __init__(self, path: str | None, read_tensors: Callable[[Path], Any]) -> None:
+        """Read a `.npz`, or by `read_tensors` a `.pt` that holds a dictionary of tensors.
+
+        Raises:
+            ConfigError: no path.
+            DataMissing: the file is absent, damaged, or not such arrays.
+            CheckpointError: a `.pt` that is damaged, or holds more than tensors.
+        """
+        if path is None:
+            raise ConfigError("data=arrays needs a file; set data.path=FILE, a .npz or .pt")
+        file = Path(path).expanduser()
+        arrays = _arrays(_npz(file) if file.suffix == ".npz" else read_tensors(file), file)
+        pairs = {split: _pair(arrays, split, file) for split in _SPLITS}
+        if pairs["train"] is None:
+            raise DataMissing(f"{file} has no train_inputs with train_targets; it has {', '.join(arrays) or 'nothing'}")
+        if pairs["val"] is None:
+            inputs, targets = pairs["train"]
+            rest, val = without_val(len(inputs))
+            pairs["train"], pairs["val"] = (inputs[rest], targets[rest]), (inputs[val], targets[val])
+        found = {split: pair for split, pair in pairs.items() if pair is not None}
+        self.num_classes = _classes([targets for _, targets in found.values()], file)
+        shape = _shape([inputs for inputs, _ in found.values()], file)
+        self.in_features = math.prod(shape)
+        if len(shape) == 3:
+            self.in_channels, self.image_size = shape[0], shape[1:]
+        self.train, self.val = InMemory(*found["train"]), InMemory(*found["val"])
+        self.test = InMemory(*found["test"]) if "test" in found else None
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
+    except FileNotFoundError as error:
+        raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt") from error
+    except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it anew") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> Tensor:
+    with archive.open(name) as member:
+        return torch.from_numpy(numpy.lib.format.read_array(member, allow_pickle=False))
+
+
+def _arrays(content: Any, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise DataMissing(f"{path} does not hold a dictionary of tensors such as train_inputs and train_targets")
+    return {str(name): value for name, value in content.items()}
+
+
+def _pair(arrays: Mapping[str, Tensor], split: str, path: Path) -> tuple[Tensor, Tensor] | None:
+    names = (f"{split}_inputs", f"{split}_targets")
+    if not any(name in arrays for name in names):
+        return None
+    if not all(name in arrays for name in names):
+        raise DataMissing(f"{path} has only one of {names[0]} and {names[1]}; give both")
+    inputs, targets = (arrays[name] for name in names)
+    if inputs.dim() < 2 or targets.dim() < 1 or len(inputs) != len(targets) or not len(inputs):
+        raise DataMissing(
+            f"{path}: {names[0]} and {names[1]} have the shapes {tuple(inputs.shape)} and {tuple(targets.shape)}; "
+            "the first numbers must be equal, and each input has at least one dimension"
+        )
+    return _as_inputs(inputs), targets.float() if targets.is_floating_point() else targets.long()
+
+
+def _as_inputs(inputs: Tensor) -> Tensor:
+    """Return images of bytes as they are, and everything else as float32."""
+    return inputs if inputs.dtype is torch.uint8 and inputs.dim() == 4 else inputs.float()
+
+
+def _classes(targets: list[Tensor], path: Path) -> int:
+    first = targets[0]
+    if any(other.dtype != first.dtype or other.shape[1:] != first.shape[1:] for other in targets):
+        raise DataMissing(f"{path}: the targets of its splits differ in type or shape")
+    if first.is_floating_point():
+        return max(1, math.prod(first.shape[1:]))
+    if first.dim() != 1 or min(int(each.min()) for each in targets) < 0:
+        raise DataMissing(f"{path}: integer targets are classes, so they have one dimension and begin with 0")
+    return 1 + max(int(each.max()) for each in targets)
+
+
+def _shape(inputs: list[Tensor], path: Path) -> tuple[int, ...]:
+    shapes = {tuple(each.shape[1:]) for each in inputs}
+    if len(shapes) != 1:
+        raise DataMissing(f"{path}: the inputs of its splits have several shapes: {', '.join(map(str, shapes))}")
+    return shapes.pop()

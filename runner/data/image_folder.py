@@ -1,0 +1,111 @@
+"""Images in folders, one a class."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from runner.data.memory import augmented, check_augmentation, scaled
+from runner.data.selection import without_val
+from runner.errors import ConfigError, DataMissing
+
+_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_MODES = {"rgb": "RGB", "grey": "L"}
+
+
+class ImageFolder:
+    """`root/train/<class>/*.png`, and `val` and `test` where they are; of the training images a tenth is val otherwise.
+
+    Images are (channels, image_size, image_size) float32 in [-1, 1]: the shorter side is brought to the
+    size and the middle is cut out. Classes and files are in the order of their names.
+    """
+
+    def __init__(self, root: str | None, image_size: int = 32, mode: str = "rgb", augment: str = "none") -> None:
+        """Look for the files; they are read when they are needed.
+
+        Raises:
+            ConfigError: no root, or an unknown mode or augmentation.
+            DataMissing: no classes, no images in one, or other classes in another split.
+        """
+        if root is None:
+            raise ConfigError("data=image_folder needs a folder; set data.root=FOLDER, which holds train/<class>/*.png")
+        if mode not in _MODES:
+            raise ConfigError(f"data.mode={mode} is unknown; choose one of {', '.join(_MODES)}")
+        check_augmentation(augment)
+        folder = Path(root).expanduser()
+        self.classes = _classes(folder / "train")
+        self.in_channels = 3 if mode == "rgb" else 1
+        self.image_size = (image_size, image_size)
+        self.in_features, self.num_classes = self.in_channels * image_size**2, len(self.classes)
+
+        def split(files: list[tuple[Path, int]], augment: str = "none") -> Images:
+            return Images(files, image_size, mode, augment)
+
+        train = _files(folder / "train", self.classes)
+        if (folder / "val").is_dir():
+            self.val = split(_files(folder / "val", self.classes))
+        else:
+            rest, held = without_val(len(train))
+            self.val, train = split([train[i] for i in held]), [train[i] for i in rest]
+        self.train = split(train, augment)
+        self.test = split(_files(folder / "test", self.classes)) if (folder / "test").is_dir() else None
+
+
+class Images(Dataset[tuple[Tensor, Tensor]]):
+    """Image files with their classes, read a batch at a time, by loader workers where there are some."""
+
+    def __init__(self, files: list[tuple[Path, int]], size: int, mode: str, augment: str) -> None:
+        self._files, self._size, self._mode, self._augment = files, size, mode, augment
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Return one image, not augmented, and its class."""
+        path, label = self._files[index]
+        return scaled(_read(path, self._size, self._mode)), torch.tensor(label)
+
+    def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the images at `indices`, augmented as a pure function of (seed, epoch, index)."""
+        chosen = [self._files[index] for index in indices.tolist()]
+        images = torch.stack([_read(path, self._size, self._mode) for path, _ in chosen])
+        images = augmented(images, self._augment, indices, seed=seed, epoch=epoch)
+        return scaled(images), torch.tensor([label for _, label in chosen])
+
+
+def _read(path: Path, size: int, mode: str) -> Tensor:
+    """Return an image (channels, size, size) uint8."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            fitted: Any = ImageOps.fit(image.convert(_MODES[mode]), (size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataMissing(f"{path} cannot be read as an image ({error}); mend it or take it away") from error
+    pixels = torch.from_numpy(numpy.array(fitted))
+    return pixels.permute(2, 0, 1).contiguous() if pixels.dim() == 3 else pixels.unsqueeze(0)
+
+
+def _classes(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not names:
+        raise DataMissing(f"{folder} has no folders of images; data.root must hold train/<class>/*.png")
+    return names
+
+
+def _files(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
+    """Return the image files with the numbers of their classes."""
+    if (found := _classes(folder)) != classes:
+        differing = ", ".join(sorted(set(found) ^ set(classes)))
+        raise DataMissing(f"{folder} has other classes than train: {differing}; give every split the same folders")
+    files = []
+    for label, name in enumerate(classes):
+        images = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in _ENDINGS)
+        if not images:
+            raise DataMissing(f"{folder / name} holds no images ({', '.join(_ENDINGS)}); fill it or take it away")
+        files += [(path, label) for path in images]
+    return files

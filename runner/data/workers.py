@@ -1,0 +1,156 @@
+"""Loader workers under watch: one that dies or hangs ends the run with a sentence, at a moment when it can be saved."""
+
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from types import FrameType
+from typing import Any, NoReturn
+
+from torch.utils.data import DataLoader
+
+from runner.errors import WorkerFailed
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_TORCH_SAYS = "DataLoader "  # begins what the loader itself raises; what a data set raises begins otherwise
+
+
+def ignore_signals(worker: int) -> None:
+    """A signal to the process group is the training process's affair; its workers deliver until it is done."""
+    for name in _SIGNALS:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+class Watched:
+    """Iterates a loader that has workers; none of them outlives the process, which would wait for it at its end."""
+
+    def __init__(self, loader: "DataLoader[Any]") -> None:
+        self._loader = loader
+        self._workers: set[Any] = set()
+
+    def __iter__(self) -> Iterator[Any]:
+        """Start the workers, where they are not running yet, and return an iterator over the batches."""
+        before = set(multiprocessing.active_children())
+        batches = iter(self._loader)
+        if started := set(multiprocessing.active_children()) - before:
+            self._workers |= started
+            atexit.register(_kill, started, os.getpid())
+        return self._deliver(batches)
+
+    def _deliver(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yield the batches.
+
+        Raises:
+            WorkerFailed: a worker died, or nothing came for as long as the loader waits.
+        """
+        patient = _patient_handler()
+        while True:
+            try:
+                with patient.listening(), _alarm(self._loader.timeout):
+                    batch = next(batches)
+            except StopIteration:
+                return
+            except Exception as error:
+                failure = self._failure(error)
+                if failure is None:
+                    raise
+                _kill(self._workers, os.getpid())
+                raise failure from error
+            yield batch
+
+    def _failure(self, error: Exception) -> WorkerFailed | None:
+        """Return what became of the workers, None if the error is one of the data set itself."""
+        if isinstance(error, _TooLate) or str(error).startswith(f"{_TORCH_SAYS}timed out"):
+            return WorkerFailed(
+                f"the data workers have delivered nothing for {self._loader.timeout:g} seconds: one is stuck, in a "
+                "file system or a lock perhaps; mend that, or wait longer with data.timeout=... (0 waits for ever)"
+            )
+        wait([worker.sentinel for worker in self._workers], timeout=1)  # a broken connection comes before the death
+        dead = [worker for worker in self._workers if worker.exitcode]
+        if not dead and not str(error).startswith(_TORCH_SAYS):
+            return None
+        how = f"it was process {dead[0].pid}, {_death(dead[0].exitcode)}" if dead else str(error).split(". ")[0]
+        return WorkerFailed(
+            f"a data worker died ({how}); if memory ran out, take fewer data.workers or a smaller batch_size, and "
+            "data.workers=0 shows an error of the data set itself"
+        )
+
+
+class _Patient:
+    """A handler of SIGCHLD that lets torch's raise only while a batch is waited for.
+
+    Amid a step the error would leave a torn state, which cannot be saved, and amid a save half a file.
+    """
+
+    def __init__(self, inner: Callable[[int, FrameType | None], object]) -> None:
+        self._inner = inner
+        self._waiting = self._missed = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Look at the workers now, or later."""
+        if self._waiting:
+            self._inner(number, frame)
+        else:
+            self._missed = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Wait for a batch; whatever became of a worker since the last time is told first."""
+        self._waiting = True
+        try:
+            if self._missed:
+                self._missed = False
+                self._inner(signal.SIGCHLD, None)
+            yield
+        finally:
+            self._waiting = False
+
+
+def _patient_handler() -> _Patient:
+    """Return this process's handler; where torch can have none, in another thread, one that is never called."""
+    current = signal.getsignal(signal.SIGCHLD)
+    if isinstance(current, _Patient):
+        return current
+    if not callable(current) or threading.current_thread() is not threading.main_thread():
+        return _Patient(lambda number, frame: None)
+    patient = _Patient(current)
+    signal.signal(signal.SIGCHLD, patient)
+    return patient
+
+
+def _kill(workers: Iterable[Any], parent: int) -> None:
+    """End the workers; called as well when a forked child of their parent exits, which they do not concern."""
+    for worker in workers if os.getpid() == parent else ():
+        worker.kill()  # nothing less ends one that is stopped or stuck
+
+
+def _death(exit_code: int) -> str:
+    return f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"which exited with {exit_code}"
+
+
+class _TooLate(Exception):
+    """The alarm has gone off."""
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise `_TooLate` in what is done here for longer; the loader's own limit ends where a tensor is handed over."""
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGALRM, _too_late)
+    timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if former is None else former)
+
+
+def _too_late(number: int, frame: FrameType | None) -> NoReturn:
+    raise _TooLate

@@ -1,0 +1,64 @@
+"""Regression: numbers that are to be near other numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from runner.errors import ConfigError
+
+Batch = tuple[Tensor, Tensor]
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": functional.mse_loss,
+    "l1": functional.l1_loss,
+    "huber": functional.huber_loss,
+}
+
+
+class Regression:
+    """Trains "model" to give numbers near the targets.
+
+    A batch is (inputs: (batch, ...) float32, targets: (batch, ...) float32); the model returns as many
+    numbers a sample as the targets have, in whatever shape.
+    """
+
+    metrics = ("loss", "mae")
+    models = ("model",)
+
+    def __init__(self, loss: str = "mse") -> None:
+        """Minimise `loss`: mse, l1 or huber.
+
+        Raises:
+            ConfigError: another one.
+        """
+        if loss not in _LOSSES:
+            raise ConfigError(f"Regression has no loss {loss!r}; choose one of {', '.join(_LOSSES)}")
+        self._loss = _LOSSES[loss]
+
+    def updates(self, step: int) -> Sequence[str]:
+        """Return the one model."""
+        return self.models
+
+    def training(self, models: Mapping[str, nn.Module], name: str, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss."""
+        return {"loss": self._loss(*_matched(models[name](batch[0]), batch[1]))}
+
+    def evaluation(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
+        """Return the loss and the mean absolute error."""
+        outputs, targets = _matched(models["model"](batch[0]), batch[1])
+        return {"loss": self._loss(outputs, targets), "mae": functional.l1_loss(outputs, targets)}
+
+    def prediction(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
+        """Return the model's output, (batch, ...)."""
+        return {"output": models["model"](batch[0])}
+
+
+def _matched(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in the targets' shape: torch itself would compare (n, 1) with (n,) as n times n numbers."""
+    if len(outputs) != len(targets) or outputs.numel() != targets.numel():
+        raise ConfigError(
+            f"the model returns {tuple(outputs.shape[1:])} numbers a sample and the targets have "
+            f"{tuple(targets.shape[1:])}; let the model return as many"
+        )
+    return outputs.reshape(targets.shape), targets.to(outputs.dtype)

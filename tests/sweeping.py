@@ -1,0 +1,34 @@
+"""A model whose training ends in the way that the config names, until the cause is gone."""
+
+import os
+import signal
+import sys
+import time
+
+from torch import Tensor
+
+from runner.models import Mlp
+
+
+class Fragile(Mlp):
+    """Raises, exits, is killed, or is slow, in its fourth step in `train()` mode; with MENDED in no way."""
+
+    def __init__(self, in_features: int, num_classes: int, case: str = "good") -> None:
+        super().__init__(in_features, num_classes, hidden=[4])
+        self._case, self._calls = case, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._calls += self.training
+        if self.training and self._calls >= 4 and not os.environ.get("MENDED"):
+            self._fail()
+        return super().forward(inputs)
+
+    def _fail(self) -> None:
+        if self._case == "raises":
+            raise ValueError("as asked for")
+        if self._case == "exits":
+            sys.exit(3)
+        if self._case == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._case == "slow":
+            time.sleep(0.3)

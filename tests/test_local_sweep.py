@@ -1,0 +1,74 @@
+"""The launcher `local`: a process a job, failures that stay their job's own, a repetition that does what is left."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.support import REPOSITORY, assert_same_run
+
+WORDS = (
+    "-m", "hydra/launcher=local", "hydra.launcher.n_jobs=2", "model=own", "data=own",
+    "data._target_=tests.own.NoisyPoints",
+    "model._target_=tests.sweeping.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
+)  # fmt: skip
+CASES = "+model.case=good,raises,exits,killed"
+
+
+def sweep(work: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a sweep to its end."""
+    command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **environment}
+    return subprocess.run(command, cwd=work, env=surroundings, capture_output=True, text=True, timeout=180)
+
+
+def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_path: Path) -> None:
+    first = sweep(tmp_path, CASES, "hydra.launcher.job_timeout=60")
+    assert first.returncode == 1, first.stdout + first.stderr
+    failures = [line for line in first.stdout.splitlines() if line.startswith("FAILED ")]
+    assert len(failures) == 3 and "killed by SIGKILL" in first.stdout and "exit code 1" in first.stdout
+    assert all(Path(tmp_path, line.rpartition("its log: ")[2]).is_file() for line in failures)
+    again = sweep(tmp_path, CASES, MENDED="1")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("finished already") == 1 and "FAILED" not in again.stdout
+    with open(tmp_path / "outputs/s/results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 and {row["state"] for row in rows} == {"finished"}
+    metrics = [float(row["val/loss"]) for row in rows]
+    assert metrics == sorted(metrics)
+    assert (tmp_path / "outputs/s/best").resolve() == tmp_path / "outputs/s" / rows[0]["job"]
+    good = next(row["job"] for row in rows if row["model.case"] == "good")
+    alone = ("name=alone", "+model.case=good", *WORDS[3:-1])
+    command = [sys.executable, str(REPOSITORY / "run.py"), *alone]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(command, cwd=tmp_path, env=surroundings, check=True, capture_output=True, timeout=60)
+    assert_same_run(tmp_path / "outputs/alone", tmp_path / "outputs/s" / good)
+
+
+def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(tmp_path: Path) -> None:
+    words = ("+model.case=slow", "seed=0,1,2", "hydra.launcher.n_jobs=1")
+    command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "outputs").glob("s/*/last.tar")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 75
+    states = [json.loads(path.read_text())["state"] for path in (tmp_path / "outputs/s").glob("*/status.json")]
+    assert states and set(states) == {"interrupted"}
+    done = sweep(tmp_path, *words[:2], "hydra.launcher.n_jobs=2", MENDED="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sum("finished" in path.read_text() for path in (tmp_path / "outputs/s").glob("*/status.json")) == 3
+
+
+def test_a_wrong_option_is_one_sentence_and_a_preview_runs_nothing(tmp_path: Path) -> None:
+    wrong = sweep(tmp_path, "+model.case=good", "hydra.launcher.on_failure=perhaps")
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "on_failure=perhaps" in wrong.stderr
+    preview = sweep(tmp_path, CASES, "hydra.launcher.preview=true")
+    assert preview.returncode == 0 and "4 of 4 jobs would run" in preview.stdout
+    assert not list((tmp_path / "outputs/s").glob("*/status.json"))
