@@ -63,7 +63,8 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     assert states and set(states) == {"interrupted"}
     done = sweep(tmp_path, *words[:2], "hydra.launcher.n_jobs=2", MENDED="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sum("finished" in path.read_text() for path in (tmp_path / "outputs/s").glob("*/status.json")) == 3
+    runs = {path.resolve() for path in (tmp_path / "outputs/s").glob("*/status.json")}
+    assert len(runs) == 3 and all(json.loads(path.read_text())["state"] == "finished" for path in runs)
 
 
 def test_a_wrong_option_is_one_sentence_and_a_preview_runs_nothing(tmp_path: Path) -> None:
