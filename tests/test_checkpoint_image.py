@@ -129,6 +129,7 @@ def test_an_image_follows_a_state_that_grows_shrinks_and_changes(tmp_path: Path)
         assert difference(torch.load(path, weights_only=True), state) is None
 
 
+@pytest.mark.slow
 def test_more_members_than_a_short_archive_can_count(tmp_path: Path) -> None:
     state = {"many": [torch.tensor(float(i)) for i in range(66_000)]}
     path = written(taken(state), tmp_path / "many.tar")
