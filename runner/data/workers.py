@@ -72,9 +72,14 @@ class Watched:
             )
         wait([worker.sentinel for worker in self._workers], timeout=1)  # a broken connection comes before the death
         dead = [worker for worker in self._workers if worker.exitcode]
-        if not dead and not str(error).startswith(_TORCH_SAYS):
+        broken = isinstance(error, (ConnectionError, EOFError)) and not str(error).startswith("Caught ")
+        if not dead and not broken and not str(error).startswith(_TORCH_SAYS):
             return None
-        how = f"it was process {dead[0].pid}, {_death(dead[0].exitcode)}" if dead else str(error).split(". ")[0]
+        how = (
+            f"it was process {dead[0].pid}, {_death(dead[0].exitcode)}"
+            if dead
+            else str(error).split(". ")[0] or "its connection broke"
+        )
         return WorkerFailed(
             f"a data worker died ({how}); if memory ran out, take fewer data.workers or a smaller batch_size, and "
             "data.workers=0 shows an error of the data set itself"
