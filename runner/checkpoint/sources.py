@@ -41,7 +41,7 @@ class Source:
             return self.parts[name]
         average = _EMA if name == "model" else f"{name}_{_EMA}"
         if average not in self.parts:
-            raise CheckpointMismatch(f"{self.path} has no moving average of {name}; take warm_start.weights=raw")
+            raise CheckpointMismatch(f"{self.path} has no moving average of {wanted}; take warm_start.weights=raw")
         return self.parts[average]
 
     def _name(self, wanted: str, named: str | None) -> str:
@@ -81,9 +81,18 @@ def read_source(path: Path) -> Source:
 
 
 def _is_weights(value: Mapping[Any, Any]) -> bool:
-    """Return whether a mapping is a module's state_dict: names to tensors, and nothing nested."""
-    flat = all(isinstance(key, str) and not isinstance(item, (Mapping, list, tuple)) for key, item in value.items())
+    """Return whether a mapping is a module's state_dict: names to tensors, and nothing nested but extra state."""
+    flat = all(isinstance(key, str) and (_is_extra(key) or not _is_nested(item)) for key, item in value.items())
     return flat and any(isinstance(item, Tensor) and item.dim() > 0 for item in value.values())
+
+
+def _is_extra(name: str) -> bool:
+    """https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.get_extra_state"""
+    return name.rpartition(".")[2] == "_extra_state"
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (Mapping, list, tuple))
 
 
 def safetensors_bytes(weights: Weights, path: Path) -> bytes:

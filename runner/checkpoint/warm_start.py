@@ -5,8 +5,8 @@ https://docs.pytorch.org/tutorials/recipes/recipes/warmstarting_model_using_para
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class Fitting:
     """Which of a file's weights go where; all patterns are regular expressions that are searched for in a name."""
 
     rename: Sequence[str] = ()
-    """`pattern=replacement`, for the file's names without wrappers, one after the other."""
+    """`pattern=replacement`, parted at the last "=", for the file's names without wrappers, one after the other."""
     include: Sequence[str] = ()
     """Of our model's names those to load; none means all."""
     exclude: Sequence[str] = ()
@@ -38,7 +38,7 @@ class Fitting:
     def renamed(self, name: str) -> str:
         """Return what a name of the file is to be called."""
         for rule in self.rename:
-            pattern, _, replacement = rule.partition("=")
+            pattern, _, replacement = rule.rpartition("=")
             name = re.sub(pattern, replacement, name)
         return name
 
@@ -57,6 +57,8 @@ class Report:
     partial: list[str]
     """They fit, but another one of their layer does not, so that the layer is left as it is."""
     excluded: list[str]
+    frozen: list[str] = field(default_factory=list)
+    """Of the loaded parameters those that are not trained."""
 
     @property
     def matched(self) -> float:
@@ -75,14 +77,15 @@ class Report:
 
 
 def check_patterns(options: Mapping[str, Sequence[str]]) -> None:
-    """Raise ConfigError for a pattern that is no regular expression, or a renaming without "="."""
+    """Raise ConfigError for a pattern that is no regular expression, or a renaming that cannot be done."""
     for key, patterns in options.items():
         for pattern in patterns:
             if key == "rename" and "=" not in pattern:
                 raise ConfigError(f"warm_start.rename={pattern} cannot be: write pattern=replacement")
             try:
-                re.compile(pattern.partition("=")[0] if key == "rename" else pattern)
-            except re.error as error:
+                searched, _, replacement = pattern.rpartition("=") if key == "rename" else (pattern, "", "")
+                re.sub(searched, replacement, "")  # also tells of a group that the pattern has not
+            except (re.error, IndexError) as error:
                 raise ConfigError(f"warm_start.{key}={pattern} is no regular expression: {error}") from error
 
 
@@ -95,7 +98,7 @@ def fit(own: Weights, found: Weights, fitting: Fitting) -> tuple[dict[str, Any],
     ours, places = _assigned(own, found, fitting)
     wanted = [name for name in own if fitting.wants(name)]
     reshaped = {name: _shapes(ours[name], own[name]) for name in wanted if name in ours and not _fits(ours, own, name)}
-    broken = {_layer(name) for name in reshaped}
+    broken = {_layer(name) for name in reshaped} & _innermost(own)
     fitting_ones = [name for name in wanted if name in ours and name not in reshaped]
     loaded = [name for name in fitting_ones if _layer(name) not in broken]
     report = Report(
@@ -179,6 +182,18 @@ def _shapes(found: Any, own: Any) -> str:
 
 def _layer(name: str) -> str:
     return name.rpartition(".")[0]
+
+
+def _innermost(own: Iterable[str]) -> set[str]:
+    """Return the modules that hold weights and no module that does: what they hold belongs together."""
+    layers = {_layer(name) for name in own}
+    return layers - {outer for layer in layers for outer in _around(layer)}
+
+
+def _around(layer: str) -> Iterator[str]:
+    while layer:
+        layer = _layer(layer)
+        yield layer
 
 
 def _brief(names: Any) -> str:

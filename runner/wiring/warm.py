@@ -1,6 +1,7 @@
 """Warm start and freezing: a new run's models before its first step, made from another run's weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,32 @@ def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> d
     With `options["parts"]`, only the models named there are started so.
 
     Raises:
-        ConfigError: a pattern, or a model's name, that cannot be.
+        ConfigError: a pattern, or a model's name, that cannot be or that matches nothing.
         CheckpointError: the file cannot be read, or too little of it fits.
     """
     check_patterns({key: options[key] for key in _PATTERNS})
     parts = options["parts"] or {}
     if unknown := parts.keys() - models.keys():
         raise ConfigError(f"warm_start.parts names {', '.join(sorted(unknown))}; the models are {', '.join(models)}")
-    source = read_source(Path(options["path"]))
-    averaged = options["weights"] == "ema"
-    found = {
-        name: source.choose(name, named=parts.get(name), averaged=averaged)
-        for name in models
-        if not parts or name in parts
-    }
-    return {name: _load(models[name], name, weights, source.path, options) for name, weights in found.items()}
+    started = {name: model for name, model in models.items() if not parts or name in parts}
+    names = [name for model in started.values() for name in model.state_dict()]
+    _require_matches({key: options[key] for key in ("include", "exclude")}, names, "name")
+    source, averaged = read_source(Path(options["path"])), options["weights"] == "ema"
+    found = {name: source.choose(name, named=parts.get(name), averaged=averaged) for name in started}
+    reports = {name: _load(started[name], name, weights, source.path, options) for name, weights in found.items()}
+    frozen = [name for report in reports.values() for name in report.frozen]
+    _require_matches({"freeze": options["freeze"]}, frozen, "loaded parameter")
+    return reports
+
+
+def _require_matches(options: Mapping[str, Sequence[str]], names: Iterable[str], what: str) -> None:
+    """Raise ConfigError for a pattern that matches none of the names, as a misspelt one does."""
+    for key, patterns in options.items():
+        for pattern in patterns:
+            if not any(matches(name, [pattern]) for name in names):
+                raise ConfigError(
+                    f"warm_start.{key}=[{pattern}] matches no {what} of the model; mend it, or leave it out"
+                )
 
 
 def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Mapping[str, Any]) -> Report:
@@ -45,10 +57,8 @@ def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Mapp
     model.load_state_dict(weights)
     loaded = set(report.loaded)
     freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options["freeze"])]
-    if options["freeze"] and not freeze:
-        raise ConfigError(f"warm_start.freeze={options['freeze']} matches no loaded parameter of the {name}")
     _freeze(model, freeze)
-    return report
+    return replace(report, frozen=freeze)
 
 
 def freeze_as_stored(models: Mapping[str, nn.Module], entries: Mapping[str, Any]) -> None:
