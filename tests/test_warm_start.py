@@ -1,16 +1,15 @@
-"""Warm start: every kind of file that people hold, against what is loaded, missing, unexpected and reshaped."""
+"""Warm start: what is chosen, renamed, left out and frozen; wrong matches. Its sources: test_warm_start_sources.py."""
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
+from runner.checkpoint.sources import read_source
 from runner.checkpoint.warm_start import Fitting, fit, strip_wrappers
 from runner.errors import CheckpointMismatch
 from runner.models import Discriminator, Generator, Mlp
@@ -26,19 +25,6 @@ def mlp(*, hidden: int = 5, classes: int = 3) -> Mlp:
     return Mlp(in_features=4, num_classes=classes, hidden=[hidden])
 
 
-class Compiled(nn.Module):
-    """What `torch.compile` makes of a model's names, without its compiler."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self._orig_mod = model
-
-
-def ours(folder: Path, capsys: Any) -> Path:
-    assert cli(capsys, *NEW[:-1], "name=old", "seed=7", "ema.decay=0.5").code == 0
-    return folder / "outputs/old/last.tar"
-
-
 def ours_from_a_gan(folder: Path, capsys: Any) -> Path:
     words = ("experiment=gan_digits", "device=cpu", "max_steps=1", "tracker=none", "name=old")
     assert cli(capsys, *words).code == 0
@@ -50,48 +36,10 @@ def bare(folder: Path, capsys: Any) -> Path:
     return folder / "bare.pth"
 
 
-def general(folder: Path, capsys: Any) -> Path:
-    model = mlp()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
-    content = {
-        "epoch": 5,
-        "model_state_dict": model.state_dict(),
-        "optimizer_state_dict": optimizer.state_dict(),
-        "loss": 0.4,
-    }
-    torch.save(content, folder / "model.tar")
-    return folder / "model.tar"
-
-
 def multiple(folder: Path, capsys: Any) -> Path:
     content = {"modelA_state_dict": mlp(hidden=9).state_dict(), "modelB_state_dict": mlp().state_dict()}
     torch.save(content, folder / "several.tar")
     return folder / "several.tar"
-
-
-def of_data_parallel(folder: Path, capsys: Any) -> Path:
-    torch.save(nn.DataParallel(mlp()).state_dict(), folder / "dp.pt")
-    return folder / "dp.pt"
-
-
-def compiled(folder: Path, capsys: Any) -> Path:
-    torch.save(Compiled(mlp()).state_dict(), folder / "compiled.pt")
-    return folder / "compiled.pt"
-
-
-def of_data_parallel_of_compiled(folder: Path, capsys: Any) -> Path:
-    torch.save(nn.DataParallel(Compiled(mlp())).state_dict(), folder / "both.pt")
-    return folder / "both.pt"
-
-
-def safetensors(folder: Path, capsys: Any) -> Path:
-    save_file(mlp().state_dict(), folder / "model.safetensors")
-    return folder / "model.safetensors"
-
-
-def of_another_width(folder: Path, capsys: Any) -> Path:
-    torch.save(mlp(hidden=9).state_dict(), folder / "wide.pt")
-    return folder / "wide.pt"
 
 
 def of_another_head(folder: Path, capsys: Any) -> Path:
@@ -101,69 +49,30 @@ def of_another_head(folder: Path, capsys: Any) -> Path:
 
 HEAD = ["layers.4.weight", "layers.4.bias"]
 BODY = ["layers.1.weight", "layers.1.bias"]
-ALL = [*BODY, *HEAD]
-
-# source, words, exit code, loaded, reshaped
-SOURCES = [
-    (ours, (), 0, ALL, []),
-    (ours, ("warm_start.weights=ema",), 0, ALL, []),
-    (ours_from_a_gan, ("warm_start.parts={model: discriminator}",), 2, [], []),
-    (bare, (), 0, ALL, []),
-    (general, (), 0, ALL, []),
-    (multiple, ("warm_start.parts={model: modelB}",), 0, ALL, []),
-    (of_data_parallel, (), 0, ALL, []),
-    (compiled, (), 0, ALL, []),
-    (of_data_parallel_of_compiled, (), 0, ALL, []),
-    (safetensors, (), 0, ALL, []),
-    (of_another_width, (), 2, [], []),
-    (of_another_head, (), 0, BODY, HEAD),
-]
 
 
-@pytest.mark.parametrize(
-    ("source", "words", "code", "loaded", "reshaped"), SOURCES, ids=[f"{s[0].__name__}{s[1]}" for s in SOURCES]
-)
-def test_a_source_is_loaded_as_far_as_it_fits_and_said_so(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Any,
-    source: Callable[..., Path],
-    words: tuple[str, ...],
-    code: int,
-    loaded: list[str],
-    reshaped: list[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = source(tmp_path, capsys)
-    outcome = cli(capsys, *NEW, f"warm_start.path={path}", *words)
-    assert outcome.code == code, outcome.err
-    if code:
-        assert outcome.err.startswith("error: ") and not (tmp_path / "outputs/new").exists()
-        return
-    report = json.loads((tmp_path / "outputs/new/warm_start.json").read_text())["models"]["model"]
-    assert (report["loaded"], list(report["reshaped"])) == (loaded, reshaped)
-    assert (report["missing"], report["unexpected"], report["partial"]) == ([], [], [])
-
-
-@pytest.mark.parametrize("make", [bare, general, of_data_parallel_of_compiled, safetensors])
-def test_the_weights_that_training_begins_with_are_the_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, make: Callable[..., Path]
+def test_what_is_frozen_is_reported_and_stays_as_it_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     frozen = "warm_start.freeze=[layers]"
-    words = ("warm_start.exclude=[layers.4.bias]", frozen, f"warm_start.path={make(tmp_path, capsys)}")
-    assert cli(capsys, *NEW, *words).code == 0
+    words = ("warm_start.exclude=[layers.4.bias]", frozen, f"warm_start.path={bare(tmp_path, capsys)}")
+    outcome = cli(capsys, *NEW, *words)
+    assert outcome.code == 0 and "frozen 3: layers.1.weight, layers.1.bias, layers.4.weight" in outcome.out
     trained, source = entries_of(Path("outputs/new/last.tar"))["model_state_dict"], mlp().state_dict()
     assert [name for name in source if torch.equal(trained[name], source[name])] == [*BODY, "layers.4.weight"]
 
 
-def test_a_gans_part_feeds_a_gans_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_a_pattern_that_freezes_one_model_of_several_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = ours_from_a_gan(tmp_path, capsys)
     words = ("experiment=gan_digits", "device=cpu", "max_steps=1", "tracker=none", "seed=3", "name=new")
-    assert cli(capsys, *words, f"warm_start.path={path}", "warm_start.parts={generator: generator}").code == 0
+    assert cli(capsys, *words, f"warm_start.path={path}", "warm_start.freeze=['layers[.]2']").code == 0
     report = json.loads(Path("outputs/new/warm_start.json").read_text())["models"]
-    assert list(report) == ["generator"] and not report["generator"]["missing"]
+    frozen = {name: entries["frozen"] for name, entries in report.items()}
+    assert frozen == {"generator": ["layers.2.weight", "layers.2.bias"], "discriminator": []}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +82,12 @@ def test_a_gans_part_feeds_a_gans_part(tmp_path: Path, monkeypatch: pytest.Monke
         (("warm_start.path=bare.pth", "warm_start.rename=['layers=other']"), "nothing of it was found"),
         (("warm_start.path=bare.pth", "warm_start.rename=['(=x']"), "no regular expression"),
         (("warm_start.path=bare.pth", "warm_start.rename=[x]"), "write pattern=replacement"),
+        (("warm_start.path=bare.pth", "warm_start.rename=['a=\\2']"), "invalid group reference"),
         (("warm_start.path=bare.pth", "warm_start.freeze=[conv]"), "matches no loaded parameter"),
+        (("warm_start.path=bare.pth", "warm_start.freeze=[layers.1,conv]"), r"freeze=\[conv\] matches no loaded"),
+        (("warm_start.path=bare.pth", "warm_start.exclude=[layers,head]"), r"exclude=\[head\] matches no name"),
+        (("warm_start.path=bare.pth", "warm_start.include=[conv]"), r"include=\[conv\] matches no name"),
+        (("warm_start.freeze=[layers]",), "used with warm_start.path"),
         (("warm_start.path=bare.pth", "warm_start.freeze=[.]"), "no parameter to train"),
         (("warm_start.path=bare.pth", "warm_start.weights=ema"), "no moving average"),
         (("warm_start.path=bare.pth", "warm_start.parts={model: other}"), "no part 'other'"),
@@ -221,6 +135,41 @@ def test_a_layer_of_which_a_part_does_not_fit_is_left_alone() -> None:
     weights, report = fit(own, found, Fitting())
     assert report.loaded == [] and list(report.reshaped) == ["weight"] and report.partial == ["bias"]
     assert all(torch.equal(weights[name], own[name]) for name in own)
+
+
+def test_a_parameter_beside_whole_layers_is_loaded_whatever_fits_of_the_others() -> None:
+    own = {"token": torch.zeros(1, 4), "positions": torch.zeros(5, 4), "head.weight": torch.zeros(3, 4)}
+    found = {"token": torch.ones(1, 4), "positions": torch.ones(9, 4), "head.weight": torch.ones(3, 4)}
+    _, report = fit(own, found, Fitting())
+    assert report.loaded == ["token", "head.weight"] and list(report.reshaped) == ["positions"]
+
+
+def test_a_pattern_of_rename_may_look_ahead() -> None:
+    own = {"body.fc.weight": torch.zeros(1), "body.fc.bias": torch.zeros(1)}
+    found = {"fc.weight": torch.ones(1), "body.fc.bias": torch.ones(1)}
+    _, report = fit(own, found, Fitting(rename=["^(?=fc)=body."]))
+    assert report.loaded == list(own)
+
+
+class Counting(nn.Linear):
+    """A layer with extra state of several values."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Return them."""
+        return {"calls": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Take them back."""
+        self.taken = state
+
+
+def test_a_state_dict_with_extra_state_is_a_source_too(tmp_path: Path) -> None:
+    model = nn.Sequential(Counting(3, 2))
+    torch.save(model.state_dict(), tmp_path / "extra.pt")
+    found = read_source(tmp_path / "extra.pt").choose("model")
+    weights, report = fit(model.state_dict(), found, Fitting())
+    assert report.loaded == ["0.weight", "0.bias", "0._extra_state"]
+    assert weights["0._extra_state"] == {"calls": 3}
 
 
 def test_renaming_two_names_to_one_is_refused() -> None:
