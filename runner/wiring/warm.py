@@ -1,6 +1,6 @@
 """Warm start and freezing: a new run's models before its first step, made from another run's weights."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> d
     return reports
 
 
-def _require_matches(options: Mapping[str, Sequence[str]], names: Iterable[str], what: str) -> None:
+def _require_matches(options: Mapping[str, Sequence[str]], names: Sequence[str], what: str) -> None:
     """Raise ConfigError for a pattern that matches none of the names, as a misspelt one does."""
     for key, patterns in options.items():
         for pattern in patterns:
