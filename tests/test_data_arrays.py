@@ -10,7 +10,7 @@ import torch
 
 from runner.checkpoint.format import read_plain
 from runner.data import Arrays
-from runner.errors import RunnerError
+from runner.errors import DataMissing, RunnerError
 from tests.support import cli, entries_of
 
 
@@ -81,12 +81,43 @@ def test_images_of_bytes_stay_bytes_and_tell_their_size(tmp_path: Path) -> None:
         ),
         ({"train_inputs": np.array([{}, {}], dtype=object), "train_targets": np.zeros(2)}, "plain arrays"),
         ({"train_inputs": np.zeros((1, 2)), "train_targets": np.zeros(1)}, "at least two"),
+        ({"train_inputs": np.full((3, 2), np.nan), "train_targets": np.zeros(3)}, "train_inputs has values"),
+        ({"train_inputs": np.zeros((3, 2)), "train_targets": np.full(3, np.inf)}, "train_targets has values"),
+        (
+            {"train_inputs": np.zeros((3, 2)), "train_targets": np.zeros(3), "valid_inputs": np.zeros((3, 2))},
+            "a split called valid; the names are train, val, test",
+        ),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_in_one_sentence(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
     with pytest.raises(RunnerError, match=said) as caught:
         read(write(tmp_path / "data.npz", **arrays))
     assert "\n" not in str(caught.value)
+
+
+def test_foreign_byte_orders_and_other_arrays_in_the_file_do_not_matter(tmp_path: Path) -> None:
+    content = points(20)
+    path = write(
+        tmp_path / "data.npz", train_inputs=content["inputs"].astype(">f8"), train_targets=content["targets"],
+        names=np.array(["no", "yes"]),
+    )  # fmt: skip
+    data = read(path)
+    together = torch.cat([data.train.inputs, data.val.inputs])
+    assert torch.equal(together.sort(0).values, torch.tensor(content["inputs"]).float().sort(0).values)
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut", "flipped"])
+def test_a_damaged_pt_is_not_spoken_of_as_a_checkpoint_of_a_run(tmp_path: Path, damage: str) -> None:
+    content = points(20)
+    path = write(tmp_path / "data.pt", train_inputs=content["inputs"], train_targets=content["targets"])
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(content["inputs"].tobytes())] ^= 1
+    path.write_bytes(raw[:-30] if damage == "cut" else raw)
+    if damage == "absent":
+        path.unlink()
+    with pytest.raises(DataMissing, match=r"data\.path") as caught:
+        read(path)
+    assert "checkpoint" not in str(caught.value) and "run" not in str(caught.value)
 
 
 class Touching:

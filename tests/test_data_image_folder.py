@@ -82,13 +82,31 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_sentence(tmp_path: Path) -> 
         ImageFolder(str(tmp_path))
 
 
-def test_a_damaged_image_is_named(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hidden_files_and_folders_are_neither_images_nor_classes(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "train/.ipynb_checkpoints").mkdir()
+    (tmp_path / "train/cat/._0.png").touch()
+    data = ImageFolder(str(tmp_path))
+    assert data.classes == ["cat", "dog"] and len(data.train) + len(data.val) == 12
+
+
+def test_an_image_of_16_bits_is_refused_since_it_would_be_clipped_to_white(tmp_path: Path) -> None:
+    fill(tmp_path, each=1)
+    for path in tmp_path.rglob("*.png"):
+        Image.fromarray(np.full((9, 9), 4000, dtype=np.uint16)).save(path)
+    with pytest.raises(DataMissing, match=r"0\.png cannot be read .* wanted are 8 bits a channel"):
+        ImageFolder(str(tmp_path), mode="grey").train[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     monkeypatch.chdir(tmp_path)
     fill(tmp_path / "images")
     words = ("data=image_folder", "data.root=images", "data.image_size=16", "max_steps=2", "batch_size=16")
     assert cli(capsys, *words, "name=x").code == 0
     for path in (tmp_path / "images/train/dog").iterdir():
         path.write_bytes(path.read_bytes()[:60])
-    outcome = cli(capsys, *words, "name=y")
-    assert outcome.code == 2 and "images/train/dog/" in outcome.out + outcome.err
+    outcome = cli(capsys, *words, "name=y", f"data.workers={workers}")
+    said = [line for line in (outcome.out + outcome.err).splitlines() if "images/train/dog/" in line]
+    assert outcome.code == 2 and len(said) == 1 and said[0].startswith("error: images/train/dog/")
     assert "Traceback" not in outcome.out + outcome.err

@@ -134,3 +134,13 @@ def test_regression_refuses_another_number_of_outputs_instead_of_spreading_them(
         Regression().training(answering(torch.zeros(3, 2)), "model", (torch.zeros(3, 1), torch.zeros(3)))
     with pytest.raises(ConfigError, match="no loss"):
         Regression("cubic")
+
+
+def test_regression_takes_no_other_order_of_the_dimensions_for_the_targets() -> None:
+    with pytest.raises(ConfigError, match="in this shape"):
+        Regression().training(answering(torch.zeros(3, 2, 4)), "model", (torch.zeros(3, 1), torch.zeros(3, 4, 2)))
+
+
+def test_regression_does_not_round_the_targets_to_a_short_output() -> None:
+    models, target = answering(torch.zeros(1, dtype=torch.bfloat16)), torch.tensor([1.001])
+    assert torch.equal(Regression("l1").training(models, "model", (target, target))["loss"], target[0])

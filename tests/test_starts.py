@@ -334,3 +334,11 @@ def test_a_config_folder_of_ones_own_serves_the_start_and_is_not_needed_to_go_on
     assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/last.tar").code == 0
     refused = cli(capsys, "resume=outputs/x", "model.hidden=[7]")
     assert refused.code == 2 and "--config-dir" in refused.err
+
+
+def test_momentum_and_centering_may_begin_with_a_resume(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "name=x", "epochs=1", "optimizer=rmsprop").code == 0
+    outcome = cli(capsys, "resume=outputs/x", "epochs=2", "optimizer.momentum=0.9", "optimizer.centered=true")
+    assert outcome.code == 0, outcome.err + outcome.out
+    state = entries_of(work / "x/last.tar")["optimizer_state_dict"]["state"][0]
+    assert state["momentum_buffer"].any() and state["grad_avg"].any()

@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from runner.data.memory import InMemory
 from runner.data.selection import without_val
-from runner.errors import ConfigError, DataMissing
+from runner.errors import CheckpointError, ConfigError, DataMissing
 
 _SPLITS = ("train", "val", "test")
+_NAMED = ("_inputs", "_targets")
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Arrays:
@@ -30,12 +33,12 @@ class Arrays:
         Raises:
             ConfigError: no path.
             DataMissing: the file is absent, damaged, or not such arrays.
-            CheckpointError: a `.pt` that is damaged, or holds more than tensors.
         """
         if path is None:
             raise ConfigError("data=arrays needs a file; set data.path=FILE, a .npz or .pt")
         file = Path(path).expanduser()
-        arrays = _arrays(_npz(file) if file.suffix == ".npz" else read_tensors(file), file)
+        arrays = _npz(file) if file.suffix == ".npz" else _pt(file, read_tensors)
+        _check_names(arrays, file)
         pairs = {split: _pair(arrays, split, file) for split in _SPLITS}
         if pairs["train"] is None:
             raise DataMissing(f"{file} has no train_inputs with train_targets; it has {', '.join(arrays) or 'nothing'}")
@@ -56,23 +59,41 @@ class Arrays:
 def _npz(path: Path) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
+            names = [name for name in archive.namelist() if name.removesuffix(".npy").endswith(_NAMED)]
+            return {name.removesuffix(".npy"): _array(archive, name) for name in names}
     except FileNotFoundError as error:
         raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt") from error
-    except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it anew") from error
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> Tensor:
     with archive.open(name) as member:
-        return torch.from_numpy(numpy.lib.format.read_array(member, allow_pickle=False))
+        array = numpy.lib.format.read_array(member, allow_pickle=False)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
-def _arrays(content: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt")
+    try:
+        content = read_tensors(path)
+    except CheckpointError as error:  # whose way out is for checkpoints
+        reason = str(error).partition(";")[0]
+        raise DataMissing(f"{reason}; data.path needs a dictionary of tensors that torch.save wrote") from error
+    if not isinstance(content, Mapping):
         raise DataMissing(f"{path} does not hold a dictionary of tensors such as train_inputs and train_targets")
-    return {str(name): value for name, value in content.items()}
+    found = {name: value for name, value in content.items() if str(name).endswith(_NAMED)}
+    if odd := [name for name, value in found.items() if not isinstance(value, Tensor) or value.is_complex()]:
+        raise DataMissing(f"{path}: {', '.join(odd)} is no tensor of real numbers")
+    return {str(name): value.detach() for name, value in found.items()}
+
+
+def _check_names(arrays: Mapping[str, Tensor], path: Path) -> None:
+    """Raise DataMissing for a split of another name, which would silently go unused."""
+    if unknown := sorted({name.rpartition("_")[0] for name in arrays} - set(_SPLITS)):
+        raise DataMissing(f"{path} has a split called {', '.join(unknown)}; the names are {', '.join(_SPLITS)}")
 
 
 def _pair(arrays: Mapping[str, Tensor], split: str, path: Path) -> tuple[Tensor, Tensor] | None:
@@ -87,7 +108,11 @@ def _pair(arrays: Mapping[str, Tensor], split: str, path: Path) -> tuple[Tensor,
             f"{path}: {names[0]} and {names[1]} have the shapes {tuple(inputs.shape)} and {tuple(targets.shape)}; "
             "the first numbers must be equal, and each input has at least one dimension"
         )
-    return _as_inputs(inputs), targets.float() if targets.is_floating_point() else targets.long()
+    inputs, targets = _as_inputs(inputs), targets.float() if targets.is_floating_point() else targets.long()
+    for name, values in zip(names, (inputs, targets), strict=True):
+        if not torch.isfinite(values).all():
+            raise DataMissing(f"{path}: {name} has values that are not finite; leave these samples out, or fill them")
+    return inputs, targets
 
 
 def _as_inputs(inputs: Tensor) -> Tensor:

@@ -83,15 +83,26 @@ def _read(path: Path, size: int, mode: str) -> Tensor:
 
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":  # which Pillow would clip to bytes
+                raise ValueError(f"its pixels are of Pillow's mode {image.mode}, wanted are 8 bits a channel")
             fitted: Any = ImageOps.fit(image.convert(_MODES[mode]), (size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataMissing(f"{path} cannot be read as an image ({error}); mend it or take it away") from error
+    except Exception as error:  # Pillow's decoders raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataMissing(f"{path} cannot be read as an image ({reason}); mend it or take it away") from error
     pixels = torch.from_numpy(numpy.array(fitted))
     return pixels.permute(2, 0, 1).contiguous() if pixels.dim() == 3 else pixels.unsqueeze(0)
 
 
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _ENDINGS and not path.name.startswith(".")
+
+
 def _classes(folder: Path) -> list[str]:
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    names = (
+        sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+        if folder.is_dir()
+        else []
+    )
     if not names:
         raise DataMissing(f"{folder} has no folders of images; data.root must hold train/<class>/*.png")
     return names
@@ -104,7 +115,7 @@ def _files(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
         raise DataMissing(f"{folder} has other classes than train: {differing}; give every split the same folders")
     files = []
     for label, name in enumerate(classes):
-        images = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in _ENDINGS)
+        images = sorted(path for path in (folder / name).iterdir() if _is_image(path))
         if not images:
             raise DataMissing(f"{folder / name} holds no images ({', '.join(_ENDINGS)}); fill it or take it away")
         files += [(path, label) for path in images]

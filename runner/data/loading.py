@@ -6,11 +6,12 @@ from itertools import count
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from runner.data.batches import batch_length, micro_batches, move
 from runner.data.keyed import Key, Keyed
 from runner.data.workers import Watched, ignore_signals
+from runner.errors import RunnerError
 
 __all__ = ["DataPosition", "EvaluationLoader", "TrainLoader", "batch_length", "micro_batches", "move"]
 
@@ -80,7 +81,7 @@ class TrainLoader:
         """
         seed = (self._seed, order) if order else (self._seed,)
         keys = _Order(self.size, self.batch_size, seed, epoch, sample)
-        return iter(_loader(self._keyed, keys, self._workers, self._timeout))
+        return _raised(iter(_loader(self._keyed, keys, self._workers, self._timeout)))
 
 
 class EvaluationLoader:
@@ -98,13 +99,13 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator over all batches."""
-        return iter(self._loader)
+        return _raised(iter(self._loader))
 
 
 def _loader(keyed: Keyed, keys: Any, workers: int, timeout: float, *, persistent: bool = False) -> Iterable[Any]:
     """Return a standard loader of whole batches; its generator is its own, since it would draw from the global one."""
     loader: DataLoader[Any] = DataLoader(
-        keyed,
+        _Carrying(keyed),
         batch_size=None,
         sampler=_Sent(keys) if workers else keys,
         num_workers=workers,
@@ -125,6 +126,26 @@ class _Sent:
 
     def __iter__(self) -> Iterator[tuple[int, list[int]]]:
         return ((epoch, indices.tolist()) for epoch, indices in self._keys)
+
+
+class _Carrying(Dataset[Any]):
+    """Delivers an error of ours in the place of a batch: from a worker it would come as the text of a traceback."""
+
+    def __init__(self, keyed: Keyed) -> None:
+        self._keyed = keyed
+
+    def __getitem__(self, key: Key) -> Any:
+        try:
+            return self._keyed[key]
+        except RunnerError as error:
+            return error
+
+
+def _raised(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        if isinstance(batch, RunnerError):
+            raise batch
+        yield batch
 
 
 def _as_it_is(batch: Any) -> Any:

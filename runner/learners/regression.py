@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,8 +20,8 @@ _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Regression:
     """Trains "model" to give numbers near the targets.
 
-    A batch is (inputs: (batch, ...) float32, targets: (batch, ...) float32); the model returns as many
-    numbers a sample as the targets have, in whatever shape.
+    A batch is (inputs: (batch, ...) float32, targets: (batch, ...) float32); the model returns the
+    targets' shape. (batch, 1) and (batch,) are taken for each other.
     """
 
     metrics = ("loss", "mae")
@@ -55,10 +56,15 @@ class Regression:
 
 
 def _matched(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in the targets' shape: torch itself would compare (n, 1) with (n,) as n times n numbers."""
-    if len(outputs) != len(targets) or outputs.numel() != targets.numel():
+    """Return both in the targets' shape and, at least in float32, in one type.
+
+    torch itself would compare (n, 1) with (n,) as n times n numbers, and targets rounded to bf16.
+    """
+    column = {torch.Size([len(targets)]), torch.Size([len(targets), 1])}
+    if outputs.shape != targets.shape and {outputs.shape, targets.shape} != column:
         raise ConfigError(
             f"the model returns {tuple(outputs.shape[1:])} numbers a sample and the targets have "
-            f"{tuple(targets.shape[1:])}; let the model return as many"
+            f"{tuple(targets.shape[1:])}; let the model return as many, in this shape"
         )
-    return outputs.reshape(targets.shape), targets.to(outputs.dtype)
+    kind = torch.promote_types(outputs.dtype, torch.float32)
+    return outputs.reshape(targets.shape).to(kind), targets.to(kind)

@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch.optim import Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 from runner.loop.state import TrainState
 from runner.optim.schedules import rebase, recompute
 from runner.wiring.build import node_of
+
+# What these optimizers make with a parameter's first step only, if a setting asks for it.
+_BUFFERS = {"momentum": "momentum_buffer", "centered": "grad_avg", "amsgrad": "max_exp_avg_sq"}
 
 Settings = Mapping[str, Mapping[str, Any]]
 """What each model's scheduler was built with, by attribute."""
@@ -27,12 +32,24 @@ def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any], 
         settings = _changed_settings(config, "optimizer", name, changed)
         for group in optimizer.param_groups:
             group |= {key: value for key, value in settings.items() if key != "lr"}
+        _begin_buffers(optimizer)
         if "lr" in settings:
             rebase(optimizer, scheduler, settings["lr"])
         if isinstance(scheduler, LambdaLR):
             recompute(optimizer, scheduler)
         elif scheduler is not None:
             _set(scheduler, _changed_settings(config, "scheduler", name, changed), built[name])
+
+
+def _begin_buffers(optimizer: Optimizer) -> None:
+    """Let what a changed setting asks for begin at zero, as it does in a new run."""
+    if not isinstance(optimizer, (Adam, RMSprop)):
+        return
+    for group in optimizer.param_groups:
+        wanted = [buffer for setting, buffer in _BUFFERS.items() if group.get(setting)]
+        for parameter in group["params"]:
+            for buffer in wanted if parameter in optimizer.state else ():
+                optimizer.state[parameter].setdefault(buffer, torch.zeros_like(parameter))
 
 
 def _set(scheduler: Any, changed: Mapping[str, Any], built: Mapping[str, Any]) -> None:
