@@ -100,7 +100,9 @@ def test_a_stop_amid_a_save_lets_it_complete_once_and_a_second_ctrl_c_leaves_onl
     for run, expected in zip(runs, (0, 75, SIGINT), strict=True):
         code, text = run.finish()
         assert code == expected and "Traceback" not in text, text
-    assert stored_steps(polite) == [5, 10, 11] and state_of(polite) == ("interrupted", "SIGTERM")
+    *regular, last = stored_steps(polite)
+    assert regular == [5, 10] and 10 < last < 15  # the signal came in the save of step 10, or soon after it
+    assert state_of(polite) == ("interrupted", "SIGTERM")
     assert 5 in stored_steps(rude)  # the save was cut off, or had just ended
     newest = rude / f"outputs/x/checkpoints/step_{stored_steps(rude)[-1]:010d}.tar"
     assert newest_valid(rude / "outputs/x") == (newest, [])
