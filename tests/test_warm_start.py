@@ -1,19 +1,23 @@
 """Warm start: what is chosen, renamed, left out and frozen; wrong matches. Its sources: test_warm_start_sources.py."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from runner.checkpoint.sources import read_source
 from runner.checkpoint.warm_start import Fitting, fit, strip_wrappers
 from runner.errors import CheckpointMismatch
 from runner.models import Discriminator, Generator, Mlp
-from tests.support import cli, difference, entries_of
+from tests.support import REPOSITORY, TINY, assert_same_run, cli, difference, entries_of
 
 DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
 NEW = (*DATA, "model=mlp", "model.hidden=[5]", "tracker=none", "max_steps=1", "name=new")
@@ -23,6 +27,12 @@ def mlp(*, hidden: int = 5, classes: int = 3) -> Mlp:
     """The model of NEW with weights of its own."""
     torch.manual_seed(1)
     return Mlp(in_features=4, num_classes=classes, hidden=[hidden])
+
+
+def mlp_of_tiny() -> Mlp:
+    """The model of TINY with weights of its own."""
+    torch.manual_seed(1)
+    return Mlp(in_features=4, num_classes=2, hidden=[8])
 
 
 def ours_from_a_gan(folder: Path, capsys: Any) -> Path:
@@ -128,6 +138,36 @@ def test_a_run_with_frozen_parameters_resumes_exactly(
     assert difference(one, other) is None
     assert one["optimizer_state_dict"]["param_groups"][0]["param_names"] == HEAD
     assert torch.equal(one["model_state_dict"]["layers.1.weight"], mlp().state_dict()["layers.1.weight"])
+
+
+def test_one_command_starts_warm_and_frozen_and_goes_on_so_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(mlp_of_tiny().state_dict(), "tiny.pth")
+    words = (*TINY, "warm_start.path=tiny.pth", "warm_start.freeze=[layers.1]")
+    assert cli(capsys, *words, "name=whole").code == 0
+    monkeypatch.setenv("STOP_AT", "4")
+    assert cli(capsys, *words, "name=x", "resume=auto").code == 75
+    monkeypatch.delenv("STOP_AT")
+    assert cli(capsys, *words, "name=x", "resume=auto").code == 0
+    assert_same_run(Path("outputs/whole"), Path("outputs/x"))
+    entries = entries_of(Path("outputs/x/last.tar"))
+    assert entries["optimizer_state_dict"]["param_groups"][0]["param_names"] == HEAD
+    assert all(torch.equal(entries["model_state_dict"][name], mlp_of_tiny().state_dict()[name]) for name in BODY)
+
+
+def test_a_safetensors_file_that_may_not_be_read_is_not_called_absent(tmp_path: Path) -> None:
+    path = tmp_path / "closed.safetensors"
+    save_file(mlp().state_dict(), path)
+    path.chmod(0)
+    command = [sys.executable, str(REPOSITORY / "run.py"), *NEW, f"warm_start.path={path}"]
+    if os.geteuid() == 0:  # who may read everything
+        rights = "-dac_override,-dac_read_search"
+        command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and f"{path} cannot be read" in done.stderr, done.stderr
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_a_layer_of_which_a_part_does_not_fit_is_left_alone() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from runner.checkpoint.format import SUFFIX, read_plain
 from runner.checkpoint.integrity import check_regular
-from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointMissing, CheckpointRefused, ConfigError
+from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused, ConfigError
 
 BARE = ""
 _EMA = "ema"
@@ -118,7 +118,7 @@ def load_safetensors(path: Path) -> Weights:
 
     Raises:
         ConfigError: the package is absent.
-        CheckpointMissing, CheckpointDamaged: there is no such file, or it is none.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: there is no such file, it is none, or may not be read.
     """
     try:
         from safetensors import SafetensorError
@@ -130,8 +130,8 @@ def load_safetensors(path: Path) -> Weights:
         weights: Weights = load_file(path)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise CheckpointDamaged(f"{path} is damaged, or no safetensors file ({error})") from error
-    except FileNotFoundError as error:
-        raise CheckpointMissing(f"there is no checkpoint at {path}") from error
+    except OSError as error:  # safetensors calls a file that it may not open absent
+        raise CheckpointRefused(f"{path} cannot be read; look at its permissions") from error
     return weights
 
 
