@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -271,6 +272,10 @@ def test_a_job_whose_directory_another_process_has_fails_alone(work: Path, capsy
 def test_a_finished_run_is_said_to_be_without_a_touch_and_also_where_nothing_can_be_written(
     work: Path, capsys: Any
 ) -> None:
+    nobody = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable]
+    tried = subprocess.run([*nobody, "-c", "import hydra, torch"], capture_output=True) if which("setpriv") else None
+    if tried is None or tried.returncode:
+        pytest.skip("no user without rights can run this installation")
     assert cli(capsys, *TINY, "max_steps=1", "name=x").code == 0
     before = times(work)
     assert "finished already" in cli(capsys, "resume=outputs/x").out
@@ -278,7 +283,7 @@ def test_a_finished_run_is_said_to_be_without_a_touch_and_also_where_nothing_can
     (work / "outputs/x" / FILE).unlink()
     for folder in (work / "outputs/x", work / "outputs", work):
         folder.chmod(0o555)
-    command = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, str(REPOSITORY / "run.py")]
+    command = [*nobody, str(REPOSITORY / "run.py")]
     answer = subprocess.run([*command, "resume=outputs/x"], capture_output=True, text=True, env=ENVIRONMENT)
     assert answer.returncode == 0 and "finished already" in answer.stdout, answer.stderr
     answer = subprocess.run(
