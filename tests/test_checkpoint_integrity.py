@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from runner.checkpoint import integrity
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.integrity import verify
 from runner.errors import (
@@ -258,3 +259,20 @@ def test_verifying_leaves_the_file_as_it_was(checkpoint: Path) -> None:
     before = checkpoint.read_bytes()
     verify(checkpoint)
     assert checkpoint.read_bytes() == before
+
+
+def test_a_file_that_a_writer_replaces_while_it_is_opened_is_judged_by_itself(
+    tmp_path: Path, written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = tmp_path / "small.tar", tmp_path / "large.tar"
+    small.write_bytes(written().read_bytes())
+    large.write_bytes(written(model_state_dict={"weight": torch.zeros(4096)}).read_bytes())
+    real = integrity.check_regular
+
+    def replaced_meanwhile(path: Path) -> int:
+        size = real(path)
+        os.replace(large, small)
+        return size
+
+    monkeypatch.setattr(integrity, "check_regular", replaced_meanwhile)
+    integrity.verify(small)

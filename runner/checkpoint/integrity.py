@@ -4,6 +4,7 @@
 not one is noticed. Nothing here imports torch or runs anything that a file says.
 """
 
+import os
 import stat
 import struct
 import zipfile
@@ -34,9 +35,10 @@ def verify(path: Path) -> None:
         CheckpointDamaged: truncated, holed, flipped or empty.
         CheckpointRefused: another kind of file, or an archive that `torch.save` never writes.
     """
-    size = check_regular(path)
+    check_regular(path)
     try:
         with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size  # a writer may have put another file in its place since
             _check_envelope(path, file.read(512), _tail(file, size))
             with zipfile.ZipFile(file) as archive:
                 _check_members(path, archive, size)

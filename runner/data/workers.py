@@ -21,9 +21,23 @@ _TORCH_SAYS = "DataLoader "  # begins what the loader itself raises; what a data
 
 def ignore_signals(worker: int) -> None:
     """A signal to the process group is the training process's affair; its workers deliver until it is done."""
-    for name in _SIGNALS:
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in _numbers():
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _numbers())
+
+
+def _numbers() -> set[int]:
+    return {getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)}
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Let signals wait, here and in each worker forked meanwhile: until it ignores them, SIGTERM would kill it."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 class Watched:
@@ -36,7 +50,8 @@ class Watched:
     def __iter__(self) -> Iterator[Any]:
         """Start the workers, where they are not running yet, and return an iterator over the batches."""
         before = set(multiprocessing.active_children())
-        batches = iter(self._loader)
+        with _held_back():
+            batches = iter(self._loader)
         if started := set(multiprocessing.active_children()) - before:
             self._workers |= started
             atexit.register(_kill, started, os.getpid())
