@@ -18,6 +18,7 @@ from uuid import uuid4
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 
 _PIECE = 16 << 20  # bytes a system call
+_WORTH_A_WAY_OF_ITS_OWN = 8 << 20  # bytes; a smaller file would wait for the disk twice, in the write and in the sync
 
 
 class Disk:
@@ -34,8 +35,10 @@ class Disk:
         """
         file.flush()
         descriptor, whole = file.fileno(), len(memory) // mmap.PAGESIZE * mmap.PAGESIZE
-        with _past_the_cache(descriptor) as allowed:
-            position = _write(descriptor, memory[:whole]) if allowed else 0
+        position = 0
+        if whole >= _WORTH_A_WAY_OF_ITS_OWN:
+            with _past_the_cache(descriptor) as allowed:
+                position = _write(descriptor, memory[:whole]) if allowed else 0
         _write(descriptor, memory[position:])
 
     def sync(self, file: BinaryIO) -> None:

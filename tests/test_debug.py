@@ -57,6 +57,7 @@ def test_a_selection_of_more_than_there_is_is_the_data_set_itself() -> None:
     assert selection(dataset, 50) is dataset
 
 
+@pytest.mark.slow
 def test_a_run_with_limited_data_and_a_profile_resumes_exactly(work: Path, capsys: Any, monkeypatch: Any) -> None:
     words = (*TINY, "debug.limit_train=2", "debug.limit_eval=1", "debug.profile=2", "epochs=4")
     monkeypatch.setenv("STOP_AT", "never")

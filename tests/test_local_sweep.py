@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support import REPOSITORY, assert_same_run
 
 WORDS = (
@@ -49,6 +51,7 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
     assert_same_run(tmp_path / "outputs/alone", tmp_path / "outputs/s" / good)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(tmp_path: Path) -> None:
     words = ("+model.case=slow", "seed=0,1,2", "hydra.launcher.n_jobs=1")
     command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]

@@ -50,7 +50,7 @@ class Project:
         return found
 
 
-@pytest.fixture(scope="module", params=["borrowing", pytest.param("fresh", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[pytest.param(how, marks=pytest.mark.slow) for how in ("borrowing", "fresh")])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The page's files written and its commands run, each of which must succeed."""
     work = tmp_path_factory.mktemp("own")

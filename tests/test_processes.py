@@ -83,6 +83,7 @@ def test_ctrl_c_saves_dies_by_sigint_and_the_printed_command_goes_on(tmp_path: P
     assert_same_run(whole, tmp_path / "outputs/x")
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_passed_over_aloud_and_the_end_is_the_same(tmp_path: Path, whole: Path) -> None:
     process = start(tmp_path, *WORDS, "name=x")
     wait_for_step(tmp_path / "outputs/x", 75)

@@ -308,6 +308,7 @@ class Net(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_package_of_ones_own_needs_one_word_which_the_first_start_shows(work: Path) -> None:
     site = work.parent / "site"
     site.mkdir()

@@ -91,6 +91,7 @@ def test_a_stop_at_any_moment_is_a_good_checkpoint_and_the_same_command_goes_on_
     assert_continue(process, works.values(), whole)
 
 
+@pytest.mark.slow
 def test_a_stop_amid_a_save_lets_it_complete_once_and_a_second_ctrl_c_leaves_only_what_was_there(
     tmp_path: Path, process: Warm
 ) -> None:
