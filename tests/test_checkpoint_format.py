@@ -235,7 +235,9 @@ def test_nothing_is_restored_when_the_parts_differ(checkpoint: Path, entries: di
     assert torch.equal(model.weight, before["weight"])
 
 
-@pytest.mark.parametrize("part", [torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2), Metered(1)], ids=str)
+@pytest.mark.parametrize(
+    "part", [torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2), Metered(1)], ids=lambda part: type(part).__name__
+)
 def test_a_part_that_does_not_fit_is_named_in_one_line(checkpoint: Path, entries: dict[str, Any], part: Any) -> None:
     with pytest.raises(CheckpointMismatch, match="its model_state_dict is of another model") as caught:
         restore_part("model", part, entries["model_state_dict"], checkpoint)
