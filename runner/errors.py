@@ -16,6 +16,7 @@
     │   └── Unsavable          (TypeError)          a state that plain files cannot hold
     ├── WorkerFailed           (ChildProcessError)  a data worker died, or hangs
     ├── SaveFailed             (OSError)            a checkpoint could not be written
+    ├── DiskRefuses            (OSError)            something else could not be written
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
 
 `exit_code` is what the command line answers with: 2 for what the user can mend before anything
@@ -89,6 +90,12 @@ class Unsavable(CheckpointError, TypeError):
 
 class SaveFailed(RunnerError, OSError):
     """A checkpoint could not be written; every earlier one is untouched."""
+
+    exit_code = 1
+
+
+class DiskRefuses(RunnerError, OSError):
+    """The disk takes nothing more: it is full, over a quota or read-only, or the file would be too large."""
 
     exit_code = 1
 

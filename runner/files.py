@@ -8,6 +8,7 @@ record, fail or interrupt any single operation.
 import errno
 import mmap
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from runner.errors import DiskRefuses
+
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _PIECE = 16 << 20  # bytes a system call
 _WORTH_A_WAY_OF_ITS_OWN = 8 << 20  # bytes; a smaller file would wait for the disk twice, in the write and in the sync
 
@@ -130,6 +134,20 @@ def replace_text(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def refusal(error: BaseException) -> DiskRefuses | None:
+    """Return the one sentence for an error that comes of a disk which takes nothing more; None for any other."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno in _REFUSALS):
+        cause = cause.__cause__ or cause.__context__
+    if not isinstance(cause, OSError):
+        return None
+    free = shutil.disk_usage(".").free
+    return DiskRefuses(
+        f"{cause.filename or 'a file'} could not be written: {cause.strerror}; {free >> 20} MiB are free in "
+        f"{Path.cwd()}; make space or mend it, and give the same command again"
+    )
 
 
 def temporary_beside(path: Path) -> Path:

@@ -43,7 +43,10 @@ static struct fault at(const char *name, const char *path) {
     long n;
     char what[16], repeat[8], under[4096];
     if (!plan || sscanf(plan, "%ld %15s %7s %4095s", &n, what, repeat, under) != 4) return none;
-    if (strncmp(path, under, strlen(under))) return none;
+    char whole[8192] = "";
+    if (path[0] != '/' && getcwd(whole, 4096)) strcat(whole, "/");
+    strncat(whole, path, 4095);
+    if (strncmp(whole, under, strlen(under))) return none;
     record(name);
     long now = ++count;
     if (now != n && !(now > n && !strcmp(repeat, "on"))) return none;

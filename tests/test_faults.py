@@ -17,7 +17,9 @@ import torch
 
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
-from tests.faults import METRICS, Fault, Outcome, compiled, drive, store
+from tests.faults import METRICS, Fault, Outcome, compiled, drive, preloaded, store
+from tests.support import assert_same_run
+from tests.warm import Warm, warm
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for the library of faults")
 
@@ -127,3 +129,39 @@ def test_no_fault_of_any_kind_costs_what_was_acknowledged(
 ) -> None:
     faults = [Fault(at, what, repeat) for at in range(2, len(names) + 1)]
     assert wrong(library, tmp_path, faults, names, elements) == []
+
+
+WORDS = (
+    "model=mlp", "model.hidden=[8]", "data=synthetic", "data.shape=[4]", "data.size=32", "optimizer=adam",
+    "max_steps=6", "batch_size=8", "log_every=2", "eval_every=1", "tracker=csv", "checkpoint=every_n_steps",
+    "checkpoint.every_steps=2", "name=x", "resume=auto",
+)  # fmt: skip
+OPERATIONS = 140  # of the run above in its whole directory, about
+
+
+@pytest.fixture(scope="module")
+def faulty(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process that starts `run.py` with the library of faults."""
+    with warm(tmp_path_factory.mktemp("faulty"), LD_PRELOAD=preloaded(library)["LD_PRELOAD"]) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("first", "stride"), [(3, 30), pytest.param(1, 2, marks=pytest.mark.slow)], ids=["some", "many"]
+)
+@pytest.mark.parametrize("what", [str(errno.ENOSPC), "kill"])
+def test_a_fault_in_any_file_of_a_run_is_one_sentence_and_the_same_command_ends_in_the_same_bits(
+    faulty: Warm, tmp_path: Path, what: str, first: int, stride: int
+) -> None:
+    assert faulty.run(tmp_path, *WORDS)[0] == 0
+    for at in range(first, OPERATIONS, stride):
+        work = tmp_path / str(at)
+        work.mkdir()
+        code, text = faulty.run(work, *WORDS, **Fault(at, what).environment(work / "outputs"))
+        assert code in ((KILLED, 0) if what == "kill" else (0, 1, 2)), text
+        assert "Traceback" not in text and "Logging error" not in text, text
+        assert what == "kill" or "No space left on device" in text or code == 0, text
+        code, text = faulty.run(work, *WORDS)
+        assert code == 0, text
+        assert_same_run(tmp_path / "outputs/x", work / "outputs/x")
+        assert not temporaries(work / "outputs")

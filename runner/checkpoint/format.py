@@ -12,13 +12,15 @@ import torch
 from torch import nn
 
 from runner.checkpoint.image import Image
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.integrity import is_still, verify
 from runner.checkpoint.plain import check_bounded, owned, plain_copy
 from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
 from runner.checkpoint.schema import SUFFIX as SUFFIX
-from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused
+from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointMissing, CheckpointRefused
 from runner.files import Disk
 from runner.stateful import Stateful
+
+_MOST_REPLACEMENTS = 10  # while one file is read; `last.tar` is replaced by each save
 
 # What turns a file of version n into one of version n + 1; version 1 is the first.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -91,14 +93,25 @@ def read_plain(path: Path, *, mapped: bool = False) -> Any:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused are
             pickled code, and tensors that claim more elements than the file stores.
     """
-    verify(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:
-        raise _unreadable(path, error) from None  # torch's text advises unsafe loading
+    for _ in range(_MOST_REPLACEMENTS):
+        verified = verify(path)
+        content = _load(path, mapped)
+        if is_still(path, verified):
+            break
+    else:
+        raise CheckpointDamaged(f"{path} is replaced again and again while it is read; name one of its checkpoints/")
     if unbelievable := check_bounded(content, "the file"):
         raise CheckpointRefused(f"{path} is refused: {unbelievable}")
     return content
+
+
+def _load(path: Path, mapped: bool) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except FileNotFoundError as error:  # pruned a moment ago
+        raise CheckpointMissing(f"there is no checkpoint at {path}") from error
+    except Exception as error:
+        raise _unreadable(path, error) from None  # torch's text advises unsafe loading
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointDamaged:

@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.checkpoint.inert import Inert
 from runner.checkpoint.structure import Structure, TooLarge, read_structure
-from runner.errors import CheckpointDamaged, CheckpointRefused
+from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
 
 __all__ = ["Inert", "read_archive", "read_header"]
 
@@ -20,6 +20,7 @@ def read_header(path: Path) -> dict[str, Any]:
     of the rest of the file is `integrity.verify`'s affair.
 
     Raises:
+        CheckpointMissing: there is no such file.
         CheckpointDamaged: the structure cannot be read.
         CheckpointRefused: the structure is not a dictionary, or is unreasonably large.
     """
@@ -33,7 +34,7 @@ def read_archive(path: Path) -> tuple[Structure, dict[str, int]]:
     """Return the structure of what `torch.save` wrote, whatever it is, and the bytes stored for each tensor's key.
 
     Raises:
-        CheckpointDamaged, CheckpointRefused: as `read_header`, but for what is not a dictionary.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: as `read_header`, but for what is not a dictionary.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -44,6 +45,8 @@ def read_archive(path: Path) -> tuple[Structure, dict[str, int]]:
             structure = read_structure(archive.read(member))
     except CheckpointRefused:
         raise
+    except FileNotFoundError as error:
+        raise CheckpointMissing(f"there is no checkpoint at {path}") from error
     except TooLarge as error:
         raise CheckpointRefused(f"{path} is refused: {error}") from error
     except Exception as error:

@@ -27,8 +27,8 @@ _FOREIGN = {
 }
 
 
-def verify(path: Path) -> None:
-    """Return if `path` is an undamaged zip archive of the form that `torch.save` writes.
+def verify(path: Path) -> os.stat_result:
+    """Return the status of the file that was checked, an undamaged zip archive of the form that `torch.save` writes.
 
     Raises:
         CheckpointMissing: there is no such file.
@@ -38,22 +38,35 @@ def verify(path: Path) -> None:
     check_regular(path)
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size  # a writer may have put another file in its place since
+            status = os.fstat(file.fileno())  # a writer may have put another file in its place since
+            size = status.st_size
             _check_envelope(path, file.read(512), _tail(file, size))
             with zipfile.ZipFile(file) as archive:
                 _check_members(path, archive, size)
                 placed = extents(file.fileno(), archive.infolist(), archive.start_dir, size)
                 check_contents(file.fileno(), placed)
+            return status
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, IndexError, struct.error) as error:
         if isinstance(error, (CheckpointDamaged, CheckpointRefused)):
             raise
         raise _damaged(path, str(error)) from error
     except PermissionError as error:
         raise CheckpointRefused(f"{path} cannot be read: {error.strerror}") from error
+    except FileNotFoundError as error:  # pruned a moment ago
+        raise _missing(path) from error
     except OSError as error:
         raise _damaged(path, f"reading it failed: {error}") from error
     except RuntimeError as error:  # zipfile: an encrypted member
         raise CheckpointRefused(f"{path} is not a checkpoint: {error}") from error
+
+
+def is_still(path: Path, status: os.stat_result) -> bool:
+    """Return whether `path` is the very file, unchanged, that had this status."""
+    try:
+        now = path.stat()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    return (now.st_dev, now.st_ino, now.st_mtime_ns) == (status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
 def check_regular(path: Path) -> int:
@@ -61,7 +74,7 @@ def check_regular(path: Path) -> int:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointMissing(f"there is no checkpoint at {path}") from error
+        raise _missing(path) from error
     except (OSError, ValueError) as error:
         raise CheckpointMissing(f"{path!s:.200} cannot be a checkpoint: {error}") from error
     if stat.S_ISDIR(status.st_mode):
@@ -118,6 +131,10 @@ def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
         raise CheckpointRefused(f"{path} claims to hold more bytes than it has")
     if min(member.header_offset for member in members) != 0:
         raise _damaged(path, "something was put before its beginning")
+
+
+def _missing(path: Path) -> CheckpointMissing:
+    return CheckpointMissing(f"there is no checkpoint at {path}")
 
 
 def _damaged(path: Path, how: str) -> CheckpointDamaged:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from hydra._internal.utils import get_args_parser
 
 from runner.errors import RunnerError
+from runner.files import refusal
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.wiring import arguments
@@ -34,6 +35,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FINISHED
+    except Exception as error:  # of a disk that takes nothing more; all others are our own
+        if (refused := refusal(error)) is None:
+            raise
+        code = complain(refused)
     raise SystemExit(code)
 
 
@@ -120,6 +125,7 @@ def _additions(flags: Any) -> list[str]:
 def log_failure(error: BaseException) -> int:
     """Put a run's failure into its log, a bug with its whole traceback; return the exit code."""
     log = logging.getLogger("runner")
+    error = error if isinstance(error, RunnerError) else refusal(error) or error
     if isinstance(error, RunnerError) and not os.environ.get("HYDRA_FULL_ERROR"):
         log.error("error: %s", error)
         return error.exit_code

@@ -69,12 +69,12 @@ def run_prepared(run: "Prepared") -> int:
     former = read_status(run.start.directory)
     attempt = 1 if former is None else former.attempt + 1
     environment = describe_environment(sys.argv, str(run.devices))
-    record(run, attempt, environment)
     status = StatusWriter(run, attempt)
     with Stop(run.max_seconds) as stop:
-        status("running", None)
-        messages.announce(run)
         try:
+            record(run, attempt, environment)
+            status("running", None)
+            messages.announce(run)
             ending = _train(run, stop, summary(environment), status)
             ending, metrics = _test(run, stop, ending)
         except BaseException as error:

@@ -111,6 +111,23 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             self._silent = True
 
 
+class LogFile(logging.FileHandler):
+    """Writes log lines to a file; says once that a disk takes no more, and leaves out what it does not take."""
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(filename, encoding="utf-8")
+        self._told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say it once, where a line could not be written; a line that could not be made is our own mistake."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            print(f"{self.baseFilename} lacks some lines: {error.strerror}", file=sys.stderr)
+
+
 def _discard(stream: TextIO) -> None:
     """Let what is left in a stream go nowhere, since Python's own flush at exit would complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
