@@ -9,6 +9,10 @@ from torch import Tensor
 
 from runner.errors import NonFinite
 
+_WAY_OUT = (
+    "go on from the last good checkpoint, if there is one, or start anew, with a smaller optimizer.lr or clip_norm=1"
+)
+
 Seen = tuple[Mapping[str, Tensor], float]
 """What a learner said of a micro-batch, detached scalars by name, and its share of the step's samples."""
 
@@ -28,8 +32,8 @@ class Progress:
     best_metric: float | None = None
     best_step: int | None = None
     evaluations_without_improvement: int = 0
-    skipped: int = 0
-    """Steps in a row whose update was left out, because it was not finite."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Updates of a model in a row that were left out, because they were not finite."""
     rollbacks: int = 0
     """How often training went back to a checkpoint, and took another order of the data from there."""
     seconds: float = 0.0
@@ -38,29 +42,33 @@ class Progress:
     """What was measured at `evaluated_at`."""
     window: dict[str, Tensor] = field(default_factory=dict)
     """Sums of the training metrics since the latest report, each a scalar tensor."""
-    window_steps: int = 0
+    window_counts: dict[str, int] = field(default_factory=dict)
+    """Of how many updates each is the sum."""
     loss: Tensor | float = 0.0
     """The latest step's training loss, summed over the updated models."""
 
     def observe(self, name: str, seen: Iterable[Seen]) -> None:
         """Count an update of model `name`: what the learner said of each micro-batch, and its share of the step."""
         prefix = "" if name == "model" else f"{name}_"
+        summed = set()
         for values, share in seen:
             for metric, value in values.items():
                 part = value if share == 1.0 else value * share
                 key = f"{prefix}{metric}"
+                summed.add(key)
                 self.window[key] = self.window[key] + part if key in self.window else part.clone()
                 if metric == "loss":
                     self.loss = self.loss + part
-        self.skipped = 0
+        self.window_counts.update({key: self.window_counts.get(key, 0) + 1 for key in summed})
+        self.skipped[name] = 0
 
-    def skip(self, limit: int) -> None:
-        """Count an update that was left out; raise NonFinite if so many in a row are more than `limit`."""
-        self.skipped += 1
-        if self.skipped > limit:
+    def skip(self, name: str, limit: int) -> None:
+        """Count an update of model `name` that was left out; raise NonFinite if more than `limit` in a row were."""
+        self.skipped[name] = self.skipped.get(name, 0) + 1
+        if self.skipped[name] > limit:
             raise NonFinite(
-                f"the updates of {self.skipped} steps in a row, up to step {self.global_step + 1}, were not finite; "
-                "resume from the last good checkpoint with a smaller optimizer.lr, or with clip_norm=1"
+                f"{self.skipped[name]} updates of the {name} in a row, up to step {self.global_step + 1}, were not "
+                f"finite; {_WAY_OUT}"
             )
 
     def begin_step(self) -> None:
@@ -70,14 +78,13 @@ class Progress:
     def advance(self, epoch_ended: bool) -> None:
         """Count one optimizer step."""
         self.global_step += 1
-        self.window_steps += not self.skipped
         self.step_in_epoch = 0 if epoch_ended else self.step_in_epoch + 1
         self.epoch += int(epoch_ended)
 
     def take_window(self) -> dict[str, float]:
-        """Return the means over the steps since the latest report, and begin a new window."""
-        means = {f"train/{name}": float(total) / self.window_steps for name, total in self.window.items()}
-        self.window, self.window_steps, self.reported_at = {}, 0, self.global_step
+        """Return the means over the updates since the latest report, and begin a new window."""
+        means = {f"train/{name}": float(total) / self.window_counts[name] for name, total in self.window.items()}
+        self.window, self.window_counts, self.reported_at = {}, {}, self.global_step
         return means
 
     def measured_here(self) -> dict[str, float]:
@@ -90,8 +97,8 @@ class Progress:
         for name, value in {"loss": self.loss, **losses}.items():
             if not math.isfinite(float(value)):
                 raise NonFinite(
-                    f"the {name} became {float(value)} by step {self.global_step}; nothing of it was saved, the last "
-                    "good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
+                    f"the {name} became {float(value)} by step {self.global_step}, and nothing of it was saved; "
+                    f"{_WAY_OUT}"
                 )
 
     def state_dict(self) -> dict[str, Any]:

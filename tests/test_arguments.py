@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.wiring.arguments import folder_of, needed_again
+from runner.wiring.arguments import expand, folder_of, needed_again, value_of
 
 
 @pytest.mark.parametrize(("value", "again"), [("3", False), ("${epochs}", True)])
@@ -32,3 +32,9 @@ def test_a_word_that_interpolates_is_needed_again() -> None:
 )
 def test_the_config_folder_of_a_line_that_is_being_typed_is_found(tmp_path: Path, line: str, complete: bool) -> None:
     assert folder_of(line.format(tmp_path)) == (["--config-dir", str(tmp_path)] if complete else [])
+
+
+@pytest.mark.parametrize("name", ["1.10", "2024_01", "1e3", "true", "007"])
+def test_a_name_stays_as_it_was_typed(name: str) -> None:
+    words = expand([f"name={name}", "epochs=2"])
+    assert value_of(words, "name") == name and words[1:] == ["epochs=2"]

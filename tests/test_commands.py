@@ -60,6 +60,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["checkpoint.keep_last=1"], "keep_last"),
         (["scheduler=cosine", "epochs=null", "max_time=5"], "cosine"),
         (["nonsense"], "nonsense"),
+        (["epcohs=3"], "did you mean epochs?"),
+        (["+epcohs=3"], "did you mean epochs?"),
+        (["checkpoint_path=x.tar"], "task=evaluate"),
+        (["output=x.csv"], "task=predict"),
+        (["rewind=true"], "resume=FILE"),
+        (["resume_allow=[data]"], "without resume"),
+        (["checkpoint.monitor=val/accuracy"], "checkpoint.mode=max"),
     ],
 )
 def test_a_mistake_is_one_sentence_exit_code_2_and_nothing_made(

@@ -156,3 +156,11 @@ def test_a_regression_on_arrays_learns_evaluates_and_predicts(
     assert torch.allclose(weights, torch.ones(1, 4), atol=0.02)
     assert cli(capsys, "task=predict", "checkpoint_path=outputs/x/best.tar", "output=p.csv").code == 0
     assert Path("p.csv").read_text().splitlines()[0] == "index,output_0"
+
+
+def test_grey_images_of_bytes_without_a_channel_are_images_too(tmp_path: Path) -> None:
+    images, targets = np.full((20, 28, 28), 255, np.uint8), np.arange(20) % 2
+    data = read(write(tmp_path / "grey.npz", train_inputs=images, train_targets=targets))
+    inputs, _ = data.train[0]
+    assert (data.in_channels, data.image_size) == (1, (28, 28))
+    assert torch.equal(inputs, torch.ones(1, 28, 28))

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from runner.checkpoint.finite import non_finite
+from runner.errors import NonFinite
 from runner.loop.guard import Skipping
+from runner.progress import Progress
 from runner.strategy.precision import Precision
 from tests import faulty
 from tests.support import TINY, cli, difference, entries_of, rows_of
@@ -84,7 +86,7 @@ def test_a_skipped_step_gives_buffers_back() -> None:
 def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(work: Path, capsys: Any) -> None:
     words = (*TINY, "learner._target_=tests.faulty.NanGradient", "on_nonfinite=skip", "name=x")
     outcome = cli(capsys, *words)
-    assert outcome.code == 1 and "the updates of 6 steps in a row" in outcome.out
+    assert outcome.code == 1 and "6 updates of the model in a row" in outcome.out
 
 
 def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_another_order(work: Path, capsys: Any) -> None:
@@ -115,3 +117,19 @@ def test_rollbacks_are_limited_and_without_a_checkpoint_there_is_none(work: Path
     assert json.loads((work / "x/status.json").read_text())["state"] == "failed"
     early = cli(capsys, *ALWAYS, "+learner.at=1", "on_nonfinite=rollback", "name=y")
     assert early.code == 1 and "going back" not in early.out
+
+
+def test_each_model_has_its_own_means_and_its_own_skipped_updates() -> None:
+    progress = Progress()
+    for step in range(5):
+        progress.begin_step()
+        progress.observe("a", [({"loss": torch.tensor(2.0)}, 1.0)])
+        if step == 4:
+            progress.observe("b", [({"loss": torch.tensor(1.0)}, 0.5), ({"loss": torch.tensor(3.0)}, 0.5)])
+        progress.advance(epoch_ended=False)
+    assert progress.take_window() == {"train/a_loss": 2.0, "train/b_loss": 2.0}
+    progress.skip("b", limit=1)
+    progress.observe("a", [({"loss": torch.tensor(2.0)}, 1.0)])
+    with pytest.raises(NonFinite, match="2 updates of the b in a row"):
+        progress.skip("b", limit=1)
+    assert progress.take_window() == {"train/a_loss": 2.0}

@@ -343,3 +343,25 @@ def test_momentum_and_centering_may_begin_with_a_resume(work: Path, capsys: Any)
     assert outcome.code == 0, outcome.err + outcome.out
     state = entries_of(work / "x/last.tar")["optimizer_state_dict"]["state"][0]
     assert state["momentum_buffer"].any() and state["grad_avg"].any()
+
+
+@pytest.mark.parametrize("words", [("scheduler=none",), ("scheduler=plateau",)], ids=["none", "plateau"])
+def test_another_scheduler_begins_with_the_base_rate_that_the_former_one_had_used_up(
+    work: Path, capsys: Any, words: tuple[str, ...]
+) -> None:
+    assert cli(capsys, *PLAIN, "epochs=2", "scheduler=cosine", "name=x").code == 0
+    outcome = cli(capsys, "resume=outputs/x", "epochs=3", *words)
+    assert outcome.code == 0 and "(learning rate)" in outcome.out
+    assert rows_of(work / "x")[-1]["lr"] == rows_of(work / "x")[0]["lr"] != "0.0"
+
+
+def test_a_finished_run_without_a_checkpoint_is_not_begun_again(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *PLAIN, "max_steps=1", "checkpoint=off", "name=x").code == 0
+    outcome = cli(capsys, "resume=auto", *PLAIN, "name=x")
+    assert outcome.code == 2 and "is finished and holds no checkpoint" in outcome.err
+
+
+def test_an_adopted_file_is_not_mixed_with_a_warm_start(work: Path, capsys: Any) -> None:
+    path, _ = tutorial_file(work.parent / "tutorial.tar")
+    outcome = cli(capsys, f"resume={path}", *PLAIN, "name=x", f"warm_start.path={path}")
+    assert outcome.code == 2 and "leave out one" in outcome.err and not work.exists()

@@ -231,3 +231,13 @@ def test_files_of_the_gans_own_models_load_in_plain_pytorch(
     entries = torch.load(ours_from_a_gan(tmp_path, capsys), weights_only=True)
     Generator(64, 1, (32, 32)).load_state_dict(entries["generator_state_dict"])
     Discriminator(1, (32, 32)).load_state_dict(entries["discriminator_state_dict"])
+
+
+@pytest.mark.parametrize("spoilt", [torch.full((5,), torch.nan), torch.zeros(5, dtype=torch.int64)], ids=["nan", "int"])
+def test_weights_that_are_no_numbers_to_start_with_are_not_loaded(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, spoilt: torch.Tensor
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({**mlp().state_dict(), "layers.1.bias": spoilt}, "spoilt.pth")
+    outcome = cli(capsys, *NEW, "warm_start.path=spoilt.pth", "warm_start.strict=true")
+    assert outcome.code == 2 and "layers.1.bias" in outcome.err and not Path("outputs").exists()

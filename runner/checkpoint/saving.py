@@ -127,8 +127,9 @@ class StoreSaving:
         self._image.wait()
         if spoilt := sorted(non_finite(entries, self._image.tensor) - self._meant):
             raise NonFinite(
-                f"{spoilt[0]} became NaN or infinite by step {entries['global_step']}; nothing of it was saved, the "
-                "last good checkpoint stands: resume from it with a smaller optimizer.lr, or with clip_norm=1"
+                f"{spoilt[0]} became NaN or infinite by step {entries['global_step']}, and nothing of it was saved; "
+                "go on from the last good checkpoint, if there is one, or start anew, with a smaller optimizer.lr or "
+                "clip_norm=1"
             )
         self._before()
         self._tolerance.attempt(lambda: self._store.save(entries, self._image))

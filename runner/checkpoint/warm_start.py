@@ -171,13 +171,20 @@ def _unwrapped(name: str) -> str:
 def _fits(found: Weights, own: Weights, name: str) -> bool:
     one, other = found[name], own[name]
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and one.is_complex() == other.is_complex()
+        same_kind = (one.is_complex(), one.is_floating_point()) == (other.is_complex(), other.is_floating_point())
+        return one.shape == other.shape and same_kind
     return type(one) is type(other)
 
 
 def _shapes(found: Any, own: Any) -> str:
-    one, other = (tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in (found, own))
+    one, other = (_described(x) for x in (found, own))
+    if isinstance(found, Tensor) and isinstance(own, Tensor) and found.shape == own.shape:
+        one, other = (f"{x.dtype}".removeprefix("torch.") for x in (found, own))
     return f"{one} in the file, {other} wanted"
+
+
+def _described(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _layer(name: str) -> str:

@@ -104,7 +104,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
     job = Job([option for option in options if option not in ("-m", "--multirun")])
-    sys.argv[1:] = [*options, *flags.overrides, *_additions(flags)]
+    sys.argv[1:] = [*options, *_expanded(flags)]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except SystemExit as exit_:
@@ -113,10 +113,10 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
     return job.exit_code
 
 
-def _additions(flags: Any) -> list[str]:
+def _expanded(flags: Any) -> list[str]:
     if flags.shell_completion:
-        return arguments.folder_of(os.environ.get("COMP_LINE", ""))
-    expanded = arguments.expand(flags.overrides)[len(flags.overrides) :]
+        return [*flags.overrides, *arguments.folder_of(os.environ.get("COMP_LINE", ""))]
+    expanded = arguments.expand(flags.overrides)
     if flags.multirun and arguments.value_of(flags.overrides, "name") is None:
         expanded.append(f"name={unique_name()}")
     return expanded

@@ -16,6 +16,7 @@ from runner.files import replace_text
 from runner.run_directory.status import Status, write_status
 from runner.wiring.compose import without_hydra
 from runner.wiring.prepare import Prepared
+from runner.wiring.start import Origin
 
 log = logging.getLogger("runner")
 
@@ -60,7 +61,7 @@ def record(run: Prepared, attempt: int, environment: dict[str, Any]) -> None:
     """Write what the run was started with, and what this attempt was told."""
     directory = run.start.directory
     first = directory / "config.yaml"
-    if not first.exists():
+    if not first.exists() or run.start.origin is Origin.scratch:
         replace_text(first, OmegaConf.to_yaml(without_hydra(run.start.config)))
     (directory / "overrides").mkdir(exist_ok=True)
     words = "".join(f"{word}\n" for word in sys.argv[1:])

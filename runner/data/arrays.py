@@ -23,6 +23,7 @@ _UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeErr
 class Arrays:
     """The arrays `train_inputs` and `train_targets` of a file, and `val_*` and `test_*` where it has them.
 
+    Inputs of bytes, (samples, channels, height, width) or (samples, height, width), are images, scaled to [-1, 1].
     Without `val` a tenth of the training samples is taken for it, always the same. Integer targets are
     classes; of others `num_classes` is how many numbers a sample has, which is what a model has to return.
     """
@@ -116,8 +117,10 @@ def _pair(arrays: Mapping[str, Tensor], split: str, path: Path) -> tuple[Tensor,
 
 
 def _as_inputs(inputs: Tensor) -> Tensor:
-    """Return images of bytes as they are, and everything else as float32."""
-    return inputs if inputs.dtype is torch.uint8 and inputs.dim() == 4 else inputs.float()
+    """Return images of bytes as they are, those (samples, height, width) with one channel, and the rest as float32."""
+    if inputs.dtype is not torch.uint8 or inputs.dim() not in (3, 4):
+        return inputs.float()
+    return inputs.unsqueeze(1) if inputs.dim() == 3 else inputs
 
 
 def _classes(targets: list[Tensor], path: Path) -> int:

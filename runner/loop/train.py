@@ -68,7 +68,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
         state.scaler.step(optimizer, plan.clip_norm)
         state.progress.observe(name, seen)
     else:
-        state.progress.skip(plan.skip_limit)
+        state.progress.skip(name, plan.skip_limit)
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:

@@ -40,10 +40,18 @@ def value_of(words: Sequence[str], key: str) -> str | None:
 
 
 def expand(words: Sequence[str]) -> list[str]:
-    """Return the words with `epochs=null` added where `max_steps` is given alone."""
-    keys = {o.key_or_group: o.value() for o in parse(words)}
+    """Return the words with names as they were typed, and `epochs=null` where `max_steps` is given alone."""
+    overrides = parse(words)
+    keys = {o.key_or_group: o.value() for o in overrides}
     lifts = keys.get("max_steps") is not None and "epochs" not in keys
-    return [*words, "epochs=null"] if lifts else list(words)
+    return [*(_as_typed(o) for o in overrides), *(["epochs=null"] if lifts else [])]
+
+
+def _as_typed(override: Override) -> str:
+    """Return the word itself; a name that looks like a number, such as 1.10, in quotes, for it is text."""
+    word = str(override.input_line)
+    is_number = override.key_or_group == "name" and isinstance(override.value(), (bool, int, float))
+    return re.sub(r"=\s*(.*?)\s*$", r"='\1'", word) if is_number else word
 
 
 def merge(saved: Iterable[str], new: Sequence[str]) -> list[str]:

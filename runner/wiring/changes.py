@@ -62,6 +62,14 @@ def effective(
     return merged
 
 
+def check_allowed(allowed: Sequence[str], keys: Iterable[str]) -> None:
+    """Raise ConfigError for a key in `resume_allow` that is none, as a misspelt one is."""
+    known = list(keys)
+    for key in allowed:
+        if not any(_within(one, (key,)) for one in known):
+            raise ConfigError(f"resume_allow=[{key}] is no key of the config; name one such as batch_size or data")
+
+
 def differences(saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Sequence[str]) -> list[Change]:
     """Return every change that matters, judged.
 

@@ -1,6 +1,9 @@
 """Composing the config with Hydra: one config and no directory, or one sentence; torch is not imported."""
 
+import dataclasses
+import difflib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +24,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The config groups: a wheel carries them inside the package, the repository has them beside it."""
 
+_KEYS = [field.name for field in dataclasses.fields(schema.Root)]
 _PLUGINS = _PACKAGE / "plugins"
 
 # What does not make a sweep's job another one.
@@ -85,9 +89,12 @@ def compose_config(overrides: Sequence[str], config_name: str = "config") -> Dic
         ConfigError: an unknown key or option, or a value of another type.
     """
     try:
-        return compose(config_name, list(overrides), return_hydra_config=True)
+        config = compose(config_name, list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error)) from error
+    if unknown := [str(key) for key in config if key not in (*_KEYS, "hydra")]:  # added with +, past the schema
+        raise ConfigError(f"there is no key {unknown[0]}{_nearest(unknown[0])}")
+    return config
 
 
 def checked(config: DictConfig) -> Any:
@@ -124,4 +131,11 @@ def _sentence(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, (HydraException, OmegaConfBaseException)) else None
     lines = [line.strip() for one in (cause, error) if one is not None for line in str(one).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("full_key", "object_type", "reference_type"))]
+    if match := re.fullmatch(r"Key '(.*)' not in 'Root'", lines[0] if lines else ""):
+        return f"there is no key {match[1]}{_nearest(match[1])}"  # Hydra would advise to add it with +
     return "\n".join(dict.fromkeys(lines))
+
+
+def _nearest(key: str) -> str:
+    found = difflib.get_close_matches(key, _KEYS, n=1) or [known for known in _KEYS if known.replace("_", "") == key]
+    return f"; did you mean {found[0]}?" if found else "; --help names all"

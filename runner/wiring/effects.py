@@ -27,11 +27,14 @@ def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any], 
     """Bring changed keys of optimizer, scheduler and length into a restored state."""
     if not any(key.split(".")[0] in ("optimizer", "scheduler", "epochs", "max_steps") for key in changed):
         return
+    chosen_anew = any(key == "scheduler" or key.endswith("._target_") for key in changed if key.startswith("scheduler"))
     for name, optimizer in state.optimizers.items():
         scheduler = state.schedulers.get(name)
         settings = _changed_settings(config, "optimizer", name, changed)
         for group in optimizer.param_groups:
             group |= {key: value for key, value in settings.items() if key != "lr"}
+            if chosen_anew and not isinstance(scheduler, LambdaLR):  # nothing else undoes what the former one did
+                group["lr"] = group.get("initial_lr", group["lr"])
         _begin_buffers(optimizer)
         if "lr" in settings:
             rebase(optimizer, scheduler, settings["lr"])

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.errors import CheckpointRefused, ConfigError
 from runner.wiring.arguments import lineage, merge, own_options, parse
-from runner.wiring.changes import Change, differences, effective, flatten
+from runner.wiring.changes import Change, check_allowed, differences, effective, flatten
 from runner.wiring.compose import compose_config, plain, without_hydra
 
 _LONGEST = 1 << 20  # characters of a config
@@ -41,7 +41,9 @@ def effective_config(
     now = flatten(plain(without_hydra(config)))
     merged = effective(saved, before, now, [o.key_or_group for o in parse(words)])
     _refuse_interpolations({key: value for key, value in merged.items() if now.get(key) != value}, checkpoint)
-    changes = differences(saved, merged, [*free, *map(str, config.resume_allow)])
+    allowed = [str(key) for key in config.resume_allow]
+    check_allowed(allowed, {*saved, *merged})
+    changes = differences(saved, merged, [*free, *allowed])
     _bring_to(config, now, merged)
     return config, merge(stored, words), changes
 

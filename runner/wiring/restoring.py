@@ -22,6 +22,8 @@ from runner.wiring.effects import apply_changes, position_scheduler, settings_of
 from runner.wiring.start import Origin, Start
 from runner.wiring.warm import freeze_as_stored, warm_start
 
+_BETTER = {"loss": "min", "error": "min", "accuracy": "max", "acc": "max", "auc": "max", "f1": "max", "iou": "max"}
+
 log = logging.getLogger("runner")
 
 
@@ -30,6 +32,9 @@ def check_monitor(config: dict[str, Any], learner: Any) -> None:
     names = [f"val/{name}" for name in learner.metrics]
     if (monitor := config["checkpoint"]["monitor"]) not in names:
         raise ConfigError(f"checkpoint.monitor={monitor} is not measured; choose one of {', '.join(names)}")
+    mode, better = config["checkpoint"]["mode"], _BETTER.get(monitor.rpartition("/")[2], config["checkpoint"]["mode"])
+    if mode != better:
+        raise ConfigError(f"checkpoint.mode={mode} would keep the worst {monitor}; add checkpoint.mode={better}")
 
 
 def prepare_models(

@@ -139,6 +139,9 @@ def _automatic(asked: _Asked) -> Start:
     if checkpoint is None:  # an attempt ended before its first checkpoint
         if not holds_run(directory):
             raise NameTaken(f"{directory} exists and holds no run; take another name= or remove it")
+        status = read_status(directory)
+        if status is not None and status.state == "finished":
+            raise NameTaken(f"{directory} is finished and holds no checkpoint to go on from; take another name=")
         return _typed(asked, Origin.scratch, place=partial(_place_in, directory))
     resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
     return _resume(replace(asked, words=resumed), directory, checkpoint, passed_over)
@@ -244,6 +247,8 @@ def _adopt(asked: _Asked, path: Path, header: Mapping[str, Any]) -> Start:
         )
     if asked.name is None:
         raise ConfigError(f"{path} belongs to no run; add name=my_run, and the config of its model, to go on from it")
+    if value_of(asked.words, "warm_start.path") is not None:
+        raise ConfigError(f"resume={path} brings the weights, so warm_start.path has no place beside it; leave out one")
     return _typed(asked, Origin.adopted, path)
 
 

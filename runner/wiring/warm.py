@@ -10,7 +10,7 @@ from torch import nn
 from runner.checkpoint.format import SUFFIX
 from runner.checkpoint.sources import Weights, read_source
 from runner.checkpoint.warm_start import Fitting, Report, check_patterns, fit, matches, require_enough
-from runner.errors import ConfigError
+from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import part_name
 
 _PATTERNS = ("rename", "include", "exclude", "freeze")
@@ -54,8 +54,11 @@ def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Mapp
     fitting = Fitting(options["rename"], options["include"], options["exclude"])
     weights, report = fit(model.state_dict(), found, fitting)
     require_enough(report, strict=options["strict"], min_matched=options["min_matched"], path=path, part=f"the {name}")
-    model.load_state_dict(weights)
     loaded = set(report.loaded)
+    for key, _ in model.named_parameters():
+        if key in loaded and not weights[key].isfinite().all():
+            raise CheckpointMismatch(f"{path}: {key} is NaN or infinite, so it is no start; take another checkpoint")
+    model.load_state_dict(weights)
     freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options["freeze"])]
     _freeze(model, freeze)
     return replace(report, frozen=freeze)

@@ -9,6 +9,8 @@ from runner.signals import parse_duration
 from runner.wiring.schema.rules import OnNonFinite, Task, key, require, require_positive
 from runner.wiring.schema.running import EarlyStopping, Ema, WarmStart
 
+_OF_A_FILE = "left out without task=evaluate or task=predict; to train from its weights, use warm_start.path"
+
 
 @dataclass
 class Root:
@@ -51,4 +53,12 @@ class Root:
         require_positive(self, "", "eval_every", "log_every", "nonfinite_limit")
         parse_duration(self.max_time)
         require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0 to 2**63 - 1")
+        of_a_file = self.task in (Task.evaluate, Task.predict)
+        require(self.checkpoint_path is None or of_a_file, "checkpoint_path", self.checkpoint_path, _OF_A_FILE)
+        require(
+            self.output is None or self.task is Task.predict, "output", self.output, "left out without task=predict"
+        )
+        continues = self.resume is not None or self.task is not Task.train
+        require(not self.resume_allow or continues, "resume_allow", self.resume_allow, "left out without resume")
+        require(not self.rewind or self.resume is not None, "rewind", "true", "left out without resume=FILE")
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")
