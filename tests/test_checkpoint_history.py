@@ -1,0 +1,220 @@
+"""Any history of saving, killing, filling the disk, damaging, deleting and resuming keeps what was acknowledged."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from runner.checkpoint.format import read_entries
+from runner.checkpoint.integrity import verify
+from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
+from runner.checkpoint.policies import KeepBest, KeepLast, KeepPinned, Mode, Retention
+from runner.checkpoint.store import CheckpointStore
+from runner.errors import CheckpointError, SaveFailed
+from runner.files import Disk
+from tests.test_checkpoint_store import entries
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it would have done next happens."""
+
+
+class Mortal(Disk):
+    """A disk that is full when it is told so, and whose process is killed before its n-th next operation."""
+
+    def __init__(self) -> None:
+        self.full, self.left = False, -1
+
+    def _begin(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.left = 1  # the dead do nothing more
+            raise Killed
+
+    def create(self, path: Path) -> BinaryIO:
+        self._begin()
+        return super().create(path)
+
+    def put(self, file: BinaryIO, memory: memoryview) -> None:
+        self._begin()
+        if self.full:
+            super().put(file, memory[: len(memory) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().put(file, memory)
+
+    def sync(self, file: BinaryIO) -> None:
+        self._begin()
+        super().sync(file)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._begin()
+        super().replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        self._begin()
+        super().link(source, target)
+
+    def unlink(self, path: Path) -> None:
+        self._begin()
+        super().unlink(path)
+
+    def sync_directory(self, path: Path) -> None:
+        self._begin()
+        super().sync_directory(path)
+
+
+class Histories(RuleBasedStateMachine):
+    """What a run, its machine and its user may do to a directory."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.run = Path(tempfile.mkdtemp(prefix="history-"))
+        self.step, self.good, self.damaged = 0, dict[int, float](), set[int]()
+        self.keep: tuple[Retention, ...] = (KeepLast(2), KeepBest(1, Mode.min), KeepPinned())
+        self.start()
+
+    def start(self) -> None:
+        """Let a process prepare the directory at the present step."""
+        self.disk = Mortal()
+        self.store = CheckpointStore(self.run, keep=self.keep, monitor="val/loss", mode=Mode.min, disk=self.disk)
+        self.store.prepare(self.step)
+        assert not list(self.run.rglob(".*.tmp-*"))
+
+    @rule(metric=st.sampled_from([0.5, 1.0, 2.0, float("nan")]))
+    def save(self, metric: float) -> None:
+        """Train a step and save it; a full disk takes none of it, and nothing else goes."""
+        before = self.contents()
+        self.step += 1
+        try:
+            self.store.save(entries(self.step, metric))
+        except SaveFailed:
+            assert self.disk.full and self.contents() == before and not list(self.run.rglob(".*.tmp-*"))
+        else:
+            assert not self.disk.full
+            self.good[self.step] = metric
+            self.good = {step: m for step, m in self.good.items() if step in steps(self.run)}
+            kept = sorted(steps(self.run))
+            assert kept[-1] == self.step and set(sorted(before | {self.step: b""})[-2:]) <= set(kept)
+
+    @rule(at=st.integers(1, 14), metric=st.sampled_from([0.1, 3.0]))
+    def save_and_be_killed(self, at: int, metric: float) -> None:
+        """Be killed before one of the operations of a save, or right after it; the next process goes on."""
+        self.disk.left = at
+        with suppress(Killed):
+            self.save(metric)
+        self.resume()
+
+    @rule()
+    def fill(self) -> None:
+        self.disk.full = True
+
+    @rule()
+    def free(self) -> None:
+        self.disk.full = False
+
+    @rule(count=st.integers(1, 3))
+    def change_retention(self, count: int) -> None:
+        self.keep = (KeepLast(count + 1), KeepBest(count, Mode.min), KeepPinned())
+        self.resume()
+
+    @precondition(lambda self: steps(self.run))
+    @rule(data=st.data(), how=st.sampled_from(["flip", "truncate", "delete", "pin"]))
+    def meddle(self, data: Any, how: str) -> None:
+        """Do something to one of the files, as a bad disk or its user may."""
+        step = data.draw(st.sampled_from(sorted(steps(self.run))))
+        path = steps(self.run)[step]
+        if how == "pin":
+            path.with_suffix(".pin").touch()
+            return
+        self.good.pop(step, None)
+        self.damaged.add(step)
+        if how == "delete":
+            path.unlink()
+        elif how == "truncate":
+            os.truncate(path, path.stat().st_size // 2)
+        else:
+            content = bytearray(path.read_bytes())
+            content[
+                content.index(torch.full((4,), float(step)).numpy().tobytes()) if step not in self.flipped() else 0
+            ] ^= 4
+            path.write_bytes(content)
+
+    def flipped(self) -> set[int]:
+        """Return the steps whose weights cannot be found any more."""
+        found = steps(self.run)
+        return {s for s in found if torch.full((4,), float(s)).numpy().tobytes() not in found[s].read_bytes()}
+
+    @rule()
+    def resume(self) -> None:
+        """Let another process go on from the newest valid checkpoint, if there is one."""
+        newest, passed_over = newest_valid(self.run)
+        if newest is None and passed_over:  # refused; the user clears the directory and starts anew
+            assert not self.good
+            shutil.rmtree(self.run / "checkpoints")
+            (self.run / LAST).unlink(missing_ok=True)
+        self.step = 0 if newest is None else int(read_entries(newest)["global_step"])
+        self.start()
+        self.good = {step: metric for step, metric in self.good.items() if step in steps(self.run)}
+
+    def contents(self) -> dict[int, bytes]:
+        return {step: path.read_bytes() for step, path in steps(self.run).items()}
+
+    @invariant()
+    def what_was_acknowledged_is_found(self) -> None:
+        newest, _ = newest_valid(self.run)
+        if self.good:
+            assert newest is not None and read_entries(newest)["global_step"] >= max(self.good)
+
+    @invariant()
+    def no_file_reads_as_something_else(self) -> None:
+        named = {path: step for step, path in steps(self.run).items()}
+        for path in (*named, *(path for path in (self.run / LAST, self.run / BEST) if path.exists())):
+            if readable(path):
+                content = read_entries(path)
+                step = content["global_step"]
+                assert step == named.get(path, step)
+                assert torch.equal(content["model_state_dict"]["weight"], torch.full((4,), float(step)))
+            else:
+                assert named.get(path, min(self.damaged)) in self.damaged
+
+    def teardown(self) -> None:
+        if hasattr(self, "run"):
+            shutil.rmtree(self.run)
+
+
+def readable(path: Path) -> bool:
+    try:
+        verify(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("examples", [12, pytest.param(400, marks=pytest.mark.slow)])
+def test_no_history_loses_what_was_acknowledged(examples: int) -> None:
+    machine: Callable[[], RuleBasedStateMachine] = Histories
+    options = settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=options)
