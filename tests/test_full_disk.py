@@ -1,0 +1,100 @@
+"""Disks that are really full, out of names, limited or gone: one sentence, and nothing earlier is harmed."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.checkpoint.integrity import verify
+from tests.support import REPOSITORY
+from tests.warm import Warm
+
+RUN = (
+    f"{sys.executable} {REPOSITORY}/run.py model=mlp model.hidden=[300] data=synthetic data.shape=[300] data.size=64 "
+    "optimizer=sgd optimizer.momentum=0.9 device=cpu batch_size=16 tracker=csv eval_every=1000 "
+    "checkpoint=every_n_steps checkpoint.every_steps=1 name=x resume=auto"
+)  # a checkpoint has 0.8 MB
+VERIFY = f"{sys.executable} -m runner verify outputs/x"
+
+isolated = pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode != 0,
+    reason="this machine lets nobody mount a small disk of his own",
+)
+
+
+def shell(work: Path, script: str, *prefix: str) -> "subprocess.CompletedProcess[str]":
+    """Run a script in `work`; each command's exit code is said on stdout."""
+    return subprocess.run(
+        [*prefix, "sh", "-c", script], cwd=work, capture_output=True, text=True, timeout=120,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def small(options: str, script: str) -> str:
+    """Return a script with a small disk at `outputs`."""
+    return f"mkdir outputs && mount -t tmpfs -o {options} none outputs && {script}"
+
+
+@isolated
+def test_a_full_disk_ends_a_run_by_one_sentence_and_the_same_command_goes_on_when_there_is_space(
+    tmp_path: Path,
+) -> None:
+    filled = f"head -c 5000000 /dev/zero > outputs/filler; {RUN} max_steps=8; echo code $?; {VERIFY}; echo code $?"
+    freed = f"rm outputs/filler; {RUN} max_steps=8; echo code $?; ls -A outputs/x/checkpoints"
+    outcome = shell(tmp_path, small("size=7m", f"{filled}; {freed}"), "unshare", "-rm")
+    text = outcome.stdout + outcome.stderr
+    assert outcome.stdout.count("code 0") == 2 and outcome.stdout.count("code 1") == 1, text
+    assert (
+        "No space left on device" in text and "MiB are free" in text and "every earlier checkpoint is untouched" in text
+    )
+    assert "checkpoints of another" in text  # said after the first save, before it came to this
+    assert "Traceback" not in text and ".tmp-" not in text, text
+
+
+@isolated
+@pytest.mark.slow
+def test_where_saves_may_fail_training_ends_well_once_there_is_space_again(tmp_path: Path) -> None:
+    wait = "while [ ! -e outputs/x/last.tar ]; do sleep 0.05; done"
+    fill = f"sh -c '{wait}; head -c 9000000 /dev/zero > outputs/filler; sleep 1; rm outputs/filler' 2>/dev/null &"
+    run = f"{RUN} max_steps=4000 checkpoint.on_error=warn checkpoint.error_limit=100000; echo code $?"
+    run = f"{run}; {VERIFY}; echo code $?"
+    outcome = shell(tmp_path, small("size=7m", f"{fill} {run}"), "unshare", "-rm")
+    text = outcome.stdout + outcome.stderr
+    assert outcome.stdout.count("code 0") == 2, text
+    assert "training goes on" in text and "Traceback" not in text
+
+
+@isolated
+@pytest.mark.slow
+def test_a_disk_without_names_left_is_one_sentence(tmp_path: Path) -> None:
+    outcome = shell(
+        tmp_path,
+        small("nr_inodes=24", f"{RUN} max_steps=40 checkpoint.keep_last=30; echo code $?; {VERIFY}"),
+        "unshare",
+        "-rm",
+    )
+    text = outcome.stdout + outcome.stderr
+    assert "code 1" in outcome.stdout and "No space left on device" in text and "Traceback" not in text, text
+
+
+@pytest.mark.slow
+def test_a_limit_of_the_size_of_files_is_one_sentence_and_no_death_by_a_signal(tmp_path: Path) -> None:
+    outcome = shell(tmp_path, f"{RUN} max_steps=3; echo code $?", "prlimit", "--fsize=300000")
+    text = outcome.stdout + outcome.stderr
+    assert "code 1" in outcome.stdout and "File too large" in text and "Traceback" not in text, text
+    assert not list((tmp_path / "outputs/x/checkpoints").iterdir())
+
+
+def test_a_directory_that_is_deleted_under_a_run_is_one_sentence(tmp_path: Path, process: Warm) -> None:
+    words = [word for word in RUN.split() if "=" in word]
+    run = process.start(tmp_path, *words, "max_steps=1000000")
+    while not (tmp_path / "outputs/x/last.tar").exists():
+        time.sleep(0.01)
+    verify(tmp_path / "outputs/x/last.tar")
+    shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
+    shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
+    code, text = run.finish()
+    assert code == 1 and "could not be written" in text and "Traceback" not in text, text[-3000:]
