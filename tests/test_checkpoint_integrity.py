@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from runner.checkpoint import integrity
-from runner.checkpoint.format import read_entries
+from runner.checkpoint.format import compose_entries, read_entries, write_entries
 from runner.checkpoint.integrity import verify
 from runner.errors import (
     CheckpointDamaged,
@@ -19,6 +19,7 @@ from runner.errors import (
     CheckpointMissing,
     CheckpointRefused,
 )
+from tests.conftest import small_entries
 
 
 def same(a: Any, b: Any) -> bool:
@@ -276,3 +277,36 @@ def test_a_file_that_a_writer_replaces_while_it_is_opened_is_judged_by_itself(
 
     monkeypatch.setattr(integrity, "check_regular", replaced_meanwhile)
     integrity.verify(small)
+
+
+@pytest.mark.slow
+def test_two_thousand_flips_holes_and_truncations_never_read_as_something_else(tmp_path: Path) -> None:
+    """Half of them anywhere, half in what describes the tensors: the pickle, the names, the directory at the end."""
+    chance, path = random.Random(1), tmp_path / "step_0000000007.tar"
+    model = torch.nn.Sequential(*(torch.nn.Linear(40, 40) for _ in range(6)))
+    optimizer = torch.optim.Adam(model.named_parameters())
+    model(torch.ones(1, 40)).sum().backward()
+    optimizer.step()
+    expected = compose_entries({"model": model, "optimizer": optimizer}, small_entries())
+    with open(path, "wb") as file:
+        write_entries(file, expected)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        tensors = [
+            (m.header_offset, m.header_offset + m.file_size) for m in archive.infolist() if "/data/" in m.filename
+        ]
+    other = [at for at in range(len(whole)) if not any(start + 64 < at < end for start, end in tensors)]
+    turned_down = 0
+    for number in range(2000):
+        at = chance.choice(other) if number % 2 else chance.randrange(len(whole))
+        damaged, kind = bytearray(whole), number % 10
+        if kind < 7:
+            damaged[at] ^= 1 << chance.randrange(8)
+        elif kind < 9:
+            length = chance.choice([1, 16, 512, 4096])
+            damaged[at : at + length] = bytes(len(damaged[at : at + length]))
+        else:
+            del damaged[at:]
+        path.write_bytes(damaged)
+        turned_down += assert_never_wrong(path, expected)
+    assert turned_down > 1200
