@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.run_directory.ownership import Ownership
 from tests.support import REPOSITORY, assert_same_run
 
 WORDS = (
@@ -76,3 +78,24 @@ def test_a_wrong_option_is_one_sentence_and_a_preview_runs_nothing(tmp_path: Pat
     preview = sweep(tmp_path, CASES, "hydra.launcher.preview=true")
     assert preview.returncode == 0 and "4 of 4 jobs would run" in preview.stdout
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))
+
+
+def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path) -> None:
+    odd = "+model.case='a/b','x y','p=q','Ünï','" + "n" * 300 + "',good,good"
+    shown = sweep(tmp_path, odd, "hydra.launcher.preview=true")
+    assert shown.returncode == 0 and "6 of 6 jobs would run" in shown.stdout, shown.stdout + shown.stderr
+    names = [line.partition(":")[0] for line in shown.stdout.splitlines() if ": to be run: " in line]
+    assert len(set(names)) == 6 and all(re.fullmatch(r"_?model.case-[\w.-]{1,120}", name, re.ASCII) for name in names)
+
+
+def test_a_job_is_found_again_when_another_key_is_swept_and_a_second_sweep_at_a_time_is_refused(tmp_path: Path) -> None:
+    words = ("+model.case=good", "max_steps=1")
+    assert sweep(tmp_path, *words, "seed=0,1").returncode == 0
+    again = sweep(tmp_path, *words, "seed=0", "optimizer.lr=0.001,0.002", "hydra.launcher.preview=true")
+    assert "1 of 2 jobs would run" in again.stdout and again.stdout.count("finished already") == 1, again.stdout
+    assert len(list((tmp_path / "outputs/s").glob("seed-*-????????"))) == 2
+    with Ownership() as ownership:
+        ownership.take(tmp_path / "outputs/s")
+        ownership.sign()
+        second = sweep(tmp_path, *words, "seed=0,1,2")
+    assert second.returncode == 2 and "is in use by process" in second.stderr and "Traceback" not in second.stderr

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError
+from runner.files import Disk, make_directory
 from runner.run_directory.environment import describe_environment
-from runner.run_directory.names import unique_name
+from runner.run_directory.names import name_with, unique_name
+from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, die_by_sigint, parse_duration
 from runner.sweeps.display import display
@@ -27,6 +30,7 @@ from runner.wiring.start import OUTPUTS
 
 log = logging.getLogger("runner")
 SUPERSEDED = "superseded"
+_OURS = re.compile(r".*-([0-9a-f]{8})")
 
 
 def launch(
@@ -35,6 +39,7 @@ def launch(
     """Run the jobs of a sweep, report, and return the best metric of each.
 
     Raises:
+        RunInUse: another sweep of this name is going on.
         ConfigError: an option is wrong, or the sweep is to lie elsewhere than in outputs/.
         SystemExit: a stop was asked for.
     """
@@ -43,7 +48,8 @@ def launch(
     sweep = Path(str(config.hydra.sweep.dir))
     if not sweep.resolve().is_relative_to(OUTPUTS.resolve()) or sweep.resolve() == OUTPUTS.resolve():
         raise ConfigError(f"hydra.sweep.dir={sweep} is not below outputs/; use name=, or hydra/launcher=basic")
-    jobs = [_job(config, context, words) for words in overrides]
+    swept = _swept(overrides)
+    jobs = [_job(config, context, words, swept) for words in overrides]
     distinct = list({job.directory: job for job in jobs}.values())
     wanted = _wanted(distinct, rerun)
     if options["preview"]:
@@ -51,9 +57,13 @@ def launch(
         return []
     command.entered = True
     goal = plain(config)["checkpoint"]
-    write_record(sweep, Record(goal["monitor"], goal["mode"], {job.name: job.words for job in distinct}))
-    ended, reason = _run(sweep, wanted, limits, command, rerun)
-    report(sweep, [end for end in ended if end.failed])
+    make_directory(sweep, Disk())
+    with Ownership() as ownership:  # a second sweep of this name is refused
+        ownership.take(sweep)
+        ownership.sign()
+        write_record(sweep, Record(goal["monitor"], goal["mode"], {job.name: job.words for job in distinct}))
+        ended, reason = _run(sweep, wanted, limits, command, rerun)
+        report(sweep, [end for end in ended if end.failed])
     _leave(command, ended, reason)
     return [_returned(job) for job in jobs]
 
@@ -70,11 +80,26 @@ def _limits(options: Mapping[str, Any]) -> tuple[Limits, Rerun]:
     return Limits(at_a_time, options["retries"], timeout, options["on_failure"] == "stop"), Rerun(options["rerun"])
 
 
-def _job(config: Any, context: Any, words: Sequence[str]) -> Job:
+def _swept(overrides: Sequence[Sequence[str]]) -> set[str]:
+    """Return the words that not all jobs have; of a single job, all."""
+    return {
+        word for words in overrides for word in words if len(overrides) == 1 or any(word not in o for o in overrides)
+    }
+
+
+def _job(config: Any, context: Any, words: Sequence[str], swept: Collection[str]) -> Job:
     composed = context.config_loader.load_sweep_config(config, list(words))
-    directory = Path(str(composed.hydra.sweep.dir)) / str(composed.hydra.sweep.subdir)
     own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
-    return Job(directory, own)
+    sweep, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
+    return Job(sweep / _found(sweep, name, [word for word in own if word in swept]), own)
+
+
+def _found(sweep: Path, name: str, swept: Sequence[str]) -> str:
+    """Return the directory that has this job's hash already, whatever was swept then; else a name by what is now."""
+    if not (match := _OURS.fullmatch(name)):
+        return name  # by a hydra.sweep.subdir of the user's own
+    there = sorted(path.name for path in sweep.glob(f"*-{match[1]}") if not path.is_symlink())
+    return there[0] if there else name_with(swept, match[1])
 
 
 def _wanted(jobs: Sequence[Job], rerun: Rerun) -> list[Job]:

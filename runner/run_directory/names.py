@@ -28,6 +28,10 @@ def unique_name() -> str:
 
 def job_name(overrides: Sequence[str], identity: str) -> str:
     """Return the directory name of a sweep's job: its overrides, made safe, and a hash of `identity`."""
+    return name_with(overrides, hashlib.sha256(identity.encode()).hexdigest()[:8])
+
+
+def name_with(overrides: Sequence[str], digest: str) -> str:
+    """Return the directory name of a job with these overrides, made safe, and this hash."""
     words = re.sub(r"[^A-Za-z0-9._,-]", "_", ",".join(overrides).replace("=", "-")).replace(",", "_")
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return f"{words[:100].lstrip('.-') or 'job'}-{digest}"
