@@ -11,7 +11,7 @@ from runner.models import Mlp
 
 
 class Fragile(Mlp):
-    """Raises, exits, is killed, or is slow, in its fourth step in `train()` mode; with MENDED in no way."""
+    """Raises, exits, is killed, hangs, or is slow, in its fourth step in `train()` mode; with MENDED in no way."""
 
     def __init__(self, in_features: int, num_classes: int, case: str = "good") -> None:
         super().__init__(in_features, num_classes, hidden=[4])
@@ -30,5 +30,7 @@ class Fragile(Mlp):
             sys.exit(3)
         if self._case == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._case == "hangs":
+            time.sleep(10**6)
         if self._case == "slow":
             time.sleep(0.3)

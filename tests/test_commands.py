@@ -182,7 +182,7 @@ def test_a_diverging_run_ends_with_1_and_its_last_good_checkpoint(work: Path, ca
 def test_a_sweep_of_the_basic_launcher_makes_one_directory_a_job_and_a_repetition_skips_them(
     work: Path, capsys: Any
 ) -> None:
-    words = ("-m", *FAST, "tracker=none", "model=lenet,mlp", "name=s")
+    words = ("-m", "hydra/launcher=basic", *FAST, "tracker=none", "model=lenet,mlp", "name=s")
     assert cli(capsys, *words).code == 0
     jobs = sorted(path.parent for path in (work / "outputs/s").glob("*/status.json"))
     assert len(jobs) == 2 and all((job / "last.tar").exists() for job in jobs)

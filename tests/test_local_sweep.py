@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from runner.run_directory.ownership import Ownership
 from tests.support import REPOSITORY, assert_same_run
 
 WORDS = (
-    "-m", "hydra/launcher=local", "hydra.launcher.n_jobs=2", "model=own", "data=own",
+    "-m", "hydra.launcher.n_jobs=2", "model=own", "data=own",
     "data._target_=tests.own.NoisyPoints",
     "model._target_=tests.sweeping.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
 )  # fmt: skip
@@ -99,3 +100,52 @@ def test_a_job_is_found_again_when_another_key_is_swept_and_a_second_sweep_at_a_
         ownership.sign()
         second = sweep(tmp_path, *words, "seed=0,1,2")
     assert second.returncode == 2 and "is in use by process" in second.stderr and "Traceback" not in second.stderr
+
+
+@pytest.mark.slow
+def test_of_twelve_jobs_four_bad_ones_are_listed_and_run_again_when_the_cause_is_gone(tmp_path: Path) -> None:
+    words = ("+model.case=good,raises,exits,killed,hangs", "seed=0,1,2,3,4,5,6,7", "hydra.launcher.job_timeout=8")
+    bad = [f"+model.case={case}" for case in ("raises", "exits", "killed", "hangs")]
+    first = sweep(tmp_path, "+model.case=good", words[1])
+    assert first.returncode == 0, first.stdout + first.stderr
+    mixed = sweep(tmp_path, words[0], "seed=0", words[2])
+    assert mixed.returncode == 1 and mixed.stdout.count("finished already") == 1
+    failures = [line for line in mixed.stdout.splitlines() if line.startswith("FAILED ")]
+    assert len(failures) == len(bad) and "it took longer than 8 s" in mixed.stdout, mixed.stdout
+    again = sweep(tmp_path, words[0], "seed=0", words[2], MENDED="1")
+    assert again.returncode == 0 and again.stdout.count("finished already") == 1, again.stdout
+    assert len(list((tmp_path / "outputs/s").glob("*/status.json"))) - 1 == 8 + len(bad)  # and `best`
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_writing(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    words = ("+model.case=slow", "seed=0,1,2,3", "checkpoint=every_n_steps", "checkpoint.every_steps=1", "epochs=30")
+    command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    run = tmp_path / "outputs/s"
+    for kill in range(20):
+        process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.DEVNULL)
+        before = newest(run)
+        while newest(run) == before and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(chance.random())
+        process.send_signal(signal.SIGKILL if kill % 2 else signal.SIGTERM)
+        assert process.wait(60) == (-signal.SIGKILL if kill % 2 else 75)
+        time.sleep(0.5)
+        left = newest(run)
+        time.sleep(1)
+        assert newest(run) == left  # nobody goes on writing
+    done = sweep(tmp_path, *words, MENDED="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole = sweep(tmp_path, *words, "name=whole", MENDED="1")
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    jobs = [path for path in run.glob("seed-*") if path.is_dir()]
+    assert len(jobs) == 4
+    for job in jobs:
+        assert_same_run(tmp_path / "outputs/whole" / job.name, job)
+
+
+def newest(run: Path) -> list[str]:
+    """Return the names of all checkpoints."""
+    return sorted(str(path) for path in run.glob("seed-*/checkpoints/step_*.tar"))

@@ -258,7 +258,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 def test_a_job_whose_directory_another_process_has_fails_alone(work: Path, capsys: Any) -> None:
-    words = ("-m", *TINY, "max_steps=1", "name=s", "optimizer.lr=0.1,0.2")
+    words = ("-m", "hydra/launcher=basic", *TINY, "max_steps=1", "name=s", "optimizer.lr=0.1,0.2")
     assert cli(capsys, *words).code == 0
     first, second = (path.parent for path in sorted((work / "outputs/s").glob("*/status.json")))
     (second / "status.json").unlink()
