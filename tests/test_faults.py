@@ -32,7 +32,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(tmp_path_factory.mktemp("library"))
 
 
-@pytest.fixture(scope="module", params=[8, pytest.param(3 << 20, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[8, pytest.param(9 << 18, marks=pytest.mark.slow)])
 def elements(request: Any) -> int:
     """The size of the state; the larger goes past the page cache."""
     return int(request.param)
