@@ -108,5 +108,5 @@ def test_a_damaged_image_is_named(tmp_path: Path, capsys: Any, monkeypatch: pyte
         path.write_bytes(path.read_bytes()[:60])
     outcome = cli(capsys, *words, "name=y", f"data.workers={workers}")
     said = [line for line in (outcome.out + outcome.err).splitlines() if "images/train/dog/" in line]
-    assert outcome.code == 2 and len(said) == 1 and said[0].startswith("error: images/train/dog/")
+    assert outcome.code == 1 and len(said) == 1 and said[0].startswith("error: images/train/dog/")
     assert "Traceback" not in outcome.out + outcome.err

@@ -39,7 +39,7 @@ def parse(words: Sequence[str]) -> list[Override]:
         if override.is_delete() and "." not in key and key not in _DELETABLE:
             raise ConfigError(
                 f"{override.input_line} would delete what every run needs; only {' and '.join(_DELETABLE)} can be "
-                f"deleted; what is optional is switched off by a value, such as {key}=null or {key}=none"
+                f"deleted, so choose another {key} instead"
             )
     return overrides
 
