@@ -19,7 +19,7 @@ def updates_of(learner: Learner, step: int, models: Mapping[str, Any]) -> Iterat
     names = learner.updates(step)
     known = ", ".join(models)
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigError(f"{_place(learner, 'updates')} returned {names!r}; return a tuple of names, among {known}")
+        raise ConfigError(f"{_place(learner, 'updates')} returned {names!r}; return a tuple of names out of: {known}")
     for name in names:
         if name not in models:
             raise ConfigError(f"{_place(learner, 'updates')} named {name!r}, which is no model; the models are {known}")
