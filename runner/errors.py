@@ -20,7 +20,7 @@
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
 
 `exit_code` is what the command line answers with: 2 for what the user can mend before anything
-ran, 1 for a run that failed on its way.
+ran, 1 for a run that failed on its way, whatever it was that failed.
 """
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.wiring.arguments import expand, folder_of, needed_again, value_of
+from runner.errors import ConfigError
+from runner.wiring.arguments import expand, folder_of, needed_again, parse, value_of
 
 
 @pytest.mark.parametrize(("value", "again"), [("3", False), ("${epochs}", True)])
@@ -38,3 +39,13 @@ def test_the_config_folder_of_a_line_that_is_being_typed_is_found(tmp_path: Path
 def test_a_name_stays_as_it_was_typed(name: str) -> None:
     words = expand([f"name={name}", "epochs=2"])
     assert value_of(words, "name") == name and words[1:] == ["epochs=2"]
+
+
+@pytest.mark.parametrize("word", ["~device", "~seed", "~checkpoint=every_epoch"])
+def test_what_every_run_needs_cannot_be_deleted(word: str) -> None:
+    with pytest.raises(ConfigError, match=f"{word} would delete what every run needs; only scheduler and experiment"):
+        parse(["epochs=2", word])
+
+
+def test_a_run_may_do_without_a_scheduler_an_experiment_and_a_key_of_an_option() -> None:
+    assert all(override.is_delete() for override in parse(["~scheduler", "~experiment", "~model.width"]))

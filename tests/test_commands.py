@@ -67,6 +67,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["rewind=true"], "resume=FILE"),
         (["resume_allow=[data]"], "without resume"),
         (["checkpoint.monitor=val/accuracy"], "checkpoint.mode=max"),
+        (["experiment=gan_digits", "learner.latent=32"], "learner.latent=32 and model.generator.latent=64"),
+        ([*FAST, "optimizer=own", "optimizer._target_=torch.optim.LBFGS"], "LBFGS.step needs a closure"),
+        ([*FAST, "optimizer=own", "optimizer._target_=torch.optim.SparseAdam"], "sparse gradients only"),
     ],
 )
 def test_a_mistake_is_one_sentence_exit_code_2_and_nothing_made(

@@ -65,6 +65,29 @@ def test_impossible_label_smoothing_is_refused_at_once(wrong: float) -> None:
         Classification(label_smoothing=wrong)
 
 
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (torch.zeros(2), r"targets are \(2,\) torch.float32: .* learner=regression"),
+        (torch.eye(2), r"targets are \(2, 2\) torch.float32"),
+        (torch.eye(2).long(), r"targets are \(2, 2\) torch.int64"),
+        (torch.zeros(2, dtype=torch.int32), r"targets are \(2,\) torch.int32"),
+        (["a", "b"], "targets are a list"),
+        (torch.tensor([0, 2]), "returns 2 classes, numbered from 0, and a target is none of them"),
+    ],
+)
+def test_classification_refuses_targets_that_are_no_classes(targets: Any, said: str) -> None:
+    for call in (lambda m, b: Classification().training(m, "model", b), Classification().evaluation):
+        with pytest.raises(ConfigError, match=said):
+            call({"model": nn.Identity()}, (LOGITS, targets))
+
+
+def test_classification_takes_a_class_for_each_pixel() -> None:
+    logits, targets = torch.randn(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64)
+    found = Classification().evaluation({"model": nn.Identity()}, (logits, targets))
+    assert torch.equal(found["loss"], nn.functional.cross_entropy(logits, targets))
+
+
 def test_a_gan_updates_the_discriminator_first_and_both_in_every_step() -> None:
     learner: Learner = Gan(latent=4)
     assert [list(learner.updates(step)) for step in (0, 1, 2)] == [["discriminator", "generator"]] * 3

@@ -265,7 +265,7 @@ def test_a_job_whose_directory_another_process_has_fails_alone(work: Path, capsy
     with another(first) as owner:
         before = times(first)
         answer = cli(capsys, *words)
-        assert answer.code == 2 and f"/outputs/s/{first.name} is in use by process {owner.pid}" in answer.err
+        assert answer.code == 1 and f"/outputs/s/{first.name} is in use by process {owner.pid}" in answer.err
         assert times(first) == before and read_status(second) is not None
 
 

@@ -123,11 +123,11 @@ def _expanded(flags: Any) -> list[str]:
 
 
 def log_failure(error: BaseException) -> int:
-    """Put a run's failure into its log, a bug with its whole traceback; return the exit code."""
+    """Put a run's failure into its log, a bug with its whole traceback; return 1, since a directory is left behind."""
     log = logging.getLogger("runner")
     error = error if isinstance(error, RunnerError) else refusal(error) or error
     if isinstance(error, RunnerError) and not os.environ.get("HYDRA_FULL_ERROR"):
         log.error("error: %s", error)
-        return error.exit_code
-    log.error("the run failed", exc_info=error)
+    else:
+        log.error("the run failed", exc_info=error)
     return FAILED

@@ -28,13 +28,14 @@ class Job:
 
     def __call__(self, config: DictConfig) -> None:
         """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
-        from runner.commands.main import complain, log_failure
+        from runner.commands.main import FAILED, complain, log_failure
 
         self.entered = True
         try:
             code = _run(config)
         except RunnerError as error:
-            code = complain(error)
+            complain(error)
+            code = FAILED  # also of a wrong config: Hydra has made the job's directory
         except (Exception, SystemExit) as error:  # of the user's own code: this job's affair, not the sweep's
             code = log_failure(error)
         if code == 75:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,14 +38,14 @@ class Classification:
         """Return the cross-entropy."""
         inputs, targets = batch
         logits = models[name](inputs)
-        return {"loss": functional.cross_entropy(logits, targets, label_smoothing=self._label_smoothing)}
+        return {"loss": _cross_entropy(logits, targets, self._label_smoothing)}
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and the share of right answers."""
         inputs, targets = batch
         logits = models["model"](inputs)
-        accuracy = (logits.argmax(1) == targets).float().mean()
-        return {"loss": functional.cross_entropy(logits, targets), "accuracy": accuracy}
+        loss = _cross_entropy(logits, targets)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == targets).float().mean()}
 
     def prediction(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
         """Return the class, (batch,) int64, its probability, (batch,), and those of all, (batch, classes)."""
@@ -52,3 +53,25 @@ class Classification:
         chosen, probabilities = logits.argmax(1), logits.float().softmax(1)
         probability = probabilities.gather(1, chosen[:, None]).squeeze(1)
         return {"class": chosen, "probability": probability, "probabilities": probabilities}
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean over the targets, each the number of one of the classes that the logits are of.
+
+    torch itself would take (batch, classes) for probabilities, which the accuracy would compare wrongly.
+    """
+    is_tensor = isinstance(targets, Tensor)
+    numbers = is_tensor and targets.dtype in (torch.int64, torch.uint8)
+    if not numbers or logits.dim() < 2 or targets.shape != logits.shape[:1] + logits.shape[2:]:
+        found = f"{tuple(targets.shape)} {targets.dtype}" if is_tensor else f"a {type(targets).__name__}"
+        raise ConfigError(
+            f"Classification needs the number of a class, int64, a sample; the model returns {tuple(logits.shape)} "
+            f"and the targets are {found}: give such numbers, or choose learner=regression"
+        )
+    try:
+        return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    except IndexError as error:
+        raise ConfigError(
+            f"the model returns {logits.shape[1]} classes, numbered from 0, and a target is none of them ({error}); "
+            "let it have as many as the data"
+        ) from error

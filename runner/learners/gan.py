@@ -28,7 +28,7 @@ class Gan:
         """
         if latent < 1:
             raise ConfigError(f"Gan cannot have latent={latent}; give at least 1")
-        self._latent = latent
+        self.latent = latent
 
     def updates(self, step: int) -> Sequence[str]:
         """Return both, the discriminator first."""
@@ -54,7 +54,7 @@ class Gan:
         }
 
     def _made(self, models: Mapping[str, nn.Module], batch: Batch) -> Tensor:
-        noise = torch.randn(len(batch[0]), self._latent, device=batch[0].device)
+        noise = torch.randn(len(batch[0]), self.latent, device=batch[0].device)
         made: Tensor = models["generator"](noise)
         return made
 

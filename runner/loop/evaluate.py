@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from runner.data.loading import EvaluationLoader, batch_length, move
 from runner.learners import Learner
+from runner.loop.answers import check_evaluation
 
 
 def evaluate(
@@ -17,7 +18,11 @@ def evaluate(
     device: torch.device,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:
-    """Return the mean of each metric over all samples, in `eval()` mode; None if `stop` broke it off."""
+    """Return the mean of each metric over all samples, in `eval()` mode; None if `stop` broke it off.
+
+    Raises:
+        ConfigError: the learner returned something else than its metrics.
+    """
     totals: dict[str, Tensor] = {}
     samples = 0
     with torch.no_grad(), evaluation_mode(models):
@@ -25,7 +30,9 @@ def evaluate(
             if stop():
                 return None
             count = batch_length(batch)
-            for name, value in learner.evaluation(models, move(batch, device)).items():
+            values = learner.evaluation(models, move(batch, device))
+            check_evaluation(values, learner)
+            for name, value in values.items():
                 totals[name] = totals.get(name, torch.zeros((), device=device)) + value * count
             samples += count
     return {name: float(total) / samples for name, total in totals.items()}

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from runner.data.loading import micro_batches, move
+from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
@@ -46,7 +47,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
         batch = next(batches)
         with state.update():
             progress.begin_step()
-            for name in plan.learner.updates(progress.global_step):
+            for name in updates_of(plan.learner, progress.global_step, models):
                 _update(state, plan, models, name, batch)
             progress.advance(epoch_ended=state.data.advance())
             plan.step_schedulers(state)
@@ -62,6 +63,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
     for part, share in micro_batches(batch, plan.accumulate):
         with state.scaler.autocast():
             values = plan.learner.training(models, name, move(part, plan.strategy.device))
+        check_training(values, plan.learner)
         state.scaler.backward(values["loss"], share)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
     if plan.guard.allows(state.scaler, optimizer, seen):

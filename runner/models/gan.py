@@ -14,6 +14,7 @@ class Generator(nn.Module):
         super().__init__()
         if latent < 1:
             raise ConfigError(f"Generator cannot have latent={latent}; give at least 1")
+        self.latent = latent
         self.shape = (in_channels, *image_size)
         pixels = math.prod(self.shape)
         self.layers = nn.Sequential(

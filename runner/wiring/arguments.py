@@ -15,12 +15,15 @@ from runner.wiring.program import start_words
 # What belongs to one attempt and is not inherited by the next.
 OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust")
 
+# The keys at the root that a run can do without, so that `~` may delete them.
+_DELETABLE = ("scheduler", "experiment")
+
 
 def parse(words: Sequence[str]) -> list[Override]:
     """Return the overrides that the words are.
 
     Raises:
-        ConfigError: a word that is no override.
+        ConfigError: a word that is no override, or one that deletes what every run needs.
     """
     for word in words:
         if match := re.fullmatch(r"device=(cuda|mps|cpu):(\d+)", word):
@@ -28,9 +31,17 @@ def parse(words: Sequence[str]) -> list[Override]:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"{word!r} is neither an option nor key=value; write for example epochs=10, or --help")
     try:
-        return list(OverridesParser.create().parse_overrides(list(words)))
+        overrides = list(OverridesParser.create().parse_overrides(list(words)))
     except HydraException as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_delete() and "." not in key and key not in _DELETABLE:
+            raise ConfigError(
+                f"{override.input_line} would delete what every run needs; only {' and '.join(_DELETABLE)} can be "
+                f"deleted, so choose another {key} instead"
+            )
+    return overrides
 
 
 def value_of(words: Sequence[str], key: str) -> str | None:

@@ -24,6 +24,7 @@ from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
 from runner.wiring.arguments import targets_in
 from runner.wiring.compose import CONF
+from runner.wiring.fitting import check_data, check_latent, check_learner, check_optimizer
 from runner.wiring.program import project_folder
 from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
 
@@ -77,16 +78,13 @@ def build_problem(config: Any, trust: Trust) -> Problem:
     seed_everything(config["seed"])
     given = {"read_tensors": read_plain}
     data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING, given=given)
-    _check_data(data)
+    check_data(data)
     learner = build(config["learner"], object, place="learner", trust=trust)
+    check_learner(learner)
     seed_everything(config["seed"])
-    return Problem(data, learner, build_models(config["model"], data, learner, trust), trust)
-
-
-def _check_data(data: Any) -> None:
-    for split in ("train", "val"):
-        if getattr(data, split, None) is None:
-            raise ConfigError(f"data: {type(data).__name__} has no `{split}`; give it `train`, `val` and maybe `test`")
+    models = build_models(config["model"], data, learner, trust)
+    check_latent(learner, models)
+    return Problem(data, learner, models, trust)
 
 
 def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
@@ -200,7 +198,9 @@ def _build_optimizer(node: Mapping[str, Any], name: str, model: nn.Module, trust
     parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     if not parameters:
         raise ConfigError(f"the {name} has no parameter to train; choose another one")
-    optimizer: Optimizer = build(node, Optimizer, place=_place("optimizer", name), trust=trust, first=(parameters,))
+    place = _place("optimizer", name)
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(parameters,))
+    check_optimizer(optimizer, model, place)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     return optimizer
 

@@ -15,6 +15,7 @@ from runner.strategy.strategies import Strategy
 from runner.wiring import build, debugging, restoring
 from runner.wiring.compose import resolved
 from runner.wiring.start import Start
+from runner.wiring.trial import try_on_two_samples
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def prepare(start: Start) -> Prepared:
     trust = build.trust_of(start.typed_targets, config["trust"])
     strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem = build.build_problem(config, trust)
+    if start.checkpoint is None:
+        try_on_two_samples(problem)
     problem = replace(problem, data=debugging.limited(problem.data, config))
     train_loader, val_loader = build.loaders(config, problem.data)
     restoring.check_monitor(config, problem.learner)

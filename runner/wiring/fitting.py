@@ -1,0 +1,66 @@
+"""What was built and does not fit its place: each is one sentence, before anything is created."""
+
+import inspect
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer, SparseAdam
+
+from runner.errors import ConfigError
+from runner.learners import Gan
+from runner.models import Generator
+
+_METHODS = ("updates", "training", "evaluation")
+
+
+def check_data(data: Any) -> None:
+    """Raise ConfigError for data without a split to train or to validate on."""
+    for split in ("train", "val"):
+        if getattr(data, split, None) is None:
+            raise ConfigError(f"data: {type(data).__name__} has no `{split}`; give it `train`, `val` and maybe `test`")
+
+
+def check_learner(learner: Any) -> None:
+    """Raise ConfigError for a learner that lacks what the loop asks for."""
+    name = type(learner).__name__
+    for method in _METHODS:
+        if not callable(getattr(learner, method, None)):
+            raise ConfigError(f"learner: {name} has no method `{method}`; it needs {', '.join(_METHODS)} and `metrics`")
+    if not hasattr(learner, "metrics"):
+        raise ConfigError(f'learner: {name} has no `metrics`; give it the names that `evaluation` returns: ("loss",)')
+    for attribute, example in (("metrics", "loss"), ("models", "model")):
+        names = getattr(learner, attribute, (example,))
+        if isinstance(names, str) or not isinstance(names, Collection) or not names:
+            raise ConfigError(f'learner: {name} has {attribute} = {names!r}; give it a tuple such as ("{example}",)')
+
+
+def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:
+    """Raise ConfigError for a generator that takes another number of values than the learner draws."""
+    generator = models.get("generator")
+    if type(learner) is Gan and isinstance(generator, Generator) and learner.latent != generator.latent:
+        raise ConfigError(
+            f"learner.latent={learner.latent} and model.generator.latent={generator.latent} differ; "
+            "set both to the same number"
+        )
+
+
+def check_optimizer(optimizer: Optimizer, model: nn.Module, place: str) -> None:
+    """Raise ConfigError for an optimizer whose step cannot be made from the gradients of one batch."""
+    name = type(optimizer).__name__
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ConfigError(f"{place}: {name}.step needs a closure, which no run has; choose another, such as adamw")
+    if isinstance(optimizer, SparseAdam) and (dense := next(_dense(model), None)):
+        raise ConfigError(
+            f"{place}: {name} takes sparse gradients only, and that of {dense} is dense; choose another, such as adamw"
+        )
+
+
+def _dense(model: nn.Module) -> Iterator[str]:
+    """Yield the names of the trained parameters whose gradient is dense."""
+    for place, module in model.named_modules():
+        sparse = isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.sparse
+        for name, parameter in module.named_parameters(place, recurse=False):
+            if parameter.requires_grad and not sparse:
+                yield name
