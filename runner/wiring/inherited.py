@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.errors import CheckpointRefused, ConfigError
 from runner.wiring.arguments import lineage, merge, own_options, parse
-from runner.wiring.changes import Change, differences, effective, flatten
+from runner.wiring.changes import Change, Use, differences, effective, flatten
 from runner.wiring.compose import compose_config, plain, without_hydra
 
 _LONGEST = 1 << 20  # characters of a config
@@ -23,12 +23,12 @@ def effective_config(
     words: Sequence[str],
     searchpath: Sequence[str],
     checkpoint: Path,
-    free: Sequence[str] = (),
+    use: Use = Use.resume,
 ) -> tuple[DictConfig, list[str], list[Change]]:
     """Return the config of a checkpoint as today's words change it, the words of both, and the changes.
 
     Raises:
-        ConfigError: a change that a run does not take; keys in `free` may change all the same.
+        ConfigError: a change that this use of it does not take.
         CheckpointRefused: a config that does more than hold values.
     """
     saved = flatten(read_config(str(header.get("config", "")), checkpoint))
@@ -41,7 +41,7 @@ def effective_config(
     now = flatten(plain(without_hydra(config)))
     merged = effective(saved, before, now, [o.key_or_group for o in parse(words)])
     _refuse_interpolations({key: value for key, value in merged.items() if now.get(key) != value}, checkpoint)
-    changes = differences(saved, merged, [*free, *map(str, config.resume_allow)])
+    changes = differences(saved, merged, [*map(str, config.resume_allow)], use)
     _bring_to(config, now, merged)
     return config, merge(stored, words), changes
 
