@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
+from runner.checkpoint.foreign import code_inside
 from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import is_still, verify
 from runner.checkpoint.plain import check_bounded, owned, plain_copy
@@ -117,10 +118,7 @@ def _load(path: Path, mapped: bool) -> Any:
 def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointDamaged:
     text = str(error)
     if "weights_only" in text.lower() or "Unsupported" in text:
-        return CheckpointRefused(
-            f"{path} is refused: it holds more than tensors and plain values, and opening it could run "
-            "somebody's code; nothing in it was executed"
-        )
+        return code_inside(path)
     return CheckpointDamaged(f"{path} is damaged ({text.splitlines()[0] if text else type(error).__name__})")
 
 
