@@ -83,3 +83,28 @@ def test_a_key_that_would_change_nothing_is_refused(
     answer = cli(capsys, *TINY, "scheduler=plateau", word)
     assert answer.code == 2
     assert word.split("=")[0] in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("model=own", "model._target_ is missing"),
+        ("data=synthetic data.shape=[16] model=lenet", "needs images, and the data have none"),
+        ("data=arrays data.path=hwc.npz", "28x3 (if 3 is the number of channels"),
+        ("data=arrays data.path=xy.npz", "but x, y; name"),
+        ("learner=own learner._target_=mine", "mine.ClassName"),
+        ("warm_start.path=any.pt warm_start.freeze=conv", "warm_start.freeze=[conv]"),
+        ("model=lenett", "lenet\nmlp\nown\nresnet\n"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_would_do(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
+) -> None:
+    numpy.savez(folder / "xy.npz", x=numpy.ones((4, 3)), y=numpy.arange(4))
+    images = numpy.zeros((20, 28, 28, 3), "uint8")
+    numpy.savez(folder / "hwc.npz", train_inputs=images, train_targets=numpy.arange(20))
+    answer = cli(capsys, *words.split(), "device=cpu")
+    assert answer.code == 2
+    assert answer.err.startswith("error: ")
+    assert says in answer.err
+    assert "search path" not in answer.err
