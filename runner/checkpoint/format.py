@@ -12,13 +12,11 @@ import torch
 from torch import nn
 
 from runner.checkpoint.foreign import code_inside
-from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import is_still, verify
 from runner.checkpoint.plain import check_bounded, owned, plain_copy
 from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
 from runner.checkpoint.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointMissing, CheckpointRefused
-from runner.files import Disk
 from runner.stateful import Stateful
 
 _MOST_REPLACEMENTS = 10  # while one file is read; `last.tar` is replaced by each save
@@ -36,13 +34,6 @@ def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in parts.items()}
     whole = {**entries, **states, "format": FORMAT, "version": VERSION}
     return {name: plain_copy(value, name) for name, value in whole.items()}
-
-
-def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
-    """Write a checkpoint to an open file, by memory of its own."""
-    image = Image()
-    image.take(entries)
-    image.write(file, Disk())
 
 
 def write_plain(file: BinaryIO, content: Mapping[str, Any]) -> None:
