@@ -57,7 +57,11 @@ def test_an_evaluation_refuses_other_data_in_its_own_words(folder: Path, capsys:
     assert answer.code == 2
     assert "resume_allow=[data]" in answer.err
     assert "on a resume" not in answer.err
-    assert cli(capsys, *words, "resume_allow=[data]").code == 0
+    assert cli(capsys, *words, "resume_allow=[data]", "deterministic=true").code == 0
+    answer = cli(capsys, *words[:2], "model=lenet")
+    assert answer.code == 2
+    assert "leave model out" in answer.err
+    assert "resume_allow" not in answer.err
 
 
 def test_every_yes_rewinds_and_anything_else_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,9 @@ _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
 _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
 _LENGTH = ("epochs", "max_steps")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
-# What may differ from the run's config where nothing is trained.
-_IMMATERIAL = ("batch_size", "accumulate", "seed", "optimizer", "scheduler", "data.augment")
+# What may differ from the run's config, too, where nothing is trained.
+_IMMATERIAL = ("batch_size", "seed", "data.augment")
+_OF_WEIGHTS = ("model", "warm_start")
 _FIXED = ("optimizer._target_",)
 _KEY = re.compile(r"[\w/-]+")
 
@@ -100,12 +101,13 @@ def _is_scheduled(config: Mapping[str, Any]) -> bool:
 
 
 def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
-    if _within(key, (*allowed, *_FREE, *_IMMATERIAL)):
+    if _within(key, (*allowed, *_FREE, *_TAKES_EFFECT, *_IMMATERIAL)):
         return "free"
     root = key.split(".")[0]
+    other = "" if root in _OF_WEIGHTS else f", or add resume_allow=[{root}] to take the new value all the same"
     raise ConfigError(
-        f"{key} is {run!r} in the file and {now!r} now, and what was trained is evaluated as it was trained; leave "
-        f"{root} out, or add resume_allow=[{root}] to evaluate it so all the same"
+        f"{key} is {run!r} in the file and {now!r} now, and a checkpoint is evaluated as it was trained; leave "
+        f"{root} out{other}"
     )
 
 
