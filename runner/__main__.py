@@ -128,7 +128,8 @@ def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--trust",
         nargs="*",
         metavar="PACKAGE",
-        help="packages whose classes may be built; given at all, FILE may also be a pickled module, whose code runs",
+        help="packages whose classes may be built; given at all, FILE may also be a pickled module, whose code "
+        "runs; it takes the words behind it, so FILE stands first",
     )
     tool.set_defaults(command=_export)
 

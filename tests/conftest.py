@@ -1,14 +1,16 @@
 """What every test may ask for."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 
-from runner.checkpoint.format import compose_entries, write_entries
+from runner.checkpoint.format import compose_entries
+from runner.checkpoint.image import Image
+from runner.files import Disk
 from tests.warm import Warm, warm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +34,13 @@ def small_entries(**changes: Any) -> dict[str, Any]:
         "overrides": ["seed=0"],
     }
     return {**compose_entries({"model": torch.nn.Linear(3, 2)}, described), **changes}
+
+
+def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
+    """Write a checkpoint to an open file, by memory of its own."""
+    image = Image()
+    image.take(entries)
+    image.write(file, Disk())
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from runner.checkpoint.difference import differences, first_departure
-from runner.checkpoint.format import write_entries
 from runner.checkpoint.listing import checkpoint_path
-from tests.conftest import small_entries
+from tests.conftest import small_entries, write_entries
 
 STATE = {"a": torch.tensor([1.0, math.nan]), "b": [1, {"c": (2.0, None)}], "rng": torch.zeros(3, dtype=torch.uint8)}
 

@@ -19,7 +19,6 @@ from runner.checkpoint.format import (
     read_entries,
     restore,
     restore_part,
-    write_entries,
 )
 from runner.errors import (
     CheckpointDamaged,
@@ -28,6 +27,7 @@ from runner.errors import (
     CheckpointRefused,
     Unsavable,
 )
+from tests.conftest import write_entries
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from runner.checkpoint import integrity
-from runner.checkpoint.format import compose_entries, read_entries, write_entries
+from runner.checkpoint.format import compose_entries, read_entries
 from runner.checkpoint.integrity import verify
 from runner.errors import (
     CheckpointDamaged,
@@ -19,7 +19,7 @@ from runner.errors import (
     CheckpointMissing,
     CheckpointRefused,
 )
-from tests.conftest import small_entries
+from tests.conftest import small_entries, write_entries
 
 
 def same(a: Any, b: Any) -> bool:
@@ -183,11 +183,12 @@ def legacy_file() -> bytes:
     [
         (b"<!DOCTYPE html><title>404</title>", "a page of text"),
         (b"\x80\x04N.", "a bare pickle"),
-        (legacy_file(), "a bare pickle"),
+        (legacy_file(), "before torch 1.6"),
         (tar_archive(), "a tar archive"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "a picture"),
         (b"\x1f\x8b\x08" + bytes(64), "a gzip archive"),
+        (b"hello, world\n" * 100, "a text file"),
     ],
 )
 def test_another_kind_of_file_is_refused_by_its_name(checkpoint: Path, content: bytes, what: str) -> None:
@@ -196,7 +197,7 @@ def test_another_kind_of_file_is_refused_by_its_name(checkpoint: Path, content: 
         verify(checkpoint)
 
 
-@pytest.mark.parametrize("content", [bytes(4096), b"x", b"PK", b"PK\x03\x04", b"hello, world\n" * 100])
+@pytest.mark.parametrize("content", [bytes(4096), b"\x01", b"PK", b"PK\x03\x04", b"hello, \0world\n" * 100])
 def test_a_file_of_nothing_known_is_damage(checkpoint: Path, content: bytes) -> None:
     checkpoint.write_bytes(content)
     with pytest.raises(CheckpointDamaged):

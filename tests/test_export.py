@@ -91,6 +91,12 @@ def test_other_files_are_converted_as_they_are(export: Callable[..., Outcome]) -
     assert outcome.code == 2 and "no model" in outcome.err
 
 
+def test_the_only_model_of_a_file_gets_the_name_that_was_asked_for(export: Callable[..., Outcome]) -> None:
+    torch.save({"epoch": 1, "model_state_dict": Mlp(4, 3, hidden=[5]).state_dict()}, "tutorial.tar")
+    assert export("tutorial.tar", "--format", "state_dict", "--output", "only.pt").code == 0
+    assert Path("only.pt").is_file()
+
+
 def test_a_pickled_module_is_read_only_when_its_code_is_trusted(export: Callable[..., Outcome]) -> None:
     model = Mlp(4, 3, hidden=[5])
     torch.save(model, "whole.pt")

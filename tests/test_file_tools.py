@@ -154,7 +154,7 @@ def test_verify_reads_what_the_file_says_of_itself(
     written: Callable[..., Path], tool: Callable[..., Outcome], changes: dict[str, object]
 ) -> None:
     outcome = tool("verify", written(**changes))
-    assert outcome.code == 2 and outcome.out.startswith("damaged ") and outcome.out.count("\n") == 1
+    assert outcome.code == 2 and outcome.out.startswith("refused ") and outcome.out.count("\n") == 1
 
 
 def test_verify_notices_a_checkpoint_under_the_name_of_another_step(

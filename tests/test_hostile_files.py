@@ -182,7 +182,7 @@ def test_no_command_is_taken_in_by_a_damaged_or_hostile_file(
         outcome = run(command, "evil.tar", capsys, monkeypatch)
         said = outcome.err or outcome.out
         assert outcome.code == 2 and said.count("\n") == 1, f"{command}: {outcome}"
-        assert "evil.tar" in said and "Traceback" not in said and "weights_only" not in said
+        assert "evil.tar" in said and "Traceback" not in said and "weights_only=False" not in said
         assert sorted(path.name for path in work.iterdir()) == before, command
         assert time.monotonic() - began < 5
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 400_000  # KiB

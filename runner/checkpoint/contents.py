@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.foreign import code_inside
 from runner.checkpoint.header import read_archive
 from runner.checkpoint.inert import Storage, TensorFacts
 from runner.checkpoint.integrity import verify
@@ -94,10 +95,7 @@ def read_contents(path: Path) -> Contents:
 def _check_plain(path: Path, structure: Structure) -> None:
     if structure.foreign:
         shown = ", ".join(printable(name[:60]) for name in structure.foreign[:3])
-        raise CheckpointRefused(
-            f"{path} is refused: it holds more than tensors and plain values ({shown}), and opening it could run "
-            "somebody's code; nothing in it was executed"
-        )
+        raise code_inside(path, f" ({shown})")
 
 
 def _check_stored(path: Path, storages: list[Storage], stored: dict[str, int]) -> None:

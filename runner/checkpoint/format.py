@@ -11,13 +11,12 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from runner.checkpoint.image import Image
+from runner.checkpoint.foreign import code_inside
 from runner.checkpoint.integrity import is_still, verify
 from runner.checkpoint.plain import check_bounded, owned, plain_copy
 from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
 from runner.checkpoint.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointMissing, CheckpointRefused
-from runner.files import Disk
 from runner.stateful import Stateful
 
 _MOST_REPLACEMENTS = 10  # while one file is read; `last.tar` is replaced by each save
@@ -35,13 +34,6 @@ def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in parts.items()}
     whole = {**entries, **states, "format": FORMAT, "version": VERSION}
     return {name: plain_copy(value, name) for name, value in whole.items()}
-
-
-def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
-    """Write a checkpoint to an open file, by memory of its own."""
-    image = Image()
-    image.take(entries)
-    image.write(file, Disk())
 
 
 def write_plain(file: BinaryIO, content: Mapping[str, Any]) -> None:
@@ -117,10 +109,7 @@ def _load(path: Path, mapped: bool) -> Any:
 def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointDamaged:
     text = str(error)
     if "weights_only" in text.lower() or "Unsupported" in text:
-        return CheckpointRefused(
-            f"{path} is refused: it holds more than tensors and plain values, and opening it could run "
-            "somebody's code; nothing in it was executed"
-        )
+        return code_inside(path)
     return CheckpointDamaged(f"{path} is damaged ({text.splitlines()[0] if text else type(error).__name__})")
 
 

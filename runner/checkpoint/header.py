@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.foreign import code_inside
 from runner.checkpoint.inert import Inert
 from runner.checkpoint.structure import Structure, TooLarge, read_structure
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
@@ -24,8 +25,11 @@ def read_header(path: Path) -> dict[str, Any]:
         CheckpointDamaged: the structure cannot be read.
         CheckpointRefused: the structure is not a dictionary, or is unreasonably large.
     """
-    entries = read_archive(path)[0].content
+    structure, _ = read_archive(path)
+    entries = structure.content
     if not isinstance(entries, dict):
+        if structure.foreign:
+            raise code_inside(path)
         raise CheckpointRefused(f"{path} is not a general checkpoint: it holds no dictionary of named entries")
     return entries
 

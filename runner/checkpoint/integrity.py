@@ -11,20 +11,13 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from runner.checkpoint.checksums import check_contents
+from runner.checkpoint.foreign import check_known
 from runner.checkpoint.framing import extents
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
 
 _LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
 _END_OF_ZIP = b"PK\x05\x06"
 _ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, those of large ones first
-_FOREIGN = {
-    b"\x80": "a bare pickle, which can run code when it is opened",
-    b"<": "a page of text",
-    b"version https://git-lfs": "a git-lfs pointer, not the file itself",
-    b"\xff\xd8\xff": "a picture",
-    b"\x89PNG": "a picture",
-    b"\x1f\x8b": "a gzip archive",
-}
 
 
 def verify(path: Path) -> os.stat_result:
@@ -89,15 +82,6 @@ def check_regular(path: Path) -> int:
 def _tail(file: "zipfile.IO[bytes]", size: int) -> bytes:  # type: ignore[name-defined]
     file.seek(max(0, size - _ENDS))
     return bytes(file.read())
-
-
-def check_known(path: Path, head: bytes) -> None:
-    """Return unless a file begins like one of a kind that people mistake for a checkpoint."""
-    for magic, what in _FOREIGN.items():
-        if head.startswith(magic):
-            raise CheckpointRefused(f"{path} is not a checkpoint but {what}; name a file that torch.save wrote")
-    if head[257:262] == b"ustar":
-        raise CheckpointRefused(f"{path} is a tar archive; a checkpoint has the ending .tar by convention only")
 
 
 def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.foreign import check_known
 from runner.checkpoint.inert import ITEM_BYTES, Storage, TensorFacts
-from runner.checkpoint.integrity import check_known, check_regular
+from runner.checkpoint.integrity import check_regular
 from runner.errors import CheckpointDamaged, CheckpointRefused
 
 ENDING = ".safetensors"

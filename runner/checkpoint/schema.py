@@ -27,7 +27,10 @@ def version_of(path: Path, entries: Any) -> int:
         CheckpointRefused: another program's entries, or a version that this program does not know.
     """
     if not isinstance(entries, dict) or entries.get("format") != FORMAT:
-        raise CheckpointRefused(f"{path} holds no general checkpoint of this program (its `format` is not {FORMAT!r})")
+        raise CheckpointRefused(
+            f"{path} holds no general checkpoint of this program (its `format` is not {FORMAT!r}), so no config "
+            f"either; if there are weights in it, begin a run with them by warm_start.path={path}"
+        )
     version = entries.get("version")
     if type(version) is not int or version < 1:
         raise CheckpointRefused(f"{path} has the impossible version {str(version)[:50]!r}")

@@ -11,13 +11,12 @@ from omegaconf import open_dict
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
+from runner.checkpoint.schema import version_of
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.wiring.arguments import parse, typed_targets, value_of
+from runner.wiring.changes import Use
 from runner.wiring.compose import resolved
 from runner.wiring.inherited import effective_config
-
-# What may differ from the run's config: nothing is trained.
-_IMMATERIAL = ("batch_size", "accumulate", "seed", "optimizer", "scheduler", "data.augment")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,9 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
         raise ConfigError(f"task={task} takes the whole split, so debug can do nothing for it; leave it out")
     path = Path(named)
     verify(path)
-    config, _, changes = effective_config(read_header(path), words, searchpath, path, free=_IMMATERIAL)
+    header = read_header(path)
+    version_of(path, header)
+    config, _, changes = effective_config(header, words, searchpath, path, use=Use.evaluation)
     with open_dict(config):
         config.name = None
         if "augment" in config.data and "data.augment" not in {o.key_or_group for o in parse(words)}:

@@ -49,7 +49,7 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
     """
     path, kind = Path(file), Form[form]
     originals = _originals(path, average=average, trust=trust)
-    targets = {name: _target(path, output, name, kind) for name in originals}
+    targets = {name: _target(path, output, name if len(originals) > 1 else BARE, kind) for name in originals}
     for name, original in originals.items():
         how = _export(original, targets[name], kind, path)
         print(f"{safe(targets[name])}: {'the model' if name == BARE else safe(name)} as {kind.name}, {how}")

@@ -14,7 +14,7 @@ from runner.commands.main import FINISHED, log_failure
 from runner.run_directory.claim import claim
 from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.ownership import Ownership
-from runner.run_directory.status import read_status
+from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
 from runner.wiring.compose import checked
 from runner.wiring.start import choose_start
@@ -32,7 +32,7 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     with Ownership() as ownership:
         start = choose_start(words, searchpath, ownership.take)
         if start.finished:
-            print(f"{start.directory} is finished already; to go on, raise its length with {start.limit}=...")
+            print(f"{start.directory} is finished already; to go on, {start.way_on}")
             return FINISHED
         checked(start.config)  # before torch is imported
         if continued := ownership.holds(start.directory):
@@ -94,7 +94,7 @@ def _end(run: "Prepared", ending: "Ending", reason: str | None, status: "StatusW
     if ending is Ending.interrupted:
         status("interrupted", reason)
         return messages.leave(run, str(reason))
-    status("finished", None if ending is Ending.finished else "early stopping", metrics)
+    status("finished", None if ending is Ending.finished else EARLY_STOPPING, metrics)
     log.info("%s: %s", "finished" if ending is Ending.finished else "stopped early", messages.summary(run))
     if metrics is not None:
         log.info("best.tar on test: %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

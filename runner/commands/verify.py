@@ -5,10 +5,9 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.checkpoint.contents import read_contents
+from runner.checkpoint.contents import Kind, read_contents
 from runner.checkpoint.integrity import check_regular
 from runner.checkpoint.listing import BEST, FOLDER, LAST, candidates, checkpoint_path
-from runner.checkpoint.schema import version_of
 from runner.commands.text import safe
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 from runner.run_directory.status import FILE, read_status
@@ -26,34 +25,45 @@ class _Finding:
     """What was found of one file; an empty reason is good."""
 
     path: Path
-    reason: str
+    state: str
+    """"ok", "damaged", or "refused": perhaps intact, and no checkpoint that this program goes on from."""
+    reason: str = ""
 
     def __str__(self) -> str:
-        return f"damaged {safe(self.path)}: {safe(self.reason)}" if self.reason else f"ok {safe(self.path)}"
+        return f"{self.state} {safe(self.path)}" + (f": {safe(self.reason)}" if self.reason else "")
 
 
 def verify_command(paths: list[str], *, as_json: bool) -> int:
-    """Print each file as "ok" or "damaged" with the reason, and what a resume of each run directory would take.
+    """Print each file as "ok", "damaged" or "refused" with the reason, and what a resume of each run would take.
 
-    Returns 0 if all is good, 1 if files are damaged but every run directory has a good checkpoint to go on
+    Returns 0 if all is good, 1 if files are not but every run directory has a good checkpoint to go on
     from, 2 otherwise.
     """
     findings: list[_Finding] = []
     sound: _Sound = {}
     for path in (file for name in paths for file in _files(Path(name))):
-        findings.append(_Finding(path, _examined(path, sound)))
+        findings.append(_examined(path, sound))
         if not as_json:
             print(findings[-1], flush=True)
     good = {finding.path for finding in findings if not finding.reason}
     resumes = {Path(name): _resumed(Path(name), good) for name in paths if _is_run(Path(name))}
     if as_json:
-        files = [{"path": str(f.path), "ok": not f.reason, "reason": f.reason or None} for f in findings]
+        files = [_as_entry(finding) for finding in findings]
         taken = {str(run): checkpoint and str(checkpoint) for run, checkpoint in resumes.items()}
         print(json.dumps({"ok": len(good) == len(findings), "files": files, "resumes": taken}, indent=2))
     else:
         for run, checkpoint in resumes.items():
             print(f"a resume of {safe(run)} would take {safe(checkpoint or 'nothing: no checkpoint is good')}")
     return _code(findings, resumes)
+
+
+def _as_entry(finding: _Finding) -> dict[str, object]:
+    return {
+        "path": str(finding.path),
+        "ok": not finding.reason,
+        "state": finding.state,
+        "reason": finding.reason or None,
+    }
 
 
 def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> int:
@@ -87,13 +97,13 @@ def _files(path: Path) -> Iterator[Path]:
     yield from (path / FILE, path / _CONFIG)
 
 
-def _examined(path: Path, sound: _Sound) -> str:
-    """Return why a file is not what was once written; nothing if it is."""
+def _examined(path: Path, sound: _Sound) -> _Finding:
     try:
         _check(path, sound)
     except (RunnerError, RecursionError, OSError, ValueError) as error:
-        return _reason(error, path)
-    return ""
+        refused = isinstance(error, CheckpointRefused) and path.name not in (FILE, _CONFIG)
+        return _Finding(path, "refused" if refused else "damaged", _reason(error, path))
+    return _Finding(path, "ok")
 
 
 def _check(path: Path, sound: _Sound) -> None:
@@ -114,7 +124,11 @@ def _check_checkpoint(path: Path, sound: _Sound) -> None:
     step = sound.get((status.st_dev, status.st_ino))
     if step is None:
         contents = read_contents(path)
-        version_of(path, contents.entries)
+        if contents.kind is not Kind.ours:
+            raise CheckpointRefused(
+                f"{path} is no checkpoint of this program but holds: {contents.kind.value}; nothing is wrong with it "
+                f"that could be seen, and if there are weights in it, warm_start.path={path} begins a run with them"
+            )
         step = sound[status.st_dev, status.st_ino] = contents.entries["global_step"]
     if path.parent.name == FOLDER and path.name.startswith("step_") and path.name != checkpoint_path(path, step).name:
         raise CheckpointDamaged(f"{path} holds step {step}, not the step of its name, so a resume passes it over")

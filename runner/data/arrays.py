@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Arrays:
         _check_names(arrays, file)
         pairs = {split: _pair(arrays, split, file) for split in _SPLITS}
         if pairs["train"] is None:
-            raise DataMissing(f"{file} has no train_inputs with train_targets; it has {', '.join(arrays) or 'nothing'}")
+            raise DataMissing(f"{file} has no train_inputs with train_targets; it has {', '.join(arrays)}")
         if pairs["val"] is None:
             inputs, targets = pairs["train"]
             rest, val = without_val(len(inputs))
@@ -60,8 +60,10 @@ class Arrays:
 def _npz(path: Path) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.removesuffix(".npy").endswith(_NAMED)]
-            return {name.removesuffix(".npy"): _array(archive, name) for name in names}
+            names = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            return {name: _array(archive, names[name]) for name in _named(names, path)}
+    except DataMissing:
+        raise
     except FileNotFoundError as error:
         raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt") from error
     except _UNREADABLE as error:
@@ -85,10 +87,18 @@ def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> dict[str, Tensor]:
         raise DataMissing(f"{reason}; data.path needs a dictionary of tensors that torch.save wrote") from error
     if not isinstance(content, Mapping):
         raise DataMissing(f"{path} does not hold a dictionary of tensors such as train_inputs and train_targets")
-    found = {name: value for name, value in content.items() if str(name).endswith(_NAMED)}
+    found = {name: content[name] for name in _named(content, path)}
     if odd := [name for name, value in found.items() if not isinstance(value, Tensor) or value.is_complex()]:
         raise DataMissing(f"{path}: {', '.join(odd)} is no tensor of real numbers")
     return {str(name): value.detach() for name, value in found.items()}
+
+
+def _named(names: Iterable[Any], path: Path) -> list[Any]:
+    """Return those that are inputs or targets; DataMissing, which names all that there is, if none is."""
+    if found := [name for name in names if str(name).endswith(_NAMED)]:
+        return found
+    there = ", ".join(str(name)[:50] for name in list(names)[:10]) or "nothing"
+    raise DataMissing(f"{path} has no train_inputs with train_targets but {there}; name its arrays so")
 
 
 def _check_names(arrays: Mapping[str, Tensor], path: Path) -> None:

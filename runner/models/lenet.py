@@ -27,8 +27,9 @@ class LeNet(nn.Module):
                 "sizes are at least 1 and dropout is in [0, 1)"
             )
         if min(height, width) < 16:
+            last = f" (if {width} is the number of channels, let them stand first)" if width in (1, 3, 4) else ""
             raise ConfigError(
-                f"LeNet needs images of at least 16x16 pixels, these have {height}x{width}; try model=mlp"
+                f"LeNet needs images of at least 16x16 pixels, these have {height}x{width}{last}; try model=mlp"
             )
         self.conv1 = nn.Conv2d(in_channels, 6, 5)
         self.conv2 = nn.Conv2d(6, 16, 5)

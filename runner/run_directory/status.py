@@ -12,6 +12,8 @@ from runner.files import replace_text
 from runner.run_directory.ownership import is_alive, is_owned
 
 FILE = "status.json"
+EARLY_STOPPING = "early stopping"
+"""The reason of a run that is finished before its length."""
 
 
 class State(Enum):

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
 from typing import Any
 
 from runner.errors import ConfigError
@@ -10,15 +12,28 @@ from runner.wiring.arguments import OF_ONE_ATTEMPT
 
 _FREE = (
     "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
-    "data.workers", "data.timeout", "data.root", "data.download", "data.split", "device", "strategy", "task", "resume",
-    "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
+    "data.workers", "data.timeout", "data.root", "data.path", "data.download", "data.split", "device", "strategy",
+    "task", "resume", "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
 _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
 _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
-_GOALS = ("epochs", "max_steps", "early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
+_LENGTH = ("epochs", "max_steps")
+_GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
+# What may differ from the run's config, too, where nothing is trained.
+_IMMATERIAL = ("batch_size", "seed", "data.augment")
+_OF_WEIGHTS = ("model", "warm_start")
 _FIXED = ("optimizer._target_",)
 _KEY = re.compile(r"[\w/-]+")
+
+
+class Use(Enum):
+    """What the config of a checkpoint is taken for."""
+
+    resume = "resume"
+    """To go on with the run, or with a fork of it."""
+    evaluation = "evaluation"
+    """To evaluate or to predict: nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +85,45 @@ def check_allowed(allowed: Sequence[str], keys: Iterable[str]) -> None:
             raise ConfigError(f"resume_allow=[{key}] is no key of the config; name one such as batch_size or data")
 
 
-def differences(saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Sequence[str]) -> list[Change]:
+def differences(
+    saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Sequence[str], use: Use = Use.resume
+) -> list[Change]:
     """Return every change that matters, judged.
 
     Raises:
-        ConfigError: a key that cannot change within a run; the message names it and the ways out.
+        ConfigError: a key that cannot change in this use; the message names it and the ways out.
     """
+    judge = _judge_evaluation if use is Use.evaluation else partial(_effect, scheduled=_is_scheduled(merged))
     keys = [k for k in merged if merged[k] != saved.get(k)]  # a key that is absent, of an older file, is null
     keys += [k for k in saved if k not in merged and saved[k] is not None]
     changes = [
-        Change(key, saved.get(key), merged.get(key), _effect(key, saved.get(key), merged.get(key), allowed))
+        Change(key, saved.get(key), merged.get(key), judge(key, saved.get(key), merged.get(key), allowed))
         for key in dict.fromkeys(keys)
         if not _within(key, _UNSHOWN)
     ]
     return changes
 
 
-def _effect(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
+def _is_scheduled(config: Mapping[str, Any]) -> bool:
+    return any(_within(key, ("scheduler",)) and key.endswith("._target_") for key in config)
+
+
+def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
+    if _within(key, (*allowed, *_FREE, *_TAKES_EFFECT, *_IMMATERIAL)):
+        return "free"
+    root = key.split(".")[0]
+    other = "" if root in _OF_WEIGHTS else f", or add resume_allow=[{root}] to take the new value all the same"
+    raise ConfigError(
+        f"{key} is {run!r} in the file and {now!r} now, and a checkpoint is evaluated as it was trained; leave "
+        f"{root} out{other}"
+    )
+
+
+def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: bool) -> str:
     if _within(key, allowed):
         return "allowed; the run is no longer exact"
     if _within(key, _FREE):
-        return "the schedule's end moves with it" if key in ("epochs", "max_steps") else "free"
+        return "the schedule's end moves with it" if scheduled and key in _LENGTH else "free"
     if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):
         return "takes effect"
     if _within(key, ("warm_start",)):
@@ -101,9 +134,10 @@ def _effect(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
     )
 
 
-def give_more_to_do(changes: Sequence[Change]) -> bool:
+def give_more_to_do(changes: Sequence[Change], *, stopped_early: bool) -> bool:
     """Return whether a run that had reached its end may have another one by these changes."""
-    return any(_within(change.key, _GOALS) or change.effect.startswith("allowed") for change in changes)
+    goals = _GOALS if stopped_early else (*_GOALS, *_LENGTH)
+    return any(_within(change.key, goals) or change.effect.startswith("allowed") for change in changes)
 
 
 def table(changes: Sequence[Change]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 import re
 import sys
@@ -14,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from runner.errors import ConfigError
 from runner.run_directory.names import job_name
@@ -126,13 +127,22 @@ def without_hydra(config: DictConfig) -> DictConfig:
     return own
 
 
+def _example(name: str | None) -> str:
+    return f"such as {name}=my_package.MyClass" if name and name.endswith("_target_") else f"with {name}=..."
+
+
 def _sentence(error: BaseException) -> str:
     """Return Hydra's or OmegaConf's message with what is wrong first, and without their internals."""
     cause = error.__cause__ if isinstance(error.__cause__, (HydraException, OmegaConfBaseException)) else None
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is missing; set it, {_example(error.full_key)}"
+    if "is not a ListConfig" in str(cause) and (word := re.search(r"override (\S+)=(\S+)$", str(error))):
+        return f"{word[1]}={word[2]} cannot be: it must be a list, such as {word[1]}=[{word[2]}]"
     lines = [line.strip() for one in (cause, error) if one is not None for line in str(one).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("full_key", "object_type", "reference_type"))]
     if match := re.fullmatch(r"Key '(.*)' not in 'Root'", lines[0] if lines else ""):
         return f"there is no key {match[1]}{_nearest(match[1])}"  # Hydra would advise to add it with +
+    lines = list(itertools.takewhile(lambda line: line != "Config search path:", lines))
     return "\n".join(dict.fromkeys(lines))
 
 

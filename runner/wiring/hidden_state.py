@@ -48,9 +48,9 @@ def _weights(problems: list[build.Problem]) -> Iterator[str]:
 
 
 def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
-    before = _snapshot(dataset, "data.train")
+    before = _found(dataset, "data.train")
     again = keyed[key]
-    changed = _changed(before, _snapshot(dataset, "data.train"))
+    changed = _changed(before, _found(dataset, "data.train"))
     for place, kind in changed.items():
         if kind in _GENERATORS:
             yield (
@@ -64,12 +64,12 @@ def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
 def _memory(problem: build.Problem, batch: Any, device: torch.device) -> Iterator[str]:
     learner, models = problem.learner, {name: model.to(device).train() for name, model in problem.models.items()}
     roots = {"learner": learner, **models}
-    before = {root: _snapshot(thing, root) for root, thing in roots.items()}
+    before = {root: _found(thing, root) for root, thing in roots.items()}
     for step in range(3):
         for name in learner.updates(step):
             learner.training(models, name, batch)
     for root, thing in roots.items():
-        for place, kind in _changed(before[root], _snapshot(thing, root)).items():
+        for place, kind in _changed(before[root], _found(thing, root)).items():
             yield f"{place} ({kind}) changes while training and is in no state_dict, so a resume begins it anew"
 
 
@@ -77,15 +77,15 @@ def _where(changed: Mapping[str, str]) -> str:
     return f" ({', '.join(changed)} changes meanwhile)" if changed else ""
 
 
-_Snapshot = dict[str, tuple[str, str]]
+_Found = dict[str, tuple[str, str]]
 """Kind and value of everything that was found, by its place."""
 
 
-def _snapshot(thing: Any, place: str) -> _Snapshot:
+def _found(thing: Any, place: str) -> _Found:
     return dict(_walk(thing, place, 0, set()))
 
 
-def _changed(before: _Snapshot, after: _Snapshot) -> dict[str, str]:
+def _changed(before: _Found, after: _Found) -> dict[str, str]:
     """Return the kind of each thing that is not what it was, by place."""
     return {place: kind for place, (kind, value) in after.items() if before.get(place, ("", ""))[1] != value}
 

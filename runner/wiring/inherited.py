@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner.errors import CheckpointRefused, ConfigError
 from runner.wiring.arguments import lineage, merge, own_options, parse
-from runner.wiring.changes import Change, check_allowed, differences, effective, flatten
+from runner.wiring.changes import Change, Use, check_allowed, differences, effective, flatten
 from runner.wiring.compose import compose_config, plain, without_hydra
 
 _LONGEST = 1 << 20  # characters of a config
@@ -23,12 +23,12 @@ def effective_config(
     words: Sequence[str],
     searchpath: Sequence[str],
     checkpoint: Path,
-    free: Sequence[str] = (),
+    use: Use = Use.resume,
 ) -> tuple[DictConfig, list[str], list[Change]]:
     """Return the config of a checkpoint as today's words change it, the words of both, and the changes.
 
     Raises:
-        ConfigError: a change that a run does not take; keys in `free` may change all the same.
+        ConfigError: a change that this use of it does not take.
         CheckpointRefused: a config that does more than hold values.
     """
     saved = flatten(read_config(str(header.get("config", "")), checkpoint))
@@ -43,7 +43,7 @@ def effective_config(
     _refuse_interpolations({key: value for key, value in merged.items() if now.get(key) != value}, checkpoint)
     allowed = [str(key) for key in config.resume_allow]
     check_allowed(allowed, {*saved, *merged})
-    changes = differences(saved, merged, [*free, *allowed])
+    changes = differences(saved, merged, allowed, use)
     _bring_to(config, now, merged)
     return config, merge(stored, words), changes
 

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import BooleanNode, DictConfig, open_dict
+from omegaconf.errors import ValidationError
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
@@ -23,7 +24,7 @@ from runner.errors import (
 )
 from runner.run_directory.claim import check_free, check_writable, holds_run, is_taken
 from runner.run_directory.names import check_name, unique_name
-from runner.run_directory.status import read_status
+from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.wiring.arguments import command, lineage, needed_again, typed_targets, value_of
 from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
@@ -69,11 +70,15 @@ class Start:
     """The words that a later attempt has to repeat, since no file may say them."""
     finished: bool = False
     """Whether there is nothing left to do."""
+    stopped_early: bool = False
+    """Whether it is early stopping that has finished it."""
 
     @property
-    def limit(self) -> str:
-        """The key that sets the run's length."""
-        return "epochs" if self.config.max_steps is None else "max_steps"
+    def way_on(self) -> str:
+        """What gives a finished run more to do."""
+        if self.stopped_early:
+            return "raise early_stopping.patience=..., which stopped it, or lift it with null"
+        return f"raise its length with {'epochs' if self.config.max_steps is None else 'max_steps'}=..."
 
     @property
     def parent(self) -> Path | None:
@@ -108,7 +113,7 @@ def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[
         ConfigError, NameTaken, RunInUse, CheckpointError: each before anything was created.
     """
     resume = value_of(words, "resume")
-    asked = _Asked(words, searchpath, own, value_of(words, "name"), value_of(words, "rewind") == "True")
+    asked = _Asked(words, searchpath, own, value_of(words, "name"), _is_true(words, "rewind"))
     if asked.name is not None:
         check_name(asked.name)
     if resume is None:
@@ -116,6 +121,15 @@ def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[
     if resume == "auto":
         return _automatic(asked)
     return _newest_in(asked, Path(resume)) if Path(resume).is_dir() else _from_file(asked, Path(resume))
+
+
+def _is_true(words: Sequence[str], key: str) -> bool:
+    """Return a boolean as the schema reads it, for which yes, on and 1 are true."""
+    value = value_of(words, key)
+    try:
+        return value is not None and BooleanNode().validate_and_convert(value) is True
+    except ValidationError as error:
+        raise ConfigError(f"{key}={value} cannot be: it must be true or false") from error
 
 
 def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place: "_Place | None" = None) -> Start:
@@ -211,8 +225,10 @@ def _resume(
         notices.append(f"rewinding: {', '.join(f'step {step}' for step in rewound)} to {FOLDER}/{SUPERSEDED}")
     start = _restored(asked, Origin.resume, checkpoint, partial(_place_in, directory), notices)
     status = read_status(directory)
-    if status is not None and status.state == "finished" and not give_more_to_do(start.changes) and not notices:
-        return replace(start, finished=True)
+    if status is not None and status.state == "finished" and not notices:
+        early = status.reason == EARLY_STOPPING
+        if not give_more_to_do(start.changes, stopped_early=early):
+            return replace(start, finished=True, stopped_early=early)
     check_writable(directory)
     asked.own(directory)
     return start

@@ -6,6 +6,7 @@ A name is resolved by importing exactly its module and walking through classes, 
 
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,8 @@ def _walk(name: str, place: str) -> Any:
         if found is None:
             raise TargetRefused(f"{place}._target_={name} does not exist in {module_name}; mind the spelling")
         return found
+    if len(parts) == 1:
+        raise TargetRefused(f"{place}._target_={name} names no class; write its module and the class: {name}.ClassName")
     raise TargetRefused(f"{place}._target_={name}: there is no module {parts[0]!r} here; mind the spelling")
 
 
@@ -182,6 +185,8 @@ def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, A
     except ValueError:
         return  # a class written in C without a signature
     except TypeError as error:
+        if fact := re.search("missing .*'(in_channels|image_size)'", str(error)):
+            raise ConfigError(f"{what} needs images, and the data have none ({fact[1]}); try model=mlp") from error
         names = ", ".join(_parameters(cls)) or "none"
         raise ConfigError(f"{what} cannot take these keys ({error}); its parameters are: {names}") from error
 

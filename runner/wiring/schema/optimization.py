@@ -114,5 +114,6 @@ class PlateauSchedule:
     patience: int = key("Evaluations without improvement to wait.")
 
     def __post_init__(self) -> None:
+        require(self.unit is Unit.evaluation, "scheduler.unit", self.unit.value, "evaluation, which is all it counts")
         require(0 < self.factor < 1, "scheduler.factor", self.factor, "in (0, 1)")
         require_at_least_zero(self, "scheduler.", "patience")

@@ -90,7 +90,9 @@ class WarmStart:
         )
         require(fine, "warm_start.parts", self.parts, "a mapping such as {model: generator}")
         require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "in [0, 1]")
-        require(not self.freeze or self.path is not None, "warm_start.freeze", self.freeze, "used with warm_start.path")
+        for name in ("parts", "rename", "include", "exclude", "freeze", "strict"):
+            found = getattr(self, name)
+            require(not found or self.path is not None, f"warm_start.{name}", found, "used with warm_start.path")
 
 
 @dataclass
