@@ -105,12 +105,13 @@ def wrong(library: Path, tmp_path: Path, faults: list[Fault], names: list[str], 
     return found
 
 
-SAVE = ["create", "write", "write", "fsync", "rename", "fsync", *["link", "rename"] * 2, "fsync"]
+SAVE = ["create", "fsync", "rename", "fsync", *["link", "rename"] * 2, "fsync"]
 
 
 def test_a_save_costs_no_more_operations_than_it_needs(names: list[str]) -> None:
-    worse = [*SAVE[:8], "fsync", "unlink"]  # best.tar stays where it is
-    assert names == ["fsync", *SAVE, *SAVE, *worse, *SAVE, "unlink"]
+    worse = [*SAVE[:6], "fsync", "unlink"]  # best.tar stays where it is
+    assert [name for name in names if name != "write"] == ["fsync", *SAVE, *SAVE, *worse, *SAVE, "unlink"]
+    assert names.count("write") <= 3 * len(METRICS)
 
 
 @pytest.mark.parametrize("what", [str(errno.ENOSPC), "kill"])
