@@ -207,7 +207,7 @@ def readable(path: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("examples", [12, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [6, pytest.param(300, marks=pytest.mark.slow)])
 def test_no_history_loses_what_was_acknowledged(examples: int) -> None:
     machine: Callable[[], RuleBasedStateMachine] = Histories
     options = settings(

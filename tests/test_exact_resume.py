@@ -1,5 +1,6 @@
 """Promise 1: interrupted equals uninterrupted, bit for bit."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,24 @@ def train(capsys: Any, monkeypatch: Any, name: str, *words: str, stop: int | Non
     return cli(capsys, *TINY, *words, f"name={name}", "resume=auto").code
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("scheduler", ["cosine", "plateau"])
+ALL = range(STEPS - 1)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "workers", "steps"),
+    [
+        ("cosine", 2, ALL),
+        ("plateau", 0, (0, 4)),
+        pytest.param("cosine", 0, ALL, marks=pytest.mark.slow),
+        pytest.param("plateau", 0, ALL, marks=pytest.mark.slow),
+        pytest.param("plateau", 2, ALL, marks=pytest.mark.slow),
+    ],
+)
 def test_resumed_run_equals_uninterrupted_run_from_every_step(
-    work: Path, capsys: Any, monkeypatch: Any, workers: int, scheduler: str
+    work: Path, capsys: Any, monkeypatch: Any, scheduler: str, workers: int, steps: Iterable[int]
 ) -> None:
     words = (f"data.workers={workers}", f"scheduler={scheduler}")
     assert train(capsys, monkeypatch, "whole", *words) == 0
-    steps = range(STEPS - 1) if (workers, scheduler) != (2, "plateau") else (0, 4)
     for step in steps:
         assert train(capsys, monkeypatch, f"s{step}", *words, stop=step) == 75
         assert entries_of(work / f"s{step}/last.tar")["global_step"] == step + 1

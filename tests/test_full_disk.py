@@ -88,6 +88,7 @@ def test_a_limit_of_the_size_of_files_is_one_sentence_and_no_death_by_a_signal(t
     assert not list((tmp_path / "outputs/x/checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_deleted_under_a_run_is_one_sentence(tmp_path: Path, process: Warm) -> None:
     words = [word for word in RUN.split() if "=" in word]
     run = process.start(tmp_path, *words, "max_steps=1000000")

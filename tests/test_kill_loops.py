@@ -101,7 +101,7 @@ def killed_again_and_again(work: Path, words: Sequence[str], kills: int) -> None
 
 
 def test_a_few_kills(tmp_path: Path) -> None:
-    killed_again_and_again(tmp_path, (*SMALL, *FREQUENT), kills=8)
+    killed_again_and_again(tmp_path, (*SMALL, *FREQUENT), kills=5)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_a_mask_of_infinities_is_meant_and_saved(work: Path, capsys: Any) -> Non
     assert entries_of(work / "x/last.tar")["model_state_dict"]["mask"].isinf().any()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_skipped_step_leaves_weights_and_metrics_finite_and_is_resumed_exactly(
     work: Path, capsys: Any, monkeypatch: Any, workers: int
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_config_folder_adds_options_wherever_it_is_named(programs: Path, proje
         assert "mine.Net" in run(["runner-train", *words, "--cfg", "job"], programs=programs, cwd=project)
 
 
+@pytest.mark.slow
 def test_code_of_another_folder_is_not_built_because_a_checkpoint_names_it(programs: Path, project: Path) -> None:
     words = ["model=own", "model._target_=mine.Net", *FAST, "name=x"]
     run(["runner-train", *words], programs=programs, cwd=project)
