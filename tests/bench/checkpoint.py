@@ -259,7 +259,7 @@ def main() -> None:
     """Measure and print each ratio, for a state of so many megabytes (134 by default)."""
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 134
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(dir=OUTPUTS) as name:
+    with tempfile.TemporaryDirectory(dir="outputs") as name:
         folder = Path(name)
         trained = Trained(megabytes)
         steps = Steps(saving(folder, Background()), trained.parts)

@@ -127,7 +127,7 @@ def evaluating(folder: Path) -> None:
 def main() -> None:
     """Measure and print each ratio."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    with tempfile.TemporaryDirectory(dir="outputs") as name:
         starting(Path(name))
         evaluating(Path(name))
 
