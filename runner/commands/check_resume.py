@@ -14,7 +14,7 @@ from runner.run_directory.claim import check_writable
 from runner.run_directory.names import unique_name
 from runner.wiring.arguments import needed_again, typed_targets, value_of
 from runner.wiring.compose import compose_config, plain, resolved
-from runner.wiring.start import OUTPUTS
+from runner.wiring.placing import OUTPUTS
 from runner.wiring.targets import target_names
 
 

@@ -26,7 +26,7 @@ from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, visible_gpu
 from runner.sweeps.server import Server
 from runner.wiring.arguments import parse
 from runner.wiring.compose import plain
-from runner.wiring.start import OUTPUTS
+from runner.wiring.placing import OUTPUTS
 
 log = logging.getLogger("runner")
 SUPERSEDED = "superseded"

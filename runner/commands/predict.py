@@ -11,7 +11,7 @@ from runner.commands.main import FINISHED
 from runner.errors import ConfigError
 from runner.run_directory.claim import check_writable
 from runner.wiring.arguments import value_of
-from runner.wiring.start import OUTPUTS
+from runner.wiring.placing import OUTPUTS
 
 _ENDINGS = (".csv", ".npz")
 

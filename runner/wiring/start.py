@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import BooleanNode, DictConfig, open_dict
+from omegaconf import BooleanNode, DictConfig
 from omegaconf.errors import ValidationError
 
 from runner.checkpoint.header import read_header
@@ -22,16 +22,16 @@ from runner.errors import (
     ConfigError,
     NameTaken,
 )
-from runner.run_directory.claim import check_free, check_writable, holds_run, is_taken
-from runner.run_directory.names import check_name, unique_name
+from runner.run_directory.claim import check_writable, holds_run, is_taken
+from runner.run_directory.names import check_name
 from runner.run_directory.status import EARLY_STOPPING, read_status
-from runner.wiring.arguments import command, lineage, needed_again, typed_targets, value_of
+from runner.wiring.arguments import lineage, needed_again, typed_targets, value_of
 from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
 from runner.wiring.inherited import effective_config
+from runner.wiring.placing import OUTPUTS, Place, place_anew, place_in
 from runner.wiring.targets import target_names
 
-OUTPUTS = Path("outputs")
 _TUTORIAL = ("epoch", "model_state_dict", "optimizer_state_dict")
 
 
@@ -132,12 +132,12 @@ def _is_true(words: Sequence[str], key: str) -> bool:
         raise ConfigError(f"{key}={value} cannot be: it must be true or false") from error
 
 
-def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place: "_Place | None" = None) -> Start:
+def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place: Place | None = None) -> Start:
     """Return a start whose config is today's words and conf/ alone."""
     config = compose_config([*asked.searchpath, *asked.words])
     if config.name is not None:
         check_name(config.name)
-    directory = (place or _place_anew)(config)
+    directory = (place or place_anew)(config)
     typed = frozenset(target_names(plain(config)))
     again = needed_again(asked.words, asked.searchpath)
     return Start(origin, config, lineage(asked.words), directory, typed, checkpoint, again=again)
@@ -156,7 +156,7 @@ def _automatic(asked: _Asked) -> Start:
         status = read_status(directory)
         if status is not None and status.state == "finished":
             raise NameTaken(f"{directory} is finished and holds no checkpoint to go on from; take another name=")
-        return _typed(asked, Origin.scratch, place=partial(_place_in, directory))
+        return _typed(asked, Origin.scratch, place=partial(place_in, directory))
     resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
     return _resume(replace(asked, words=resumed), directory, checkpoint, passed_over)
 
@@ -166,7 +166,7 @@ def _newest_in(asked: _Asked, directory: Path) -> Start:
     if checkpoint is None:
         raise CheckpointMissing(f"{directory} holds no checkpoint yet; start it anew, or name another run's directory")
     if asked.is_another_than(directory):
-        return _restored(asked, Origin.fork, checkpoint, _place_anew, _notices(passed_over))
+        return _restored(asked, Origin.fork, checkpoint, place_anew, _notices(passed_over))
     return _resume(asked, directory, checkpoint, passed_over)
 
 
@@ -191,7 +191,7 @@ def _from_file(asked: _Asked, path: Path) -> Start:
         return _adopt(asked, path, header)
     inside = (directory / "config.yaml").is_file()
     if asked.is_another_than(directory) or (asked.name is not None and not inside):
-        return _restored(asked, Origin.fork, path, _place_anew, ())
+        return _restored(asked, Origin.fork, path, place_anew, ())
     if not inside:
         raise ConfigError(f"{path} does not lie in a run directory; add name=my_run to go on from it in a new one")
     newer = _newer_than(header, directory)
@@ -223,7 +223,7 @@ def _resume(
     notices = _notices(passed_over)
     if rewound:
         notices.append(f"rewinding: {', '.join(f'step {step}' for step in rewound)} to {FOLDER}/{SUPERSEDED}")
-    start = _restored(asked, Origin.resume, checkpoint, partial(_place_in, directory), notices)
+    start = _restored(asked, Origin.resume, checkpoint, partial(place_in, directory), notices)
     status = read_status(directory)
     if status is not None and status.state == "finished" and not notices:
         early = status.reason == EARLY_STOPPING
@@ -234,7 +234,7 @@ def _resume(
     return start
 
 
-def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: "_Place", notices: Sequence[str]) -> Start:
+def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: Place, notices: Sequence[str]) -> Start:
     """Return a start whose config is the checkpoint's own, changed by today's words."""
     header = read_header(checkpoint)
     config, overrides, changes = effective_config(header, asked.words, asked.searchpath, checkpoint)
@@ -266,25 +266,3 @@ def _adopt(asked: _Asked, path: Path, header: Mapping[str, Any]) -> Start:
     if value_of(asked.words, "warm_start.path") is not None:
         raise ConfigError(f"resume={path} brings the weights, so warm_start.path has no place beside it; leave out one")
     return _typed(asked, Origin.adopted, path)
-
-
-_Place = Callable[[DictConfig], Path]
-
-
-def _place_anew(config: DictConfig) -> Path:
-    """Return the directory of the run's name, or of a name of its own, which must be free."""
-    with open_dict(config):
-        config.name = config.name or unique_name()
-    directory = Path(str(config.hydra.run.dir))
-    check_free(directory, command(f"resume={directory}"))
-    check_writable(directory)
-    return directory
-
-
-def _place_in(directory: Path, config: DictConfig) -> Path:
-    """Return the directory that the run has already."""
-    inside = directory.resolve().is_relative_to(OUTPUTS.resolve())
-    with open_dict(config):
-        config.name = str(directory.resolve().relative_to(OUTPUTS.resolve())) if inside else None
-        config.hydra.run.dir = str(directory)
-    return directory

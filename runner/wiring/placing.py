@@ -1,0 +1,34 @@
+"""Which directory a run has: a new one of its name, or the one that it has already."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig, open_dict
+
+from runner.run_directory.claim import check_free, check_writable
+from runner.run_directory.names import unique_name
+from runner.wiring.arguments import command
+
+OUTPUTS = Path("outputs")
+
+Place = Callable[[DictConfig], Path]
+"""Puts a config's run somewhere: brings its name and directory into the config, and returns the directory."""
+
+
+def place_anew(config: DictConfig) -> Path:
+    """Return the directory of the run's name, or of a name of its own, which must be free."""
+    with open_dict(config):
+        config.name = config.name or unique_name()
+    directory = Path(str(config.hydra.run.dir))
+    check_free(directory, command(f"resume={directory}"))
+    check_writable(directory)
+    return directory
+
+
+def place_in(directory: Path, config: DictConfig) -> Path:
+    """Return the directory that the run has already."""
+    inside = directory.resolve().is_relative_to(OUTPUTS.resolve())
+    with open_dict(config):
+        config.name = str(directory.resolve().relative_to(OUTPUTS.resolve())) if inside else None
+        config.hydra.run.dir = str(directory)
+    return directory
