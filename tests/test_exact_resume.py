@@ -44,7 +44,7 @@ ALL = range(STEPS - 1)
 def test_resumed_run_equals_uninterrupted_run_from_every_step(
     work: Path, capsys: Any, monkeypatch: Any, scheduler: str, workers: int, steps: Iterable[int]
 ) -> None:
-    words = (f"data.workers={workers}", f"scheduler={scheduler}")
+    words = (f"data.workers={workers}", f"scheduler={scheduler}", "scheduler.warmup=1")
     assert train(capsys, monkeypatch, "whole", *words) == 0
     for step in steps:
         assert train(capsys, monkeypatch, f"s{step}", *words, stop=step) == 75

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from runner.optim import Cosine, Horizon, MultiStep, OneCycle, Step, make_scheduler, match_by_name
+from runner.optim import Cosine, Horizon, MultiStep, OneCycle, Plateau, Step, make_scheduler, match_by_name
 from runner.optim.schedules import Schedule
 
 
@@ -111,3 +111,46 @@ def test_a_schedule_goes_on_from_any_step_as_if_it_had_not_been_interrupted(sche
         again.load_state_dict(optimizer.state_dict())
         other.load_state_dict(scheduler.state_dict())
         assert before + rates(again, other, 12 - at) == whole
+
+
+def plateau(epochs: float, **options: float) -> tuple[torch.optim.Optimizer, Plateau]:
+    """Return an optimizer of rate 1 with a plateau's rule, in a run of 4 steps an epoch."""
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    return optimizer, Plateau(optimizer, Horizon(None, 4), warmup=epochs, factor=0.5, patience=1, **options)
+
+
+def test_a_plateau_without_a_warm_up_is_torchs() -> None:
+    theirs = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    rule = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, factor=0.5, patience=1, min_lr=0.3)
+    ours, scheduler = plateau(0, min_lr=0.3)
+    for metric in [3.0, 2.0, 2.5, 2.5, 1.0, 1.5, 1.5, 1.5, 1.5, 0.5]:
+        rule.step(metric)
+        scheduler.advance()
+        scheduler.step(metric)
+        assert ours.param_groups[0]["lr"] == theirs.param_groups[0]["lr"]
+    assert ours.param_groups[0]["lr"] == 0.3
+    assert all(scheduler.state_dict()[key] == value for key, value in rule.state_dict().items())
+
+
+def test_a_plateaus_evaluations_count_from_the_end_of_its_warm_up() -> None:
+    optimizer, scheduler = plateau(0.75)
+    rates = []
+    for _ in range(8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.advance()
+        scheduler.step(1.0)
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.5, 0.25]
+
+
+def test_a_plateaus_warm_up_is_the_configs_and_not_the_files() -> None:
+    optimizer, scheduler = plateau(0.75)
+    _, other = plateau(0)
+    for _ in range(4):
+        other.advance()
+        other.step(1.0)
+    scheduler.load_state_dict(other.state_dict())
+    scheduler.recompute()
+    assert optimizer.param_groups[0]["lr"] == other.base_lrs[0] == 0.5
+    scheduler.steps = 1
+    scheduler.recompute()
+    assert optimizer.param_groups[0]["lr"] == 0.25

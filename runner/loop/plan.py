@@ -11,6 +11,7 @@ from runner.data.loading import EvaluationLoader, TrainLoader
 from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
+from runner.optim import Plateau
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
 from runner.signals import Stop
@@ -99,6 +100,8 @@ class Plan:
     def step_schedulers(self, state: TrainState) -> None:
         """Advance those schedules that count steps, or the epoch that has just ended."""
         for name, scheduler in state.schedulers.items():
+            if isinstance(scheduler, Plateau):
+                scheduler.advance()
             if name in self.plateaus or (name in self.per_epoch and state.progress.step_in_epoch):
                 continue
             with warnings.catch_warnings() if state.progress.global_step == 1 else nullcontext():

@@ -16,6 +16,7 @@ from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.optim.averaging import Average
 from runner.optim.matching import match_by_name
+from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
@@ -219,4 +220,5 @@ def _build_scheduler(
     given = {"mode": config["checkpoint"]["mode"]}
     if not issubclass(cls, (LRScheduler, ReduceLROnPlateau)):
         raise ConfigError(f"{place}: {cls.__name__} is no scheduler; name a subclass of torch's LRScheduler")
-    return build(node, cls, place=place, trust=trust, first=(optimizer,), given=given, reserved=("unit",))
+    first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
+    return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))

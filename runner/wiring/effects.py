@@ -8,7 +8,8 @@ from torch.optim import Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 from runner.loop.state import TrainState
-from runner.optim.schedules import rebase, recompute
+from runner.optim import Plateau
+from runner.optim.schedules import keep_rates, rebase, recompute
 from runner.wiring.build import node_of
 
 # What these optimizers make with a parameter's first step only, if a setting asks for it.
@@ -33,8 +34,10 @@ def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any], 
         settings = _changed_settings(config, "optimizer", name, changed)
         for group in optimizer.param_groups:
             group |= {key: value for key, value in settings.items() if key != "lr"}
-            if chosen_anew and not isinstance(scheduler, LambdaLR):  # nothing else undoes what the former one did
+        if chosen_anew and not isinstance(scheduler, LambdaLR):  # nothing else undoes what the former one did
+            for group in optimizer.param_groups:
                 group["lr"] = group.get("initial_lr", group["lr"])
+            keep_rates(optimizer, scheduler)
         _begin_buffers(optimizer)
         if "lr" in settings:
             rebase(optimizer, scheduler, settings["lr"])
@@ -42,6 +45,8 @@ def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any], 
             recompute(optimizer, scheduler)
         elif scheduler is not None:
             _set(scheduler, _changed_settings(config, "scheduler", name, changed), built[name])
+        if isinstance(scheduler, Plateau):
+            scheduler.recompute()
 
 
 def _begin_buffers(optimizer: Optimizer) -> None:
@@ -72,5 +77,7 @@ def _changed_settings(config: Mapping[str, Any], group: str, name: str, changed:
 
 def position_scheduler(scheduler: Any, config: dict[str, Any], *, epoch: int, global_step: int) -> None:
     """Let a fresh scheduler stand where the run stands, in the unit that it counts."""
+    if isinstance(scheduler, Plateau):
+        scheduler.steps = global_step
     counts_epochs = config["scheduler"].get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
     scheduler.last_epoch = epoch if counts_epochs else global_step

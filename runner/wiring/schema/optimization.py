@@ -112,8 +112,9 @@ class PlateauSchedule:
     unit: Unit = key("Fixed: it looks at every evaluation.")
     factor: float = key("The rate is multiplied by this.")
     patience: int = key("Evaluations without improvement to wait.")
+    warmup: float = key("Length of the linear warm-up, in epochs; no evaluation counts in it.")
 
     def __post_init__(self) -> None:
         require(self.unit is Unit.evaluation, "scheduler.unit", self.unit.value, "evaluation, which is all it counts")
         require(0 < self.factor < 1, "scheduler.factor", self.factor, "in (0, 1)")
-        require_at_least_zero(self, "scheduler.", "patience")
+        require_at_least_zero(self, "scheduler.", "patience", "warmup")
