@@ -25,4 +25,4 @@ def measure(subject: Subject, stop: Callable[[], str | None] = lambda: None) -> 
     from runner.loop.evaluate import evaluate
 
     with running(subject) as (models, loader):
-        return evaluate(models, subject.learner, loader, subject.strategy.device, stop)
+        return evaluate(models, subject.learner, loader=loader, device=subject.strategy.device, stop=stop)

@@ -14,6 +14,7 @@ from runner.loop.answers import check_evaluation
 def evaluate(
     models: Mapping[str, nn.Module],
     learner: Learner,
+    *,
     loader: EvaluationLoader,
     device: torch.device,
     stop: Callable[[], str | None] = lambda: None,

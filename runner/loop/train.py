@@ -76,7 +76,9 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:
     """Measure on `val` and record it, unless a stop comes first; training's generators are not touched."""
     with isolated(plan.seed, state.progress.global_step), state.scaler.autocast():
-        metrics = evaluate(models, plan.learner, plan.val_loader, plan.strategy.device, plan.stop.requested)
+        metrics = evaluate(
+            models, plan.learner, loader=plan.val_loader, device=plan.strategy.device, stop=plan.stop.requested
+        )
     if metrics is not None:
         plan.record(state, {f"val/{name}": value for name, value in metrics.items()})
 

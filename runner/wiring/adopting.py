@@ -22,6 +22,7 @@ from runner.wiring.effects import apply_changes, position_scheduler, settings_of
 def adopt(
     state: TrainState,
     entries: Mapping[str, Any],
+    *,
     path: Path,
     words: Sequence[str],
     config: dict[str, Any],

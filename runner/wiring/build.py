@@ -163,7 +163,7 @@ def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, D
 
 
 def build_state(
-    config: Any, problem: Problem, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
+    config: Any, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     trust = problem.trust

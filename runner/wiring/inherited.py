@@ -21,6 +21,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def effective_config(
     header: Mapping[str, Any],
     words: Sequence[str],
+    *,
     searchpath: Sequence[str],
     checkpoint: Path,
     use: Use = Use.resume,

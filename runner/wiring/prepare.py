@@ -56,8 +56,8 @@ def prepare(start: Start) -> Prepared:
     restoring.check_monitor(config, problem.learner)
     reports, entries = restoring.prepare_models(problem.models, start, config)
     horizon = build.horizon_of(config, train_loader, restoring.position(start, entries))
-    state = build.build_state(config, problem, strategy, devices, train_loader, horizon)
-    start = restoring.restore_state(state, entries, start, config, horizon)
+    state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
+    start = restoring.restore_state(state, entries, start=start, config=config, horizon=horizon)
     return Prepared(
         start=start,
         config=config,

@@ -65,7 +65,7 @@ def position(start: Start, entries: Mapping[str, Any]) -> Position:
 
 
 def restore_state(
-    state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any], horizon: Horizon
+    state: TrainState, entries: dict[str, Any], *, start: Start, config: dict[str, Any], horizon: Horizon
 ) -> Start:
     """Give the state what the checkpoint holds, and return the start with what is to be said of it.
 
@@ -75,7 +75,10 @@ def restore_state(
     if start.checkpoint is None:
         return start
     if start.origin is Origin.adopted:
-        return replace(start, notices=adopt(state, entries, start.checkpoint, start.overrides, config, horizon))
+        return replace(
+            start,
+            notices=adopt(state, entries, path=start.checkpoint, words=start.overrides, config=config, horizon=horizon),
+        )
     return replace(start, changes=resume(state, entries, start, config))
 
 

@@ -237,7 +237,9 @@ def _resume(
 def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: Place, notices: Sequence[str]) -> Start:
     """Return a start whose config is the checkpoint's own, changed by today's words."""
     header = read_header(checkpoint)
-    config, overrides, changes = effective_config(header, asked.words, asked.searchpath, checkpoint)
+    config, overrides, changes = effective_config(
+        header, asked.words, searchpath=asked.searchpath, checkpoint=checkpoint
+    )
     return Start(
         origin,
         config,
