@@ -39,11 +39,12 @@ class Disk:
         """
         file.flush()
         descriptor, whole = file.fileno(), len(memory) // mmap.PAGESIZE * mmap.PAGESIZE
-        position = 0
+        begin = os.lseek(descriptor, 0, os.SEEK_CUR)
         if whole >= _WORTH_A_WAY_OF_ITS_OWN:
             with _past_the_cache(descriptor) as allowed:
-                position = _write(descriptor, memory[:whole]) if allowed else 0
-        _write(descriptor, memory[position:])
+                if allowed:
+                    _write_directly(descriptor, memory[:whole])
+        _write(descriptor, memory[os.lseek(descriptor, 0, os.SEEK_CUR) - begin :])
 
     def sync(self, file: BinaryIO) -> None:
         """Return only when the file's bytes are on the disk."""
@@ -95,11 +96,19 @@ def _past_the_cache(descriptor: int) -> Iterator[bool]:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, former)
 
 
-def _write(descriptor: int, memory: memoryview) -> int:
+def _write_directly(descriptor: int, memory: memoryview) -> None:
+    """Write as much as goes past the cache; some file systems take the flag, and then none of the writes."""
+    try:
+        _write(descriptor, memory)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _write(descriptor: int, memory: memoryview) -> None:
     position = 0
     while position < len(memory):
         position += os.write(descriptor, memory[position : position + _PIECE])
-    return position
 
 
 def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> None:

@@ -1,3 +1,4 @@
+import mmap
 import os
 import socket
 import subprocess
@@ -197,3 +198,16 @@ def test_only_temporaries_of_dead_processes_of_this_host_are_removed(tmp_path: P
         (tmp_path / name).touch()
     remove_stale_temporaries(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+@pytest.mark.parametrize("begin", [0, 1])  # what does not begin at a page, no file system takes directly
+def test_what_is_put_stands_behind_what_was_there_whether_it_may_go_past_the_cache_or_not(
+    tmp_path: Path, begin: int
+) -> None:
+    memory = memoryview(mmap.mmap(-1, (9 << 20) + 100))
+    memory[:] = os.urandom(len(memory))
+    before = bytes(4096 * (1 - begin))
+    with Disk().create(tmp_path / "file") as file:
+        file.write(before)
+        Disk().put(file, memory[begin:])
+    assert (tmp_path / "file").read_bytes() == before + memory[begin:]
