@@ -47,7 +47,7 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
     assert metrics == sorted(metrics)
     assert (tmp_path / "outputs/s/best").resolve() == tmp_path / "outputs/s" / rows[0]["job"]
     good = next(row["job"] for row in rows if row["model.case"] == "good")
-    alone = ("name=alone", "+model.case=good", *WORDS[3:-1])
+    alone = ("name=alone", "+model.case=good", *WORDS[2:-1])
     command = [sys.executable, str(REPOSITORY / "run.py"), *alone]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     subprocess.run(command, cwd=tmp_path, env=surroundings, check=True, capture_output=True, timeout=60)
