@@ -152,7 +152,7 @@ def faulty(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.mark.parametrize(
     ("first", "stride"), [(10, 60), pytest.param(1, 4, marks=pytest.mark.slow)], ids=["some", "many"]
 )
-@pytest.mark.parametrize("what", [str(errno.ENOSPC), "kill"])
+@pytest.mark.parametrize("what", [pytest.param(str(errno.ENOSPC), marks=pytest.mark.slow), "kill"])
 def test_a_fault_in_any_file_of_a_run_is_one_sentence_and_the_same_command_ends_in_the_same_bits(
     faulty: Warm, tmp_path: Path, what: str, first: int, stride: int
 ) -> None:
