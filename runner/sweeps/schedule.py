@@ -1,16 +1,15 @@
-"""So many jobs at a time, each in a place of its own, until all have ended or a stop is asked for."""
+"""So many jobs at a time, as a source brings them, until all have ended or a stop is asked for."""
 
-import os
+import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from runner.signals import Stop, ask_group_to_stop, kill_group, signal_name
+from runner.signals import Stop, signal_name
+from runner.sweeps.executor import Executor, Order
 from runner.sweeps.jobs import Job
-from runner.sweeps.server import Order, Server
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 60.0  # seconds that a job has to save and end after it was asked to
@@ -36,6 +35,8 @@ class Ended:
     code: int
     reason: str
     seconds: float
+    given_up: bool = False
+    """Whether the source wanted it stopped: it is not to be resumed."""
 
     @property
     def failed(self) -> bool:
@@ -45,15 +46,46 @@ class Ended:
 
 @dataclass
 class Running:
-    """A job at work."""
+    """A job at work, or waiting for a place in its executor's queue."""
 
     job: Job
-    place: int
-    began: float
+    slot: int
     attempt: int
-    pid: int | None = None
+    began: float
     killed_for: str | None = None
     asked_at: float | None = None
+    given_up: bool = False
+
+
+class Source(Protocol):
+    """Where jobs come from, and who learns how they end."""
+
+    def take(self) -> Job | None:
+        """Return a job to run now, None if there is none; more may come once another has ended."""
+
+    def given_up(self, running: Sequence[Job]) -> Collection[Job]:
+        """Return those of the jobs at work that are not worth going on with."""
+
+    def ended(self, ended: Ended) -> None:
+        """Take note of how a job ended, after its last attempt."""
+
+
+class Listed:
+    """A source of jobs that are all known before the first runs."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._waiting = deque(jobs)
+
+    def take(self) -> Job | None:
+        """Return the next one."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def given_up(self, running: Sequence[Job]) -> Collection[Job]:
+        """Give up none."""
+        return ()
+
+    def ended(self, ended: Ended) -> None:
+        """Learn nothing from it."""
 
 
 class Display(Protocol):
@@ -71,88 +103,93 @@ class Display(Protocol):
 
 @dataclass
 class Schedule:
-    """Jobs that wait, those at work, those that ended."""
+    """The jobs at work, those that are to be tried again, those that ended."""
 
-    server: Server
+    executor: Executor
+    source: Source
     limits: Limits
-    places: Sequence[Mapping[str, str]]
-    """The environment of each place: a device of its own, for example."""
-    threads: int | None
     argv: Callable[[Job], Sequence[str]]
     display: Display
-    waiting: deque[tuple[Job, int]] = field(default_factory=deque)
+    again: deque[tuple[Job, int]] = field(default_factory=deque)
     running: dict[int, Running] = field(default_factory=dict)
     done: list[Ended] = field(default_factory=list)
     _number: int = 0
     _winding_up: bool = False
 
-    def run(self, jobs: Sequence[Job], stop: Stop) -> list[Ended]:
+    def run(self, stop: Stop) -> list[Ended]:
         """Return how the jobs ended, those that were never started left out."""
-        self.waiting.extend((job, 1) for job in jobs)
-        while self.waiting or self.running:
+        while True:
             if stop.requested() or self._winding_up:
                 self._wind_up()
-            self._start_some()
-            for event in self.server.events(_PAUSE):
-                if event.pid is not None and event.number in self.running:
-                    self.running[event.number].pid = event.pid
-                if event.code is not None:
+            else:
+                self._start_some()
+            if not self.running:
+                return self.done
+            for event in self.executor.events(_PAUSE):
+                if event.code is None:
+                    self.running[event.number].began = time.monotonic()
+                else:
                     self._end(event.number, event.code)
             self._watch()
             self.display.look(list(self.running.values()))
-        return self.done
 
     def _start_some(self) -> None:
-        while self.waiting and len(self.running) < self.limits.at_a_time:
-            job, attempt = self.waiting.popleft()
-            taken = {running.place for running in self.running.values()}
-            place = min(set(range(self.limits.at_a_time)) - taken)
+        while len(self.running) < self.limits.at_a_time and (entry := self._next()) is not None:
+            job, attempt = entry
+            slot = min(set(range(self.limits.at_a_time)) - {running.slot for running in self.running.values()})
             self._number += 1
-            self.running[self._number] = Running(job, place, time.monotonic(), attempt)
-            environment = self.places[place % len(self.places)] if self.places else {}
-            self.server.start(Order(self._number, self.argv(job), str(job.log), environment, self.threads))
+            self.running[self._number] = Running(job, slot, attempt, time.monotonic())
+            self.executor.start(Order(self._number, slot, self.argv(job), str(job.log)))
             self.display.began(self.running[self._number])
+
+    def _next(self) -> tuple[Job, int] | None:
+        job = self.source.take()
+        if job is not None:
+            return job, 1
+        return self.again.popleft() if self.again else None
 
     def _end(self, number: int, code: int) -> None:
         running = self.running.pop(number)
-        ended = Ended(running.job, code, _reason(running, code), time.monotonic() - running.began)
+        if running.asked_at is not None and code == -signal.SIGTERM:
+            code = STOPPED  # asked before it listened
+        seconds = time.monotonic() - running.began
+        ended = Ended(running.job, code, _reason(running, code), seconds, running.given_up)
         if ended.failed and running.attempt <= self.limits.retries and running.asked_at is None:
-            self.waiting.append((running.job, running.attempt + 1))
+            self.again.append((running.job, running.attempt + 1))
         else:
             self.done.append(ended)
+            self.source.ended(ended)
             self._winding_up |= ended.failed and self.limits.stop_on_failure
         self.display.ended(ended)
 
     def _watch(self) -> None:
-        """Kill what takes too long: to run, or to stop once it was asked to."""
+        """Stop what is given up; kill what takes too long: to run, or to stop once it was asked to."""
         now = time.monotonic()
-        for running in self.running.values():
+        given_up = self.source.given_up([running.job for running in self.running.values() if not running.asked_at])
+        for number, running in self.running.items():
             late = self.limits.timeout is not None and now - running.began > self.limits.timeout
             if late:
                 running.killed_for = f"it took longer than {self.limits.timeout:g} s"
-            unheard = running.asked_at is not None and now - running.asked_at > _GRACE
-            if running.pid is not None and (late or unheard):
-                kill_group(running.pid)
+            if late or (running.asked_at is not None and now - running.asked_at > _GRACE):
+                self.executor.kill(number)
+            elif running.job in given_up:
+                running.given_up = True
+                self._ask_to_stop(number)
 
     def _wind_up(self) -> None:
         """Start no others, and ask those at work to stop after their step."""
-        self.waiting.clear()
-        for running in self.running.values():
-            if running.asked_at is None and running.pid is not None:
-                running.asked_at = time.monotonic()
-                ask_group_to_stop(running.pid)
+        self.again.clear()
+        for number in self.running:
+            self._ask_to_stop(number)
+
+    def _ask_to_stop(self, number: int) -> None:
+        running = self.running[number]
+        if running.asked_at is None:
+            running.asked_at = time.monotonic()
+            self.executor.ask_to_stop(number)
 
 
 def _reason(running: Running, code: int) -> str:
     if running.killed_for:
         return running.killed_for
     return f"killed by {signal_name(-code)}" if code < 0 else f"exit code {code}"
-
-
-def visible_gpus() -> list[str]:
-    """Return the GPUs that jobs may have, without asking torch, whose answer would bind this process to them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [name for name in named.split(",") if name.strip() and name.strip() != "-1"]
-    cards = Path("/proc/driver/nvidia/gpus")
-    return [str(index) for index in range(len(list(cards.iterdir())))] if cards.is_dir() else []

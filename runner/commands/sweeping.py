@@ -1,0 +1,159 @@
+"""One sweep: its directory has one owner, its jobs come from a source, and its results are made in the end."""
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log
+
+from runner.commands.report import report
+from runner.commands.sweep import Job as Command
+from runner.errors import ConfigError
+from runner.files import Disk, make_directory
+from runner.run_directory.names import name_with, unique_name
+from runner.run_directory.ownership import Ownership
+from runner.run_directory.status import read_status
+from runner.signals import Stop, die_by_sigint, parse_duration
+from runner.sweeps.display import display
+from runner.sweeps.executor import Executor
+from runner.sweeps.jobs import Job, Need, Rerun, need_of
+from runner.sweeps.results import Record, write_record
+from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
+from runner.wiring.arguments import parse
+from runner.wiring.compose import plain
+from runner.wiring.placing import OUTPUTS
+
+SUPERSEDED = "superseded"
+_OURS = re.compile(r".*-([0-9a-f]{8})")
+
+
+class Launcher(Protocol):
+    """One of our launchers, as Hydra has set it up."""
+
+    options: Mapping[str, Any]
+    config: Any
+    context: Any
+    command: Command
+
+    def executor(self, at_a_time: int) -> Executor:
+        """Return what runs so many jobs at a time; ConfigError if an option of its own is wrong."""
+
+    def slots(self) -> int:
+        """Return how many jobs run at a time if `n_jobs` does not say."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep whose options are known to be right, of which nothing is made yet."""
+
+    launcher: Launcher
+    directory: Path
+    limits: Limits
+    rerun: Rerun
+    executor: Executor
+
+    @property
+    def preview(self) -> bool:
+        """Whether only to say what would run."""
+        return bool(self.launcher.options["preview"])
+
+    def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
+        """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
+        composed = self.launcher.context.config_loader.load_sweep_config(self.launcher.config, list(words))
+        own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
+        directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
+        return Job(directory / _found(directory, name, [word for word in own if word in swept]), own)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Make the directory and hold it; RunInUse while another sweep of this name is going on."""
+        self.launcher.command.entered = True
+        make_directory(self.directory, Disk())
+        with Ownership() as ownership:
+            ownership.take(self.directory)
+            ownership.sign()
+            yield
+
+    def put_on_record(self, jobs: Sequence[Job]) -> None:
+        """Let the report know these jobs."""
+        goal = plain(self.launcher.config)["checkpoint"]
+        write_record(self.directory, Record(goal["monitor"], goal["mode"], {job.name: job.words for job in jobs}))
+
+    def run(self, source: Source, total: int) -> tuple[list[Ended], str | None]:
+        """Run what comes from the source, about `total` jobs; return how each ended, and why a stop was asked for."""
+        name = self.directory.resolve().relative_to(OUTPUTS.resolve())
+        flags = self.launcher.command.flags
+
+        def argv(job: Job) -> list[str]:
+            return [sys.argv[0], *flags, *job.words, f"name={name}/{job.name}", "resume=auto"]
+
+        with Stop() as stop, self.executor as executor:
+            ended = Schedule(executor, source, self.limits, argv, display(total)).run(stop)
+            return ended, stop.requested()
+
+    def set_aside(self, job: Job) -> None:
+        """Move what a job that is to begin anew had made, so that nothing is lost."""
+        failed = self.rerun is Rerun.failed and need_of(job) is Need.again
+        if (self.rerun is Rerun.all or failed) and job.directory.exists():
+            target = self.directory / SUPERSEDED / f"{job.name}-{unique_name()}"
+            target.parent.mkdir(exist_ok=True)
+            job.directory.rename(target)
+
+    def close(self, ended: Sequence[Ended], reason: str | None) -> None:
+        """Report; end by the signal, or with 75, if a stop was asked for, and with 1 if a job failed."""
+        report(self.directory, [end for end in ended if end.failed])
+        if any(end.failed for end in ended):
+            self.launcher.command.exit_code = 1
+        if reason == "SIGINT":
+            logging.shutdown()
+            die_by_sigint()
+        if reason is not None or any(end.code == STOPPED and not end.given_up for end in ended):
+            raise SystemExit(STOPPED)
+
+
+def open_sweep(launcher: Launcher) -> Sweep:
+    """Return the sweep that the config describes.
+
+    Raises:
+        ConfigError: an option is wrong, or the sweep is to lie elsewhere than in outputs/.
+    """
+    configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
+    limits, rerun = _limits(launcher)
+    directory = Path(str(launcher.config.hydra.sweep.dir))
+    if not directory.resolve().is_relative_to(OUTPUTS.resolve()) or directory.resolve() == OUTPUTS.resolve():
+        raise ConfigError(f"hydra.sweep.dir={directory} is not below outputs/; use name=, or hydra/launcher=basic")
+    return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time))
+
+
+def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
+    options = launcher.options
+    for key, least in (("n_jobs", 1), ("retries", 0)):
+        if options[key] is not None and (type(options[key]) is not int or options[key] < least):
+            raise ConfigError(f"hydra.launcher.{key}={options[key]} cannot be: it must be a number from {least} on")
+    for key, known in (("on_failure", ("continue", "stop")), ("rerun", ("none", "failed", "all"))):
+        if options[key] not in known:
+            raise ConfigError(f"hydra.launcher.{key}={options[key]} cannot be: choose {', '.join(known)}")
+    timeout = parse_duration(options["job_timeout"], key="hydra.launcher.job_timeout")
+    at_a_time = options["n_jobs"] or launcher.slots()
+    return Limits(at_a_time, options["retries"], timeout, options["on_failure"] == "stop"), Rerun(options["rerun"])
+
+
+def _found(sweep: Path, name: str, swept: Sequence[str]) -> str:
+    """Return the directory that has this job's hash already, whatever was swept then; else a name by what is now."""
+    if not (match := _OURS.fullmatch(name)):
+        return name  # by a hydra.sweep.subdir of the user's own
+    there = sorted(path.name for path in sweep.glob(f"*-{match[1]}") if not path.is_symlink())
+    return there[0] if there else name_with(swept, match[1])
+
+
+def returned(job: Job) -> JobReturn:
+    """Return what Hydra is told of a job: its best metric, None if it has none."""
+    status = read_status(job.directory)
+    done = JobReturn(overrides=list(job.words), working_dir=str(job.directory), status=JobStatus.COMPLETED)
+    done.return_value = None if status is None else status.best_metric
+    return done

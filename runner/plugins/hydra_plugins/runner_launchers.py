@@ -1,0 +1,45 @@
+"""Hydra's way to our launchers: imported at every start, so that everything heavy waits for `launch`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+
+
+class LocalLauncher(Launcher):
+    """Runs each job of a sweep as a process of its own on this machine."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options: Mapping[str, Any] = options
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        """Keep what Hydra hands over."""
+        self.context, self.command, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs, and return what came of each."""
+        from runner.commands.grid import run_grid
+        from runner.commands.main import complain
+        from runner.errors import RunnerError
+
+        try:
+            return run_grid(self, job_overrides)
+        except RunnerError as error:  # Hydra would show its traceback
+            raise SystemExit(complain(error)) from None
+
+    def executor(self, at_a_time: int) -> Any:
+        """Return what runs so many jobs at a time.
+
+        Raises:
+            ConfigError: an option of the launcher is wrong, or something that it needs is absent.
+        """
+        from runner.commands.job_server import local_executor
+
+        return local_executor(at_a_time)
+
+    def slots(self) -> int:
+        """Return how many jobs run at a time if `n_jobs` does not say."""
+        from runner.sweeps.local import visible_gpus
+
+        return max(1, len(visible_gpus()))
