@@ -1,6 +1,5 @@
 """So many jobs at a time, as a source brings them, until all have ended or a stop is asked for."""
 
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -150,7 +149,7 @@ class Schedule:
 
     def _end(self, number: int, code: int) -> None:
         running = self.running.pop(number)
-        if running.asked_at is not None and code == -signal.SIGTERM:
+        if running.asked_at is not None and code < 0 and signal_name(-code) == "SIGTERM":
             code = STOPPED  # asked before it listened
         seconds = time.monotonic() - running.began
         ended = Ended(running.job, code, _reason(running, code), seconds, running.given_up)
