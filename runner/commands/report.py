@@ -1,14 +1,21 @@
 """`python -m runner report`: what came of a sweep, made again from its files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from runner.commands.text import safe
 from runner.sweeps.plots import write_plots
 from runner.sweeps.results import (
     BEST,
     RESULTS,
+    Record,
+    Row,
     aligned,
     as_plain,
     over_seeds,
@@ -28,7 +35,7 @@ def report_command(directory: str, *, as_json: bool) -> int:
     """
     sweep = Path(directory)
     if as_json:
-        print(json.dumps(as_plain(rows_of(sweep, read_record(sweep))), indent=2))
+        print(json.dumps(as_plain(_rows(sweep, read_record(sweep))), indent=2))
     else:
         report(sweep, ())
     return 0
@@ -37,7 +44,7 @@ def report_command(directory: str, *, as_json: bool) -> int:
 def report(sweep: Path, failures: Sequence[Ended]) -> None:
     """Print the results, the best first, and every failure with its log; write them into the sweep's directory."""
     record = read_record(sweep)
-    rows = rows_of(sweep, record)
+    rows = _rows(sweep, record)
     print(f"\n{safe_lines(table(rows, record.monitor))}")
     if seeds := list(over_seeds(rows)):
         print(f"\n{safe_lines(_seeds(seeds, record.monitor))}")
@@ -48,6 +55,32 @@ def report(sweep: Path, failures: Sequence[Ended]) -> None:
         print(f"best: {sweep / rows[0].name} (also {sweep / BEST})")
     for failure in failures:
         print(f"FAILED {safe(failure.job.name)}: {failure.reason}; its log: {failure.job.log}")
+
+
+def _rows(sweep: Path, record: Record) -> list[Row]:
+    """Return a row a job, with its config's value where an earlier or later command swept another key."""
+    rows = rows_of(sweep, record)
+    keys = list(dict.fromkeys(key for row in rows for key in row.values))
+    return [
+        row if len(row.values) == len(keys) else replace(row, values=dict(_values(sweep, row, keys))) for row in rows
+    ]
+
+
+def _values(sweep: Path, row: Row, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for key in keys:
+        if key in row.values:
+            yield key, row.values[key]
+        elif (value := _configured(sweep / row.name, key)) is not None:
+            yield key, value
+
+
+def _configured(run: Path, key: str) -> str | None:
+    """Return the value of a key in the config of a run, None if it has none or the key is a whole group."""
+    try:
+        value = OmegaConf.select(OmegaConf.load(run / "config.yaml"), key)
+    except (OSError, YAMLError, OmegaConfBaseException):  # of a job that did not start
+        return None
+    return None if value is None or OmegaConf.is_config(value) else str(value)
 
 
 def _seeds(groups: Sequence[tuple[object, int, float, float]], monitor: str) -> str:

@@ -33,5 +33,7 @@ def job_name(overrides: Sequence[str], identity: str) -> str:
 
 def name_with(overrides: Sequence[str], digest: str) -> str:
     """Return the directory name of a job with these overrides, made safe, and this hash."""
-    words = re.sub(r"[^A-Za-z0-9._,-]", "_", ",".join(overrides).replace("=", "-")).replace(",", "_")
+    words = re.sub(
+        r"[^A-Za-z0-9._,-]", "_", ",".join(word.lstrip("+") for word in overrides).replace("=", "-")
+    ).replace(",", "_")
     return f"{words[:100].lstrip('.-') or 'job'}-{digest}"

@@ -4,13 +4,11 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from runner.sweeps.schedule import Ended, Running
 
 _STEP = re.compile(r"step (\d+)(?:/(\d+))?  (.*)")
-_TAIL = 4096  # bytes
 
 
 class Lines:
@@ -28,7 +26,7 @@ class Lines:
         """Say nothing."""
 
     def ended(self, ended: Ended) -> None:
-        """Say it, with the latest line of a failure's log."""
+        """Say it."""
         self._ended += 1
         how = "stopped, to be resumed" if ended.code == 75 else "done" if ended.code == 0 else f"FAILED: {ended.reason}"
         self._say(f"{ended.job.name}: {how} after {ended.seconds:.1f} s ({self._ended} of {self._total})")
@@ -66,7 +64,8 @@ class Live(Lines):
         self._shown = 0
 
     def _line(self, running: Running) -> str:
-        match = _STEP.search(latest_line(running.job.log))
+        steps = [line for line in running.job.said() if line.startswith("step ")]
+        match = _STEP.search(steps[-1]) if steps else None
         seconds = time.monotonic() - running.began
         if match is None:
             return f"  {running.job.name}  {seconds:.0f} s"
@@ -77,17 +76,6 @@ class Live(Lines):
             rest = (int(total) - step) * (time.monotonic() - since) / (step - first)
             left = f"  {rest:.0f} s left"
         return f"  {running.job.name}  step {step}{f'/{total}' if total else ''}  {match[3]}{left}"
-
-
-def latest_line(log: Path) -> str:
-    """Return the last line of a log that names a step, or nothing."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return next((line for line in reversed(text.splitlines()) if line.startswith("step ")), "")
 
 
 def display(total: int) -> Any:

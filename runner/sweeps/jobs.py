@@ -10,6 +10,7 @@ from typing import Any
 from runner.run_directory.status import read_status
 
 LOGS = "logs"
+_TAIL = 4096  # bytes
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,16 @@ class Job:
     def log(self) -> Path:
         """Where all that it prints goes, whatever becomes of its directory."""
         return self.directory.parent / LOGS / f"{self.name}.log"
+
+    def said(self) -> list[str]:
+        """Return the latest lines of its log that are not blank, none if there is no log."""
+        try:
+            with open(self.log, "rb") as file:
+                file.seek(max(0, self.log.stat().st_size - _TAIL))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()]
 
 
 class Need(Enum):

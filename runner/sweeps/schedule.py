@@ -13,6 +13,7 @@ from runner.sweeps.jobs import Job
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 60.0  # seconds that a job has to save and end after it was asked to
 STOPPED = 75
+_LONGEST = 200  # characters of a job's last word
 
 
 @dataclass(frozen=True)
@@ -191,4 +192,7 @@ class Schedule:
 def _reason(running: Running, code: int) -> str:
     if running.killed_for:
         return running.killed_for
-    return f"killed by {signal_name(-code)}" if code < 0 else f"exit code {code}"
+    if code < 0:
+        return f"killed by {signal_name(-code)}"
+    said = running.job.said() if code not in (0, STOPPED) else []
+    return f"exit code {code}" + (f", {said[-1].strip()[:_LONGEST]!r}" if said else "")
