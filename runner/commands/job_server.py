@@ -1,5 +1,7 @@
 """A process that has torch imported and forks jobs: each begins in a fraction of the second that importing takes."""
 
+import gc
+import importlib
 import json
 import logging
 import os
@@ -13,6 +15,17 @@ from runner.signals import die_with_parent, kill_group
 from runner.sweeps.local import Local, visible_gpus
 
 _PAUSE = 0.01  # seconds between two looks at the jobs
+_NEEDED = (
+    "runner.commands.record",
+    "runner.commands.messages",
+    "runner.commands.evaluate",
+    "runner.wiring.prepare",
+    "runner.wiring.plan",
+    "runner.loop.train",
+    "torch._dynamo",  # the first optimizer of a process imports it
+    "torch.utils.tensorboard",
+    "tensorboard.plugins.hparams.metadata",
+)
 
 
 def local_executor(at_a_time: int) -> Local:
@@ -63,13 +76,19 @@ def _say(**event: int) -> None:
 
 
 def _preload() -> None:
-    """Import what every job needs, and compose once, so that what Hydra and its parser learn is there."""
+    """Import what jobs need, and compose once, so that what Hydra and its parser learn is there.
 
+    The collector need not look at any of it again, which would copy the memory that the jobs share.
+    """
     from runner.wiring.compose import compose_config, hydra_session, register
 
     register()
     with hydra_session(None):
         compose_config(["model=mlp"])
+    for name in _NEEDED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def _become(order: Mapping[str, Any]) -> NoReturn:

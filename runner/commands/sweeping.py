@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log
+from omegaconf import OmegaConf
 
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError
-from runner.files import Disk, make_directory
+from runner.files import Disk, make_directory, replace_text
 from runner.run_directory.names import name_with, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
@@ -27,6 +28,7 @@ from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
 from runner.wiring.arguments import parse
 from runner.wiring.compose import plain
 from runner.wiring.placing import OUTPUTS
+from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"
 _OURS = re.compile(r".*-([0-9a-f]{8})")
@@ -56,6 +58,7 @@ class Sweep:
     limits: Limits
     rerun: Rerun
     executor: Executor
+    variations: Variations
 
     @property
     def preview(self) -> bool:
@@ -64,7 +67,7 @@ class Sweep:
 
     def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
-        composed = self.launcher.context.config_loader.load_sweep_config(self.launcher.config, list(words))
+        composed = self.variations.compose(words)
         own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
         directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
         return Job(directory / _found(directory, name, [word for word in own if word in swept]), own)
@@ -77,6 +80,7 @@ class Sweep:
         with Ownership() as ownership:
             ownership.take(self.directory)
             ownership.sign()
+            replace_text(self.directory / "multirun.yaml", OmegaConf.to_yaml(self.launcher.config))
             yield
 
     def put_on_record(self, jobs: Sequence[Job]) -> None:
@@ -127,7 +131,8 @@ def open_sweep(launcher: Launcher) -> Sweep:
     directory = Path(str(launcher.config.hydra.sweep.dir))
     if not directory.resolve().is_relative_to(OUTPUTS.resolve()) or directory.resolve() == OUTPUTS.resolve():
         raise ConfigError(f"hydra.sweep.dir={directory} is not below outputs/; use name=, or hydra/launcher=basic")
-    return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time))
+    variations = Variations(launcher.context.config_loader, launcher.config)
+    return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time), variations)
 
 
 def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:

@@ -1,0 +1,23 @@
+"""Hydra's grid for our launchers: they compose every job before they make anything, so that nobody does it for them."""
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+
+class GridSweeper(BasicSweeper):
+    """Sweeps all combinations of values; under a launcher that is not ours it is Hydra's basic sweeper."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs, batch by batch, and return what came of each."""
+        if not hasattr(self.launcher, "executor"):
+            return super().sweep(arguments)
+        assert self.launcher is not None and self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        returns, done = [], 0
+        for batch in self.split_arguments(overrides, self.max_batch_size):
+            returns.append(self.launcher.launch(batch, initial_job_idx=done))
+            done += len(batch)
+        return returns

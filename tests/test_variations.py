@@ -1,0 +1,51 @@
+"""The configs of a sweep's jobs are Hydra's own, composed once a choice of groups."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from runner.wiring.compose import hydra_session, register
+from runner.wiring.variations import Variations
+
+WORDS = [
+    ["seed=3", "optimizer.lr=1e-2"],
+    ["optimizer.momentum=0.5", "model.hidden=[8,4]", "optimizer=sgd", "model=mlp"],
+    ["model=own", "model._target_=tests.sweeping.Fragile", "+model.case='a, b=c'", "+model.deep.er={x:1}"],
+    ["++seed=4", "~epochs", "~tracker", "trust=[a.b,c.d]", "name='x y'"],
+    ["hydra.job.config.override_dirname.exclude_keys=[seed]", "seed=1", "experiment=fashion_mnist", "batch_size=2"],
+]
+WRONG = [["sed=3"], ["seed=x"], ["optimizer.momentun=1", "optimizer=sgd"]]
+
+
+@pytest.fixture
+def loader() -> Iterator[Any]:
+    register()
+    with hydra_session(None):
+        yield GlobalHydra.instance().config_loader()
+
+
+@pytest.fixture
+def master(loader: Any) -> Any:
+    return loader.load_configuration("config", ["batch_size=16,32", "hydra.verbose=false"], RunMode.MULTIRUN)
+
+
+def test_each_config_is_the_one_that_hydra_composes_also_after_others(loader: Any, master: Any) -> None:
+    variations = Variations(loader, master)
+    for words in [*WORDS, WORDS[0]]:
+        ours, hydras = variations.compose(words), loader.load_sweep_config(master, words)
+        assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(hydras)
+        assert ours.hydra.sweep.subdir[-8:] == hydras.hydra.sweep.subdir[-8:]
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_a_wrong_word_is_refused_as_hydra_refuses_it(loader: Any, master: Any, words: list[str]) -> None:
+    with pytest.raises(HydraException) as hydras:
+        loader.load_sweep_config(master, words)
+    with pytest.raises(HydraException) as ours:
+        Variations(loader, master).compose(words)
+    assert str(ours.value) == str(hydras.value)
