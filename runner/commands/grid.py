@@ -20,18 +20,18 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
         ConfigError: an option is wrong, or the sweep is to lie elsewhere than in outputs/.
         SystemExit: a stop was asked for.
     """
-    sweep = open_sweep(launcher)
-    swept = _swept(overrides)
-    jobs = [sweep.job(words, swept) for words in overrides]
-    distinct = list({job.directory: job for job in jobs}.values())
-    wanted = _wanted(distinct, sweep.rerun)
-    if sweep.preview:
-        _preview(distinct, wanted)
-        return []
-    with sweep.owned():
-        sweep.put_on_record(distinct)
-        sweep.close(*_run(sweep, wanted))
-    return [returned(job) for job in jobs]
+    with open_sweep(launcher) as sweep:
+        swept = _swept(overrides)
+        jobs = [sweep.job(words, swept) for words in overrides]
+        distinct = list({job.directory: job for job in jobs}.values())
+        wanted = _wanted(distinct, sweep.rerun)
+        if sweep.preview:
+            _preview(distinct, wanted)
+            return []
+        with sweep.owned():
+            sweep.put_on_record(distinct)
+            sweep.close(*_run(sweep, wanted))
+        return [returned(job) for job in jobs]
 
 
 def _swept(overrides: Sequence[Sequence[str]]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from omegaconf import OmegaConf
@@ -51,7 +51,7 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep whose options are known to be right, of which nothing is made yet."""
+    """A sweep whose options are known to be right, of which nothing is made yet; entered, it can run jobs."""
 
     launcher: Launcher
     directory: Path
@@ -59,6 +59,15 @@ class Sweep:
     rerun: Rerun
     executor: Executor
     variations: Variations
+
+    def __enter__(self) -> Self:
+        """Make the executor ready, in the background where it can, while the jobs are found out."""
+        self.executor.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        """End what still runs."""
+        self.executor.__exit__(*reason)
 
     @property
     def preview(self) -> bool:
@@ -96,8 +105,8 @@ class Sweep:
         def argv(job: Job) -> list[str]:
             return [sys.argv[0], *flags, *job.words, f"name={name}/{job.name}", "resume=auto"]
 
-        with Stop() as stop, self.executor as executor:
-            ended = Schedule(executor, source, self.limits, argv, display(total)).run(stop)
+        with Stop() as stop:
+            ended = Schedule(self.executor, source, self.limits, argv, display(total)).run(stop)
             return ended, stop.requested()
 
     def set_aside(self, job: Job) -> None:

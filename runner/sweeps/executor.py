@@ -34,7 +34,7 @@ class Executor(Protocol):
     """Runs jobs while it is entered, each in a process of its own; none is left when it is not."""
 
     def __enter__(self) -> Self:
-        """Make ready."""
+        """Make ready, without waiting for it: perhaps nothing is to run."""
 
     def __exit__(self, *_: object) -> None:
         """End what still runs."""

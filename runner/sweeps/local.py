@@ -39,6 +39,8 @@ class Local:
     def __exit__(self, *_: object) -> None:
         """End it, and with it every job that still runs."""
         assert self._process.stdin and self._process.stdout
+        if not self._pids:
+            kill_group(self._process.pid)  # it may be busy importing
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
