@@ -19,9 +19,17 @@ class Fragile(Mlp):
 
     def forward(self, inputs: Tensor) -> Tensor:
         self._calls += self.training
+        if self.training and "TRACE" in os.environ:
+            self._trace()
         if self.training and self._calls >= 4 and not os.environ.get("MENDED"):
             self._fail()
         return super().forward(inputs)
+
+    def _trace(self) -> None:
+        """Leave a byte for the step in the file of this job."""
+        job = next(word for word in sys.argv if word.startswith("name=")).rpartition("/")[2]
+        with open(os.path.join(os.environ["TRACE"], f"{job}.steps"), "ab") as file:
+            file.write(b".")
 
     def _fail(self) -> None:
         if self._case == "raises":

@@ -38,6 +38,7 @@ def small(options: str, script: str) -> str:
     return f"mkdir outputs && mount -t tmpfs -o {options} none outputs && {script}"
 
 
+@pytest.mark.slow
 @isolated
 def test_a_full_disk_ends_a_run_by_one_sentence_and_the_same_command_goes_on_when_there_is_space(
     tmp_path: Path,

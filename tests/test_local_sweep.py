@@ -21,6 +21,7 @@ WORDS = (
     "data._target_=tests.own.NoisyPoints",
     "model._target_=tests.sweeping.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
 )  # fmt: skip
+IN_WORK = 3  # the step that is cut, and what waits to be saved or is being saved
 CASES = "+model.case=good,raises,exits,killed"
 
 
@@ -89,12 +90,16 @@ def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_pa
     assert len(set(names)) == 6 and all(re.fullmatch(r"_?model.case-[\w.-]{1,120}", name, re.ASCII) for name in names)
 
 
-def test_a_job_is_found_again_when_another_key_is_swept_and_a_second_sweep_at_a_time_is_refused(tmp_path: Path) -> None:
+def test_a_job_is_found_again_whatever_is_swept_and_a_second_sweep_at_a_time_is_refused(tmp_path: Path) -> None:
     words = ("+model.case=good", "max_steps=1")
     assert sweep(tmp_path, *words, "seed=0,1").returncode == 0
     again = sweep(tmp_path, *words, "seed=0", "optimizer.lr=0.001,0.002", "hydra.launcher.preview=true")
     assert "1 of 2 jobs would run" in again.stdout and again.stdout.count("finished already") == 1, again.stdout
     assert len(list((tmp_path / "outputs/s").glob("seed-*-????????"))) == 2
+    fewer = sweep(tmp_path, *words, "seed=1")
+    assert fewer.returncode == 0 and fewer.stdout.count("finished already") == 1, fewer.stdout
+    with open(tmp_path / "outputs/s/results.csv", newline="") as file:
+        assert {row["seed"] for row in csv.DictReader(file)} == {"0", "1"}  # nothing is lost with a value
     with Ownership() as ownership:
         ownership.take(tmp_path / "outputs/s")
         ownership.sign()
@@ -123,7 +128,8 @@ def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_wri
     words = ("+model.case=slow", "seed=0,1,2,3", "checkpoint=every_n_steps", "checkpoint.every_steps=1", "epochs=30")
     command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    run = tmp_path / "outputs/s"
+    run, surroundings["TRACE"] = tmp_path / "outputs/s", str(tmp_path)
+    former: dict[str, tuple[int, int]] = {}
     for kill in range(20):
         process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.DEVNULL)
         before = newest(run)
@@ -136,6 +142,12 @@ def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_wri
         left = newest(run)
         time.sleep(1)
         assert newest(run) == left  # nobody goes on writing
+        now = {trace.stem: (trace.stat().st_size, newest_step(run, trace.stem)) for trace in tmp_path.glob("*.steps")}
+        for job, (trained, saved) in now.items():  # each attempt began where the newest checkpoint was
+            before_it, from_step = former.get(job, (0, 0))
+            lost = from_step + trained - before_it - saved
+            assert 0 <= lost <= IN_WORK, f"{job} trained {lost} steps beyond step {saved}"
+        former = now
     done = sweep(tmp_path, *words, MENDED="1")
     assert done.returncode == 0, done.stdout + done.stderr
     whole = sweep(tmp_path, *words, "name=whole", MENDED="1")
@@ -144,6 +156,12 @@ def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_wri
     assert len(jobs) == 4
     for job in jobs:
         assert_same_run(tmp_path / "outputs/whole" / job.name, job)
+
+
+def newest_step(run: Path, job: str) -> int:
+    """Return the step of the newest checkpoint of a job, 0 if it has none."""
+    names = sorted(path.name for path in run.glob(f"{job}/checkpoints/step_*.tar"))
+    return int(names[-1][5:15]) if names else 0
 
 
 def newest(run: Path) -> list[str]:

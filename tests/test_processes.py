@@ -53,6 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work / "outputs/x"
 
 
+@pytest.mark.slow
 def test_killed_and_terminated_at_random_the_same_command_reaches_the_same_bits(tmp_path: Path, whole: Path) -> None:
     chance = random.Random(0)
     for step, how in ((25, signal.SIGKILL), (225, signal.SIGTERM), (425, signal.SIGKILL)):

@@ -72,6 +72,7 @@ def _run(capsys: Any, command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_succeeds_in_its_order(work: Path, capsys: Any) -> None:
     for command in COMMANDS:
         code, said = _run(capsys, command)
