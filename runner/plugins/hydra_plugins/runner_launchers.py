@@ -43,3 +43,28 @@ class LocalLauncher(Launcher):
         from runner.sweeps.local import visible_gpus
 
         return max(1, len(visible_gpus()))
+
+
+class SlurmLauncher(LocalLauncher):
+    """Runs each job of a sweep as a job of a cluster, through submitit."""
+
+    def executor(self, at_a_time: int) -> Any:
+        """Return what submits jobs and follows them.
+
+        Raises:
+            ConfigError: an option of the launcher is wrong, or something that it needs is absent.
+        """
+        from pathlib import Path
+
+        from runner.sweeps.jobs import LOGS
+        from runner.sweeps.request import read_request
+        from runner.sweeps.slurm import Queue
+
+        queue = Queue(read_request(self.options))
+        if self.options["rerun"] == "all":
+            queue.check_nothing_runs(Path(str(self.config.hydra.sweep.dir)) / LOGS)
+        return queue
+
+    def slots(self) -> int:
+        """Return a number that no sweep reaches: it is the cluster that lets jobs wait."""
+        return 10_000
