@@ -110,6 +110,7 @@ class Slurm:
         """Cancel it if it waits, and send SIGTERM if it runs, which leaves it all the time that it needs."""
         _scancel("--state=PENDING", job)
         _scancel("--signal=TERM", job)
+        self._asked_at = min(self._asked_at, time.monotonic() - _PATIENCE + 0.5)  # what waited is over soon
         return True
 
     def end(self, job: str, state: Mapping[str, Any]) -> bool:
