@@ -27,7 +27,7 @@ pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 RUN = str(REPOSITORY / "run.py")
 WORDS = (
     "model=own", "data=own", "data._target_=tests.own.NoisyPoints", "model._target_=tests.sweeping.Fragile",
-    "batch_size=8", "tracker=csv", "device=cpu", "epochs=8", "+model.case=slow",
+    "batch_size=8", "tracker=csv", "device=cpu", "epochs=5", "+model.case=slow",
 )  # fmt: skip
 SWEEP = ("-m", "hydra/launcher=slurm", "seed=0,1", "name=s", *WORDS)
 OPTIONS = {
@@ -162,25 +162,23 @@ def test_a_job_that_is_lost_is_told_as_killed_and_one_that_was_given_up_never_ru
     assert not log.exists()
 
 
-def start(*words: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, RUN, *words], start_new_session=True, stdout=subprocess.DEVNULL)
+def start(*words: str, **environment: str) -> "subprocess.Popen[bytes]":
+    command, surroundings = [sys.executable, RUN, *words], {**os.environ, **environment}
+    return subprocess.Popen(command, env=surroundings, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
-def finish(*words: str) -> None:
+def finish(*words: str, **environment: str) -> None:
     """Run the command line to its end."""
-    assert start(*words).wait(120) == 0
+    assert start(*words, **environment).wait(120) == 0
 
 
-def reference() -> None:
-    """Run the jobs without a cluster, as `outputs/whole-SEED`."""
-    for seed in "01":
-        finish(*WORDS, f"seed={seed}", f"name=whole-{seed}")
-
-
-def assert_as_without_an_interruption() -> None:
-    for seed in "01":
-        (job,) = Path("outputs/s").glob(f"seed-{seed}-*")
-        assert_same_run(Path(f"outputs/whole-{seed}"), job)
+def assert_as_without_an_interruption(*words: str) -> None:
+    """Compare the jobs with those of the same sweep, run locally and in one go."""
+    finish("-m", "hydra.launcher.n_jobs=2", *SWEEP[2:], *words, "name=whole", MENDED="1")
+    whole = list(Path("outputs/whole").glob("seed-*"))
+    assert len(whole) == len(saved())
+    for job in whole:
+        assert_same_run(job, Path("outputs/s") / job.name)
 
 
 def saved() -> list[Path]:
@@ -202,7 +200,6 @@ def test_a_preempted_job_goes_on_after_it_was_requeued_and_a_killed_sweep_finds_
     finish(*SWEEP)
     assert sorted(path.name for path in cluster.glob("[0-9]*")) == ["1", "2"]  # none was submitted twice
     assert sorted(status["attempt"] for status in statuses()) == [1, 2]
-    reference()
     assert_as_without_an_interruption()
 
 
@@ -222,24 +219,23 @@ def test_a_sweep_that_is_stopped_saves_what_runs_and_cancels_what_waits(
 
 @pytest.mark.slow
 def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time_requeues(cluster: Path) -> None:
-    local = (*SWEEP, "hydra.launcher.cluster=local")
+    local = (*SWEEP, "hydra.launcher.cluster=local", "seed=0", "epochs=8")
     sweep = start(*local)
-    until(lambda: len(saved()) == 2, sweep)
+    until(saved, sweep)
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does it: to all of the foreground
     assert sweep.wait(60) == -signal.SIGINT
-    assert {status["state"] for status in statuses()} == {"interrupted"}
+    assert [status["state"] for status in statuses()] == ["interrupted"]
     sweep = start(*local)
-    until(lambda: [status["attempt"] for status in statuses()] == [2, 2], sweep)
-    states = [json.loads(path.read_text()) for path in Path("outputs/s/logs/slurm").glob("*.json")]
+    until(lambda: [status["attempt"] for status in statuses()] == [2], sweep)
+    (record,) = Path("outputs/s/logs/slurm").glob("*.json")
+    controller = json.loads(record.read_text())["job"]
     sweep.kill()
     sweep.wait()
-    for job in (entries["job"] for entries in states):
-        children = Path(f"/proc/{job}/task/{job}/children").read_text().split()
-        os.kill(int(children[0]), signal.SIGUSR2)  # submitit's process of the first or both jobs
+    submitted = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+    os.kill(int(submitted[0]), signal.SIGUSR2)  # what submitit sends before the limit
     finish(*local)
-    assert all(status["attempt"] == 3 and status["state"] == "finished" for status in statuses())
-    reference()
-    assert_as_without_an_interruption()
+    assert [(status["attempt"], status["state"]) for status in statuses()] == [(3, "finished")]
+    assert_as_without_an_interruption("seed=0", "epochs=8")
 
 
 @pytest.mark.slow
@@ -263,8 +259,8 @@ def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_sam
     words = f"{sys.executable} run.py name=lenet resume=auto {' '.join(WORDS)} &"
     Path("train.sbatch").write_text(template.replace(line, words))
 
-    def submitted(restarts: int) -> "subprocess.Popen[bytes]":
-        surroundings = {**os.environ, "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restarts)}
+    def submitted(restarts: int, **more: str) -> "subprocess.Popen[bytes]":
+        surroundings = {**os.environ, "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restarts), **more}
         return subprocess.Popen(["bash", "train.sbatch"], env=surroundings, start_new_session=True)
 
     (cluster / "7").mkdir()
@@ -282,6 +278,6 @@ def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_sam
     assert script.poll() is None and not (cluster / "7/requeue").exists()
     script.send_signal(signal.SIGTERM)
     assert script.wait(60) == 75
-    assert submitted(2).wait(60) == 0
-    finish(*WORDS, "name=whole")
+    assert submitted(2, MENDED="1").wait(60) == 0
+    finish(*WORDS, "name=whole", MENDED="1")
     assert_same_run(Path("outputs/whole"), Path("outputs/lenet"))
