@@ -51,7 +51,8 @@ class Slurm:
         """Have sbatch take it."""
         import submitit
 
-        executor = submitit.SlurmExecutor(attempt.folder, max_num_timeout=_REQUEUES, python=_python())
+        python = _python('"${PYTHONPATH:+:$PYTHONPATH}"')  # as `setup` leaves it
+        executor = submitit.SlurmExecutor(attempt.folder, max_num_timeout=_REQUEUES, python=python)
         executor.update_parameters(**self._parameters(name))
         job = str(executor.submit(attempt).job_id)
         self._waiting[1].add(job)
@@ -130,7 +131,9 @@ class Here:
         """Start it."""
         import submitit
 
-        executor = submitit.LocalExecutor(attempt.folder, max_num_timeout=_REQUEUES, python=_python())
+        inherited = os.environ.get("PYTHONPATH")
+        python = _python(shlex.quote(f"{os.pathsep}{inherited}") if inherited else "")  # no shell reads it
+        executor = submitit.LocalExecutor(attempt.folder, max_num_timeout=_REQUEUES, python=python)
         executor.update_parameters(
             timeout_min=self._request.time_limit / 60,
             signal_delay_s=math.ceil(self._request.stop_before),
@@ -171,7 +174,10 @@ def _scancel(*words: str) -> None:
         subprocess.run(["scancel", *words], capture_output=True)
 
 
-def _python() -> str:
-    """Return the command that starts a Python which finds what this one finds, as the script's own folder."""
-    folders = [str(Path(sys.argv[0]).resolve().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return shlex.join(["env", f"PYTHONPATH={os.pathsep.join(folders)}", sys.executable])
+def _python(inherited: str) -> str:
+    """Return the command that starts a Python which finds what this one finds, in the script's own folder first.
+
+    `inherited` is the rest of PYTHONPATH, as the shell knows it that runs the command.
+    """
+    folder = shlex.quote(str(Path(sys.argv[0]).resolve().parent))
+    return f"env PYTHONPATH={folder}{inherited} {shlex.quote(sys.executable)}"
