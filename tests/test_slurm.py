@@ -219,7 +219,7 @@ def test_a_sweep_that_is_stopped_saves_what_runs_and_cancels_what_waits(
 
 @pytest.mark.slow
 def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time_requeues(cluster: Path) -> None:
-    local = (*SWEEP, "hydra.launcher.cluster=local", "seed=0", "epochs=8")
+    local = (*SWEEP, "hydra.launcher.cluster=local", "seed=0", "epochs=6")
     sweep = start(*local)
     until(saved, sweep)
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does it: to all of the foreground
@@ -235,12 +235,12 @@ def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time
     os.kill(int(submitted[0]), signal.SIGUSR2)  # what submitit sends before the limit
     finish(*local)
     assert [(status["attempt"], status["state"]) for status in statuses()] == [(3, "finished")]
-    assert_as_without_an_interruption("seed=0", "epochs=8")
+    assert_as_without_an_interruption("seed=0", "epochs=6")
 
 
 @pytest.mark.slow
 def test_a_job_whose_process_on_the_cluster_is_killed_leaves_no_run_behind_and_is_tried_again(cluster: Path) -> None:
-    sweep = start(*SWEEP, "seed=0", "hydra.launcher.retries=1", "hydra.launcher.job_timeout=60")
+    sweep = start(*SWEEP, "seed=0", "max_steps=6", "hydra.launcher.retries=1", "hydra.launcher.job_timeout=60")
     until(saved, sweep)
     (status,) = statuses()
     fake_slurm.signal_step("1", signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import replace_text
-from runner.signals import ask_group_to_stop, kill_group, pass_on_sigterm
+from runner.signals import ask_group_to_stop, kill_group, pass_on_sigterm, signal_name
 from runner.sweeps.schedule import STOPPED
 
 ENTRY = "runner.commands.cluster_job"
@@ -52,11 +52,11 @@ class Attempt:
             )
         self._pid = process.pid
         asked = pass_on_sigterm(process.pid)
-        self._note(pid=process.pid, began=time.time(), job=_job_id())
+        self._note(pid=process.pid, job=_job_id())
         _await(process.pid)
         kill_group(process.pid)  # loader workers that it may have left behind
         code = process.wait()
-        if code == STOPPED and asked():
+        if asked() and (code == STOPPED or signal_name(-code) == "SIGTERM"):  # by the latter before it listened
             self._linger(asked)
         self._note(code=code)
         return code
@@ -93,7 +93,7 @@ class Attempt:
 
 
 def state_file(folder: str) -> Path:
-    """Return where an attempt says how it stands: `pid`, `began` and `job`, then `stopped` or, at the end, `code`."""
+    """Return where an attempt says how it stands: `pid` and `job`, then `stopped` or, at the end, `code`."""
     return Path(folder) / "state.json"
 
 
