@@ -27,7 +27,7 @@ pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 RUN = str(REPOSITORY / "run.py")
 WORDS = (
     "model=own", "data=own", "data._target_=tests.own.NoisyPoints", "model._target_=tests.sweeping.Fragile",
-    "batch_size=8", "tracker=csv", "device=cpu", "epochs=5", "+model.case=slow",
+    "batch_size=8", "tracker=csv", "device=cpu", "epochs=6", "+model.case=slow",
 )  # fmt: skip
 SWEEP = ("-m", "hydra/launcher=slurm", "seed=0,1", "name=s", *WORDS)
 OPTIONS = {
@@ -172,13 +172,14 @@ def finish(*words: str, **environment: str) -> None:
     assert start(*words, **environment).wait(120) == 0
 
 
-def assert_as_without_an_interruption(*words: str) -> None:
-    """Compare the jobs with those of the same sweep, run locally and in one go."""
-    finish("-m", "hydra.launcher.n_jobs=2", *SWEEP[2:], *words, "name=whole", MENDED="1")
-    whole = list(Path("outputs/whole").glob("seed-*"))
-    assert len(whole) == len(saved())
-    for job in whole:
-        assert_same_run(job, Path("outputs/s") / job.name)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the jobs locally and in one go; return the directory of the sweep."""
+    work = tmp_path_factory.mktemp("whole")
+    command = [sys.executable, RUN, "-m", "hydra.launcher.n_jobs=2", *SWEEP[2:]]
+    surroundings = {**os.environ, "MENDED": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(command, cwd=work, env=surroundings, check=True, capture_output=True, timeout=120)
+    return work / "outputs/s"
 
 
 def saved() -> list[Path]:
@@ -190,7 +191,9 @@ def statuses() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_preempted_job_goes_on_after_it_was_requeued_and_a_killed_sweep_finds_its_jobs(cluster: Path) -> None:
+def test_a_preempted_job_goes_on_after_it_was_requeued_and_a_killed_sweep_finds_its_jobs(
+    cluster: Path, whole: Path
+) -> None:
     sweep = start(*SWEEP)
     until(lambda: len(saved()) == 2, sweep)
     fake_slurm.scancel("--signal=USR2", "1")  # what comes before the limit
@@ -200,7 +203,8 @@ def test_a_preempted_job_goes_on_after_it_was_requeued_and_a_killed_sweep_finds_
     finish(*SWEEP)
     assert sorted(path.name for path in cluster.glob("[0-9]*")) == ["1", "2"]  # none was submitted twice
     assert sorted(status["attempt"] for status in statuses()) == [1, 2]
-    assert_as_without_an_interruption()
+    for job in whole.glob("seed-*"):
+        assert_same_run(job, Path("outputs/s") / job.name)
 
 
 @pytest.mark.slow
@@ -218,8 +222,10 @@ def test_a_sweep_that_is_stopped_saves_what_runs_and_cancels_what_waits(
 
 
 @pytest.mark.slow
-def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time_requeues(cluster: Path) -> None:
-    local = (*SWEEP, "hydra.launcher.cluster=local", "seed=0", "epochs=6")
+def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time_requeues(
+    cluster: Path, whole: Path
+) -> None:
+    local = (*SWEEP, "hydra.launcher.cluster=local", "seed=0")
     sweep = start(*local)
     until(saved, sweep)
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does it: to all of the foreground
@@ -235,23 +241,30 @@ def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time
     os.kill(int(submitted[0]), signal.SIGUSR2)  # what submitit sends before the limit
     finish(*local)
     assert [(status["attempt"], status["state"]) for status in statuses()] == [(3, "finished")]
-    assert_as_without_an_interruption("seed=0", "epochs=6")
+    assert_same_run(next(whole.glob("seed-0-*")), saved()[0].parent)
 
 
 @pytest.mark.slow
-def test_a_job_whose_process_on_the_cluster_is_killed_leaves_no_run_behind_and_is_tried_again(cluster: Path) -> None:
-    sweep = start(*SWEEP, "seed=0", "max_steps=6", "hydra.launcher.retries=1", "hydra.launcher.job_timeout=60")
-    until(saved, sweep)
-    (status,) = statuses()
-    fake_slurm.signal_step("1", signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{status['pid']}").exists())
-    assert sweep.wait(90) == 0
-    assert [entries["attempt"] for entries in statuses()] == [2]
-    assert sorted(path.name for path in cluster.glob("[0-9]*")) == ["1", "2"]
+def test_a_job_whose_process_on_the_cluster_is_killed_leaves_no_run_behind(
+    cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.sweeps.slurm._AGAIN", 0.1)
+    with Queue(request()) as queue:
+        queue.start(order(1, *WORDS, "name=s/seed-0"))
+        until(saved)
+        (status,) = statuses()
+        fake_slurm.signal_step("1", signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{status['pid']}").exists())
+        assert codes(queue) == {1: KILLED}
+    left = saved()[0].stat().st_mtime_ns
+    time.sleep(1)
+    assert saved()[0].stat().st_mtime_ns == left
 
 
 @pytest.mark.slow
-def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_same_bits(cluster: Path) -> None:
+def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_same_bits(
+    cluster: Path, whole: Path
+) -> None:
     Path("run.py").symlink_to(RUN)
     template = (REPOSITORY / "docs/train.sbatch").read_text()
     line = "python run.py name=lenet resume=auto model=lenet device=cuda &"
@@ -274,10 +287,9 @@ def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_sam
     until(lambda: last.stat().st_mtime_ns != before, script)
     script.send_signal(signal.SIGTERM)  # a cancellation, or a preemption: it is not for the script to say which
     until(lambda: json.loads(Path("outputs/lenet/status.json").read_text())["state"] == "interrupted", script)
-    time.sleep(1)
+    time.sleep(2)
     assert script.poll() is None and not (cluster / "7/requeue").exists()
     script.send_signal(signal.SIGTERM)
     assert script.wait(60) == 75
     assert submitted(2, MENDED="1").wait(60) == 0
-    finish(*WORDS, "name=whole", MENDED="1")
-    assert_same_run(Path("outputs/whole"), Path("outputs/lenet"))
+    assert_same_run(next(whole.glob("seed-0-*")), Path("outputs/lenet"))
