@@ -130,5 +130,7 @@ def _entries(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     entries = options[key]
     plain = isinstance(entries, dict) and all(isinstance(value, str | int | float) for value in entries.values())
     if not plain:
-        raise _wrong(options, key, "give options of sbatch by their long names, such as {reservation: mine}")
+        raise _wrong(
+            options, key, "give options of sbatch by their long names, such as +hydra.launcher.extra.reservation=mine"
+        )
     return dict(entries)
