@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
 
@@ -125,6 +126,29 @@ def ask_group_to_stop(leader: int) -> None:
     """Ask a process that leads a group of its own to stop after its step."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(leader, signal.SIGTERM)
+
+
+def pass_on_sigterm(leader: int) -> Callable[[], int]:
+    """Let SIGTERM, from now on, ask a process that leads a group of its own to stop; return what counts how often."""
+    count = 0
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        ask_group_to_stop(leader)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    return lambda: count
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Let processes that are started meanwhile not hear a terminal's Ctrl-C or hangup; this one hears it afterwards."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def signal_name(number: int) -> str:

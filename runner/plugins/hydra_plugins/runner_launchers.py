@@ -1,6 +1,7 @@
 """Hydra's way to our launchers: imported at every start, so that everything heavy waits for `launch`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -14,19 +15,19 @@ class LocalLauncher(Launcher):
         self.options: Mapping[str, Any] = options
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        """Keep what Hydra hands over."""
+        """Keep what Hydra hands over, and end here if an option is wrong: Hydra makes the sweep's directory next."""
+        from runner.commands.sweeping import open_sweep
+
         self.context, self.command, self.config = hydra_context, task_function, config
+        with _in_one_sentence():
+            open_sweep(self)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, and return what came of each."""
         from runner.commands.grid import run_grid
-        from runner.commands.main import complain
-        from runner.errors import RunnerError
 
-        try:
+        with _in_one_sentence():
             return run_grid(self, job_overrides)
-        except RunnerError as error:  # Hydra would show its traceback
-            raise SystemExit(complain(error)) from None
 
     def executor(self, at_a_time: int) -> Any:
         """Return what runs so many jobs at a time.
@@ -43,3 +44,40 @@ class LocalLauncher(Launcher):
         from runner.sweeps.local import visible_gpus
 
         return max(1, len(visible_gpus()))
+
+
+class SlurmLauncher(LocalLauncher):
+    """Runs each job of a sweep as a job of a cluster, through submitit."""
+
+    def executor(self, at_a_time: int) -> Any:
+        """Return what submits jobs and follows them.
+
+        Raises:
+            ConfigError: an option of the launcher is wrong, or something that it needs is absent.
+        """
+        from pathlib import Path
+
+        from runner.sweeps.jobs import LOGS
+        from runner.sweeps.request import read_request
+        from runner.sweeps.slurm import Queue
+
+        queue = Queue(read_request(self.options))
+        if self.options["rerun"] == "all":
+            queue.check_nothing_runs(Path(str(self.config.hydra.sweep.dir)) / LOGS)
+        return queue
+
+    def slots(self) -> int:
+        """Return a number that no sweep reaches: it is the cluster that lets jobs wait."""
+        return 10_000
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Turn an error of ours into its sentence and exit code; Hydra would show its traceback."""
+    from runner.commands.main import complain
+    from runner.errors import RunnerError
+
+    try:
+        yield
+    except RunnerError as error:
+        raise SystemExit(complain(error)) from None
