@@ -43,3 +43,19 @@ class LocalLauncher(Launcher):
         from runner.sweeps.local import visible_gpus
 
         return max(1, len(visible_gpus()))
+
+
+class RayLauncher(LocalLauncher):
+    """Runs each job of a sweep as a process of its own wherever Ray finds room for it."""
+
+    def executor(self, at_a_time: int) -> Any:
+        """Return what hands jobs to Ray; ConfigError as above."""
+        from runner.commands.ray_jobs import ray_executor
+
+        return ray_executor(self.options)
+
+    def slots(self) -> int:
+        """Return how many jobs this machine takes, or how many at most are handed to a cluster; ConfigError."""
+        from runner.commands.ray_jobs import ray_slots
+
+        return ray_slots(self.options)
