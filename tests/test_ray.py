@@ -137,7 +137,16 @@ def made(work: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "word",
-    ["cpus=0", "cpus=1.5", "gpus=-1", "gpus=1.5", "gpus=much", "address=head", "resources={special:many}"],
+    [
+        "cpus=0",
+        "cpus=1.5",
+        "gpus=-1",
+        "gpus=1.5",
+        "gpus=much",
+        "address=head",
+        "resources=5",
+        "resources={special:many}",
+    ],
 )
 def test_a_wrong_option_is_one_sentence_and_makes_nothing(
     work: Path, capsys: pytest.CaptureFixture[str], word: str

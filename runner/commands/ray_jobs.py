@@ -28,7 +28,7 @@ def ray_executor(options: Mapping[str, Any]) -> "RayCluster":
         raise ConfigError('hydra/launcher=ray needs Ray: python -m pip install "runner-train[ray]"')
     from runner.sweeps.ray_cluster import RayCluster, Share
 
-    resources = {str(name): float(amount) for name, amount in options["resources"].items()}
+    resources = {str(name): float(amount) for name, amount in (options["resources"] or {}).items()}
     share = Share(options["cpus"], float(options["gpus"]), resources)
     return RayCluster("runner.commands.cluster_job", address=options["address"], share=share)
 
@@ -52,12 +52,16 @@ def _check(options: Mapping[str, Any]) -> None:
         raise _wrong("cpus", cpus, "it must be a number from 1 on")
     if not _is_amount(gpus) or (gpus > 1 and gpus != int(gpus)):
         raise _wrong("gpus", gpus, "it must be a number of GPUs, or a fraction of one")
-    if not isinstance(resources, Mapping) or not all(_is_amount(amount) for amount in resources.values()):
+    if resources is not None and not _are_amounts(resources):
         raise _wrong("resources", resources, "it must be amounts by name, such as {large_memory: 1}")
 
 
 def _is_amount(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _are_amounts(value: object) -> bool:
+    return isinstance(value, Mapping) and all(_is_amount(amount) for amount in value.values())
 
 
 def _wrong(key: str, found: object, wanted: str) -> ConfigError:
