@@ -113,7 +113,7 @@ def test_what_a_sweep_started_ends_with_it_by_a_kill_at_once_by_a_stop_with_chec
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 75)):
         sweep = started(tmp_path, RAY, "+model.case=slow,good", "epochs=30", "name=s")
         before = checkpoints(tmp_path)
-        until(sweep, lambda before=before: checkpoints(tmp_path) > before)
+        until(sweep, lambda before=before: bool(checkpoints(tmp_path) - before))
         job = process_of(tmp_path, "slow")
         sweep.send_signal(number)
         ended, said = finished(sweep)
