@@ -5,6 +5,7 @@ https://docs.ray.io/en/latest/ray-core/actors.html
 
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from runner.sweeps.ray_companion import Companion, Process, is_of_devices
 from runner.sweeps.schedule import STOPPED
 
 _STORE = 80 * 2**20  # bytes of shared memory, of which jobs use none; it is about the least that Ray takes
+_PATIENCE = 10.0  # seconds for a cluster to take a connection
 _CALLS = 4  # to one companion at a time: it waits for its job, tells that it began, and is asked to end it
 
 
@@ -72,6 +74,7 @@ class RayCluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it asks whether it may report, and reports
         own: dict[str, Any] = {} if self._address else {"include_dashboard": False, "object_store_memory": _STORE}
         try:
+            _probe(self._address or "")
             with sigterm_kept():  # Ray would exit at once
                 ray.init(self._address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
         except (OSError, RuntimeError, ValueError, RayError) as error:
@@ -169,6 +172,13 @@ class RayCluster:
     def _cancel(self, number: int, code: int) -> None:
         ray.kill(self._jobs.pop(number).companion)
         self._cancelled.append(Event(number, code))
+
+
+def _probe(address: str) -> None:
+    """Raise OSError if nobody listens at `host:port`, of which Ray would take most of a minute to be sure."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
 
 
 def _noted(job: _Placed, text: str, code: int) -> int:
