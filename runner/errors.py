@@ -5,6 +5,7 @@
     ├── TargetRefused          (ConfigError)        a `_target_` that may not be built
     ├── DataMissing            (FileNotFoundError)  a data set's files are absent or unreadable
     ├── DeviceMissing          (RuntimeError)       the asked-for device is not on this machine
+    ├── ClusterMissing         (ConnectionError)    no cluster answers, or none that could run a job
     ├── NameTaken              (FileExistsError)    the run directory is in use already
     ├── RunInUse               (BlockingIOError)    another process works in the run directory
     ├── NotWritable            (PermissionError)    the run directory cannot be written
@@ -48,6 +49,12 @@ class DataMissing(RunnerError, FileNotFoundError):
 
 class DeviceMissing(RunnerError, RuntimeError):
     """The asked-for device is not on this machine."""
+
+
+class ClusterMissing(RunnerError, ConnectionError):
+    """No cluster answers where one was expected, or none that could ever run a job."""
+
+    exit_code = 1
 
 
 class NameTaken(RunnerError, FileExistsError):

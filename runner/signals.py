@@ -114,12 +114,27 @@ def _seconds(text: str | int | float) -> float:
         return math.nan
 
 
-def die_with_parent() -> None:
-    """Let the kernel kill this process when the one that started it ends, however that happens; Linux only."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Let the kernel kill this process when the one that started it ends, however that happens; Linux only.
+
+    Who knows the number of the one that started it gives it as `parent`: it may have ended already.
+    """
     import ctypes
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def sigterm_kept() -> Iterator[None]:
+    """Let SIGTERM do in the end what it did before, whatever a library makes of it meanwhile."""
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def ask_group_to_stop(leader: int) -> None:

@@ -27,7 +27,7 @@ PARTS = {
 }
 UPPER = {"loop": 2, "sweeps": 2, "wiring": 3, "commands": 4, "plugins": 5, "__main__": 5, "run": 5, "__init__": 5}
 CALCULATING = {"PIL", "matplotlib", "isal", "safetensors", "torch", "numpy", "tqdm", "tensorboard"}
-CLUSTERS = {"submitit"}
+CLUSTERS = {"submitit", "ray"}
 COMPOSING = {"hydra", "omegaconf", "yaml"}
 RANKS = re.compile(r"(LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE")
 
@@ -106,6 +106,7 @@ OWNERS = {
     r"signal(\..*)?": r"runner/signals\.py|runner/data/.*",
     r"torch\.distributed(\..*)?": r"runner/strategy/.*",
     r"torch\.nn\.(parallel\..*|DataParallel)": r"runner/strategy/.*",
+    r"ray(\..*)?": r"runner/sweeps/ray_cluster\.py",
     r"(hydra|omegaconf)(\..*)?": r"runner/(wiring|commands|plugins)/.*|runner/__main__\.py",
 }
 

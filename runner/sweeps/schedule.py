@@ -55,6 +55,7 @@ class Running:
     killed_for: str | None = None
     asked_at: float | None = None
     given_up: bool = False
+    at_work: bool = False
 
 
 class Source(Protocol):
@@ -127,11 +128,11 @@ class Schedule:
                 return self.done
             for event in self.executor.events(_PAUSE):
                 if event.code is None:
-                    self.running[event.number].began = time.monotonic()
+                    self._begin(self.running[event.number])
                 else:
                     self._end(event.number, event.code)
             self._watch()
-            self.display.look(list(self.running.values()))
+            self.display.look([running for running in self.running.values() if running.at_work])
 
     def _start_some(self) -> None:
         while len(self.running) < self.limits.at_a_time and (entry := self._next()) is not None:
@@ -140,13 +141,16 @@ class Schedule:
             self._number += 1
             self.running[self._number] = Running(job, slot, attempt, time.monotonic())
             self.executor.start(Order(self._number, slot, self.argv(job), str(job.log)))
-            self.display.began(self.running[self._number])
 
     def _next(self) -> tuple[Job, int] | None:
         job = self.source.take()
         if job is not None:
             return job, 1
         return self.again.popleft() if self.again else None
+
+    def _begin(self, running: Running) -> None:
+        running.at_work, running.began = True, time.monotonic()
+        self.display.began(running)
 
     def _end(self, number: int, code: int) -> None:
         running = self.running.pop(number)
@@ -167,7 +171,7 @@ class Schedule:
         now = time.monotonic()
         given_up = self.source.given_up([running.job for running in self.running.values() if not running.asked_at])
         for number, running in self.running.items():
-            late = self.limits.timeout is not None and now - running.began > self.limits.timeout
+            late = running.at_work and self.limits.timeout is not None and now - running.began > self.limits.timeout
             if late:
                 running.killed_for = f"it took longer than {self.limits.timeout:g} s"
             if late or (running.asked_at is not None and now - running.asked_at > _GRACE):

@@ -15,12 +15,8 @@ class LocalLauncher(Launcher):
         self.options: Mapping[str, Any] = options
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        """Keep what Hydra hands over, and end here if an option is wrong: Hydra makes the sweep's directory next."""
-        from runner.commands.sweeping import open_sweep
-
+        """Keep what Hydra hands over."""
         self.context, self.command, self.config = hydra_context, task_function, config
-        with _in_one_sentence():
-            open_sweep(self)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, and return what came of each."""
@@ -69,6 +65,22 @@ class SlurmLauncher(LocalLauncher):
     def slots(self) -> int:
         """Return a number that no sweep reaches: it is the cluster that lets jobs wait."""
         return 10_000
+
+
+class RayLauncher(LocalLauncher):
+    """Runs each job of a sweep as a process of its own wherever Ray finds room for it."""
+
+    def executor(self, at_a_time: int) -> Any:
+        """Return what hands jobs to Ray; ConfigError as above."""
+        from runner.commands.ray_jobs import ray_executor
+
+        return ray_executor(self.options)
+
+    def slots(self) -> int:
+        """Return how many jobs this machine takes, or how many at most are handed to a cluster; ConfigError."""
+        from runner.commands.ray_jobs import ray_slots
+
+        return ray_slots(self.options)
 
 
 @contextmanager

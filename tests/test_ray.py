@@ -1,0 +1,169 @@
+"""The launcher `ray`: the jobs of `local`, placed by Ray, with the same bits; a lost worker costs its own job only."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.commands.ray_jobs import ray_executor, ray_slots
+from runner.errors import ConfigError
+from tests.support import REPOSITORY, assert_same_run, cli
+
+pytest.importorskip("ray", reason='Ray is not installed: python -m pip install -e ".[ray]"')
+
+JOBS = (
+    "-m", "model=own", "model._target_=tests.sweeping.Fragile", "data=own", "data._target_=tests.own.NoisyPoints",
+    "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "checkpoint=every_n_steps", "checkpoint.every_steps=1",
+    "hydra.launcher.n_jobs=3",
+)  # fmt: skip
+RAY = "hydra/launcher=ray"
+
+
+def started(work: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
+    """Start a sweep as the leader of a process group."""
+    command = [sys.executable, str(REPOSITORY / "run.py"), *JOBS, *words]
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **environment}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=work, env=surroundings, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
+
+
+def finished(sweep: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Return the exit code and all that was said."""
+    out, err = sweep.communicate(timeout=120)
+    return sweep.returncode, out + err
+
+
+def until(sweep: "subprocess.Popen[str]", reached: Callable[[], bool]) -> None:
+    """Wait while the sweep goes on."""
+    while not reached():
+        assert sweep.poll() is None, finished(sweep)
+        time.sleep(0.02)
+
+
+def states(work: Path) -> dict[str, str]:
+    """Return how each job of the sweep `s` stands, by its case."""
+    jobs = [path for path in (work / "outputs/s").glob("_model.case-*/status.json")]
+    return {path.parent.name.split("-")[1]: json.loads(path.read_text())["state"] for path in jobs}
+
+
+def checkpoints(work: Path) -> set[str]:
+    """Return the names of those of the job `slow`."""
+    return {path.name for path in (work / "outputs/s").glob("_model.case-slow-*/checkpoints/step_*.tar")}
+
+
+def process_of(work: Path, case: str) -> int:
+    """Return the number of the process in which a job runs."""
+    (status,) = (work / "outputs/s").glob(f"_model.case-{case}-*/status.json")
+    return int(json.loads(status.read_text())["pid"])
+
+
+def parent_of(process: int) -> int:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[1])
+
+
+def left_in(session: int) -> list[str]:
+    """Return what runs in the session of a sweep: all but its jobs, and Ray's agents, which follow within minutes."""
+    answer = subprocess.run(["ps", "-o", "args=", "--sid", str(session)], capture_output=True, text=True)
+    return [line for line in answer.stdout.splitlines() if "Agent" not in line and "agent" not in line]
+
+
+def assert_nothing_is_left(sweep: "subprocess.Popen[str]", job: int) -> None:
+    deadline = time.monotonic() + 15
+    while left := [*left_in(sweep.pid), *filter(os.path.exists, [f"/proc/{job}"])]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_its_own_job_and_the_repetition_ends_in_the_bits_of_local(tmp_path: Path) -> None:
+    cases = "+model.case=good,raises,slow"
+    sweep = started(tmp_path, RAY, cases, "name=s")
+    until(sweep, lambda: bool(checkpoints(tmp_path)))
+    job = process_of(tmp_path, "slow")
+    os.kill(parent_of(job), signal.SIGKILL)
+    code, said = finished(sweep)
+    assert code == 1 and "Traceback" not in said, said
+    assert states(tmp_path) == {"good": "finished", "raises": "failed", "slow": "running"}
+    failures = [line for line in said.splitlines() if line.startswith("FAILED ")]
+    assert len(failures) == 2 and "exit code 1" in said and "killed by SIGKILL" in said, said
+    assert not Path(f"/proc/{job}").exists()
+    assert "the job was lost: " in next((tmp_path / "outputs/s/logs").glob("*slow*")).read_text()
+    again, said = finished(started(tmp_path, RAY, cases, "name=s", MENDED="1"))
+    assert again == 0 and said.count("finished already") == 1, said
+    whole, said = finished(started(tmp_path, cases, "name=whole", MENDED="1"))
+    assert whole == 0, said
+    jobs = [path.name for path in (tmp_path / "outputs/whole").glob("_model.case-*")]
+    assert len(jobs) == 3
+    for name in jobs:
+        assert_same_run(tmp_path / "outputs/whole" / name, tmp_path / "outputs/s" / name)
+
+
+@pytest.mark.slow
+def test_what_a_sweep_started_ends_with_it_by_a_kill_at_once_by_a_stop_with_checkpoints(tmp_path: Path) -> None:
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 75)):
+        sweep = started(tmp_path, RAY, "+model.case=slow,good", "epochs=30", "name=s")
+        before = checkpoints(tmp_path)
+        until(sweep, lambda before=before: bool(checkpoints(tmp_path) - before))
+        job = process_of(tmp_path, "slow")
+        sweep.send_signal(number)
+        ended, said = finished(sweep)
+        assert ended == code, said
+        assert_nothing_is_left(sweep, job)
+    assert "to be resumed" in said and states(tmp_path)["slow"] == "interrupted"
+    assert "Traceback" not in said, said
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(work: Path) -> list[str]:
+    """Return the names of all files; Hydra writes its record of the command line before it asks a launcher."""
+    return [path.name for path in work.rglob("*") if path.is_file()]
+
+
+WRONG = [
+    {"cpus": 0}, {"cpus": 1.5}, {"gpus": -1}, {"gpus": 1.5}, {"gpus": "much"}, {"address": "head"},
+    {"resources": 5}, {"resources": {"special": "many"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_option_is_refused_before_ray_is_touched(wrong: dict[str, Any]) -> None:
+    right = {"address": None, "cpus": 1, "gpus": 0, "resources": None}
+    for ask in (ray_executor, ray_slots):
+        with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.{next(iter(wrong))}=.* cannot be: it must be "):
+            ask({**right, **wrong})
+
+
+def test_a_wrong_option_is_one_sentence_and_starts_nothing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = cli(capsys, "-m", RAY, "seed=0,1", "name=s", "hydra.launcher.resources={special:many}")
+    assert outcome.code == 2 and len(outcome.err.splitlines()) == 1, outcome.err
+    assert made(work) == ["multirun.yaml"]
+
+
+def test_without_ray_the_sentence_says_how_to_install_it(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    outcome = cli(capsys, "-m", RAY, "seed=0,1", "name=s")
+    assert outcome.code == 2 and 'python -m pip install "runner-train[ray]"' in outcome.err, outcome.err
+    assert len(outcome.err.splitlines()) == 1 and made(work) == ["multirun.yaml"]
+
+
+def test_a_preview_needs_no_ray_to_run(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = cli(capsys, "-m", RAY, "seed=0,1", "name=s", "hydra.launcher.preview=true")
+    assert outcome.code == 0 and "2 of 2 jobs would run" in outcome.out
+    assert made(work) == ["multirun.yaml"]
