@@ -151,7 +151,7 @@ def test_a_wrong_option_is_refused_before_ray_is_touched(wrong: dict[str, Any]) 
 def test_a_wrong_option_is_one_sentence_and_starts_nothing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = cli(capsys, "-m", RAY, "seed=0,1", "name=s", "hydra.launcher.resources={special:many}")
     assert outcome.code == 2 and len(outcome.err.splitlines()) == 1, outcome.err
-    assert made(work) == ["multirun.yaml"]
+    assert made(work) == []
 
 
 def test_without_ray_the_sentence_says_how_to_install_it(
@@ -160,10 +160,10 @@ def test_without_ray_the_sentence_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "ray", None)
     outcome = cli(capsys, "-m", RAY, "seed=0,1", "name=s")
     assert outcome.code == 2 and 'python -m pip install "runner-train[ray]"' in outcome.err, outcome.err
-    assert len(outcome.err.splitlines()) == 1 and made(work) == ["multirun.yaml"]
+    assert len(outcome.err.splitlines()) == 1 and made(work) == []
 
 
 def test_a_preview_needs_no_ray_to_run(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = cli(capsys, "-m", RAY, "seed=0,1", "name=s", "hydra.launcher.preview=true")
     assert outcome.code == 0 and "2 of 2 jobs would run" in outcome.out
-    assert made(work) == ["multirun.yaml"]
+    assert made(work) == []
