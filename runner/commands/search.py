@@ -52,9 +52,9 @@ def _search(sweep: Sweep, config: SearchConfig) -> None:
     from runner.sweeps.sampling import make_pruner, make_sampler
     from runner.sweeps.study import make_study, open_study, outstanding, summary
 
-    search, options = _identity(sweep, config), config.options
-    make_sampler(options["sampler"], options["sampler_options"], config.seed)
-    pruner = make_pruner(config.pruner, options["pruner_options"])
+    search = _identity(sweep, config)
+    make_sampler(config.sampler, config.sampler_options, config.seed)
+    pruner = make_pruner(config.pruner, config.pruner_options)
     anew = sweep.rerun is Rerun.all
     study = None if anew else open_study(sweep.directory, search)
     if sweep.preview:
@@ -65,7 +65,7 @@ def _search(sweep: Sweep, config: SearchConfig) -> None:
             _set_aside(sweep)
         study = make_study(sweep.directory, search)
         drawn = len(study.get_trials(deepcopy=False))  # of which no values are to be drawn again
-        study.sampler = make_sampler(options["sampler"], options["sampler_options"], config.seed + drawn)
+        study.sampler = make_sampler(config.sampler, config.sampler_options, config.seed + drawn)
         study.pruner = pruner
         _run(sweep, config, study)
 
@@ -98,8 +98,8 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study") -> None:
     from runner.sweeps.searching import StudySource
     from runner.sweeps.study import WORDS, best_of, outstanding, summary
 
-    if config.pruner is None and config.options["pruner"] is not None:
-        print("several objectives: nothing is pruned")
+    if len(config.metrics) > 1:
+        print("with several objectives nothing is pruned")
     left = outstanding(study, config.n_trials)
     for trial in left.failed:
         study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs[WORDS]})

@@ -46,7 +46,7 @@ def _classes(module: Any, kind: type, without: tuple[str, ...]) -> dict[str, Any
 
 def _made(key: str, name: str, options: Mapping[str, Any], classes: Mapping[str, Any], **own: Any) -> Any:
     if name not in classes:
-        raise ConfigError(f"hydra.sweeper.{key}={name} is none; there are {', '.join(sorted(classes))}")
+        raise ConfigError(f"hydra.sweeper.{key}={name} cannot be: choose {', '.join(sorted(classes))}")
     if name in _NEEDS and find_spec(_NEEDS[name]) is None:
         raise ConfigError(f"hydra.sweeper.{key}={name} needs a package: python -m pip install {_NEEDS[name]}")
     known = [argument for argument in inspect.signature(classes[name]).parameters if argument not in own]

@@ -91,13 +91,14 @@ class StudySource:
         trial.set_user_attr(JOB, job.name)
         if job.name in self._working:
             self._working[job.name].twins.append(trial)
-        elif not self._is_known(trial, job):
-            self._jobs.begins(job)
-            reported = len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-            self._working[job.name] = _Work(job, trial, reported)
-            return job
-        self.told += 1
-        return None
+            return None
+        if self._is_known(trial, job):
+            self.told += 1
+            return None
+        self._jobs.begins(job)
+        reported = len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+        self._working[job.name] = _Work(job, trial, reported)
+        return job
 
     def _is_known(self, trial: Trial, job: Job) -> bool:
         """Tell the study what came of the job, if it ended before: a sweep was killed, or its values drawn, then."""

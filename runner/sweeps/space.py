@@ -41,9 +41,10 @@ class Numbers:
         return isinstance(self.low, int)
 
     def __str__(self) -> str:
-        """Say it as one would type it, but for a range, whose last value is shown."""
+        """Say it as one would type it."""
         if self.step is not None:
-            return f"{self.key}={self.low!r}...{self.high!r} by {self.step!r}"
+            end = self.high + self.step if self.whole else float(Decimal(str(self.high)) + Decimal(str(self.step)))
+            return f"{self.key}=range({self.low!r},{end!r},{self.step!r})"
         tags = "".join(f"{tag}," for tag, is_set in (("int", self.whole), ("log", self.log)) if is_set)
         interval = f"interval({self.low!r},{self.high!r})"
         return f"{self.key}={f'tag({tags}{interval})' if tags else interval}"

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Search:
     metrics: Mapping[str, str]
     """The objectives, and of each whether `min` or `max` is wanted."""
     config: str
-    """A hash of all that the trials have in common."""
+    """A hash of all that matters of what the trials have in common."""
     fixed: Sequence[str]
     """The words that all trials have."""
 
@@ -40,9 +40,10 @@ class Search:
             if former[name] != now:
                 raise _another(path, f"the {name} {_said(former[name])}", _said(now))
         if former["config"] != self.config:
-            same = former["fixed"] == self.fixed
-            there = "another config in conf/" if same else f"the config {_said(former['fixed'])}"
-            raise _another(path, there, "today's" if same else _said(self.fixed))
+            there, here = set(former["fixed"]) - set(self.fixed), set(self.fixed) - set(former["fixed"])
+            if there or here:
+                raise _another(path, f"a config with {_said(there)}", f"one with {_said(here)}")
+            raise _another(path, "what conf/ was then", "what it is now")
 
 
 def _said(value: Any) -> str:
@@ -52,7 +53,7 @@ def _said(value: Any) -> str:
 
 def _another(path: Path, there: str, here: str) -> ConfigError:
     return ConfigError(
-        f"{path} is the study of {there}, which cannot be gone on with by that of {here}; take another name=, or begin "
+        f"{path} is the study of {there}, not of {here}, and goes on with its own only; take another name=, or begin "
         "anew with hydra.launcher.rerun=all"
     )
 
@@ -98,8 +99,6 @@ def make_study(directory: Path, search: Search) -> Study:
     if study is None:
         directions = [_DIRECTIONS[mode] for mode in search.metrics.values()]
         study = optuna.create_study(storage=_storage(directory / FILE), study_name=_NAME, directions=directions)
-        with suppress(ValueError):  # of names that Optuna would not have
-            study.set_metric_names(list(search.metrics))
     if _SEARCH not in study.user_attrs:
         study.set_user_attr(_SEARCH, {**vars(search), "metrics": dict(search.metrics)})
     return study

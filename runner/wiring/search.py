@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -31,8 +32,10 @@ class SearchConfig:
     """The objectives, and of each whether `min` or `max` is wanted."""
     n_trials: int
     seed: int
+    sampler: str
+    sampler_options: Mapping[str, Any]
     pruner: str | None
-    options: Mapping[str, Any]
+    pruner_options: Mapping[str, Any]
 
 
 def read_search(options: Mapping[str, Any], words: Sequence[str], loader: ConfigLoader) -> SearchConfig:
@@ -42,19 +45,38 @@ def read_search(options: Mapping[str, Any], words: Sequence[str], loader: Config
         ConfigError: an option or the space is wrong, or a config that would come of them.
     """
     _check(options)
-    fixed, space = read_space([*words_of(options["params"]), *words], loader)
-    examples = [parameter.examples() for parameter in space]
-    first = [words[0] for words in examples]
-    config = resolved(compose_config([*fixed, *first]))
-    for place, words_there in enumerate(examples):
-        for word in words_there[1:]:
-            compose_config([*fixed, *first[:place], word, *first[place + 1 :]])
+    fixed, space = read_space([*words_of(options["params"] or {}), *words], loader)
+    first, config = _composed(fixed, [parameter.examples() for parameter in space])
     monitor, mode = config["checkpoint"]["monitor"], config["checkpoint"]["mode"]
     metrics = _metrics(options["metrics"], config["checkpoint"])
-    pruner = _pruner(options["pruner"], metrics, config)
     return SearchConfig(
-        fixed, space, first, monitor, mode, metrics, options["n_trials"], options["seed"], pruner, options
+        fixed=fixed,
+        space=space,
+        example=first,
+        monitor=monitor,
+        mode=mode,
+        metrics=metrics,
+        n_trials=options["n_trials"],
+        seed=options["seed"],
+        sampler=str(options["sampler"]),
+        sampler_options=options["sampler_options"] or {},
+        pruner=_pruner(options["pruner"], metrics, config),
+        pruner_options=options["pruner_options"] or {},
     )
+
+
+def _composed(fixed: Sequence[str], examples: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, Any]]:
+    """Return the first example of each key, and the config that they make; the others are composed as well."""
+    first = [words[0] for words in examples]
+    try:
+        config = resolved(compose_config([*fixed, *first]))
+        for place, words in enumerate(examples):
+            for word in words[1:]:
+                compose_config([*fixed, *first[:place], word, *first[place + 1 :]])
+    except ConfigError as error:
+        way_out = "; whole numbers are searched by tag(int,interval(...))" if "to Integer" in str(error) else ""
+        raise ConfigError(f"{error}{way_out}") from error
+    return first, config
 
 
 def _check(options: Mapping[str, Any]) -> None:
@@ -66,7 +88,7 @@ def _check(options: Mapping[str, Any]) -> None:
                 f"hydra.sweeper.{name}={options[name]} cannot be: it must be a whole number from {least} on"
             )
     for name in ("sampler_options", "pruner_options", "params"):
-        if not isinstance(options[name], Mapping):
+        if not isinstance(options[name], (Mapping, NoneType)):
             raise ConfigError(f"hydra.sweeper.{name}={options[name]} cannot be: it must be a mapping")
 
 
