@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import time
@@ -153,7 +152,7 @@ def test_a_sampler_and_a_pruner_that_cannot_be_are_answered_with_what_there_is()
 
 def test_without_optuna_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("runner.commands.search.find_spec", lambda name: None)  # absent here is the package itself
+    monkeypatch.setitem(sys.modules, "optuna", None)  # as good as not installed
     outcome = cli(capsys, *SEARCH, LR)
     assert outcome.code == 2 and 'python -m pip install "runner-train[optuna]"' in outcome.err
     assert not list(tmp_path.iterdir())
@@ -397,16 +396,15 @@ def results(work: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_thirty_trials_killed_three_times_are_thirty_results_at_the_end(work: Path) -> None:
-    words = ("+model.x=interval(0,1)", "+model.pause=0.06", "epochs=4", "hydra.sweeper.n_trials=30")
-    for how, enough in ((signal.SIGKILL, 5), (signal.SIGTERM, 10), (signal.SIGKILL, 16)):
+def test_thirty_trials_killed_twice_are_thirty_results_at_the_end(work: Path) -> None:
+    words = ("+model.x=interval(0,1)", "+model.pause=0.06", "epochs=3", "hydra.sweeper.n_trials=30")
+    for enough in (6, 14):
         process = started(work, *words)
         while len(list(work.glob("outputs/s/*/status.json"))) < enough:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.05)
-        process.send_signal(how)
-        said = process.communicate(timeout=60)[0]
-        assert process.returncode == (75 if how == signal.SIGTERM else -how), said
+        process.kill()
+        process.communicate(timeout=60)
     process = started(work, *words)
     said = process.communicate(timeout=200)[0]
     assert process.returncode == 0 and "Warning" not in said and "[I " not in said, said

@@ -108,7 +108,7 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study") -> None:
     ended, reason = sweep.run(source, left.total) if left.total else ([], None)
     if (best := best_of(study)) is not None:
         replace_text(sweep.directory / BEST, OmegaConf.to_yaml(OmegaConf.create(best)))
-    told = f"; {source.told} of now drew what an earlier one had drawn, and were not run again" if source.told else ""
+    told = f"; {source.told} had the values of an earlier one, and its result without a run" if source.told else ""
     print(f"trials: {summary(study)}{told}")
     sweep.close([*ended, *source.failures], reason)
 

@@ -88,9 +88,14 @@ def rows_of(sweep: Path, record: Record) -> list[Row]:
     rows = [_searched(sweep, row, record) for row in rows]
     sign = 1.0 if record.mode == "min" else -1.0
     rows.sort(key=lambda row: (row.metric is None, row.state == PRUNED, sign * (row.metric or 0.0)))
-    best = optimal([row.objectives for row in rows], record.metrics) if record.metrics else [False] * len(rows)
-    rows = [replace(row, optimal=one) for row, one in zip(rows, best, strict=True)]
-    return sorted(rows, key=lambda row: not row.optimal)
+    return _ranked(rows, record.metrics) if record.metrics else rows
+
+
+def _ranked(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[Row]:
+    """Return the rows with those first that no other finished one beats, and marked."""
+    best = optimal([row.objectives if row.state == "finished" else {} for row in rows], metrics)
+    marked = [replace(row, optimal=one) for row, one in zip(rows, best, strict=True)]
+    return sorted(marked, key=lambda row: not row.optimal)
 
 
 def _searched(sweep: Path, row: Row, record: Record) -> Row:

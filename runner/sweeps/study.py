@@ -172,4 +172,4 @@ def best_of(study: Study) -> dict[str, Any] | None:
         best = study.best_trial
         return {"name": "optuna", "best_params": best.params, "best_value": best.value}
     solutions = [{"params": trial.params, "values": trial.values} for trial in study.best_trials]
-    return {"name": "optuna", "solutions": solutions}
+    return {"name": "optuna", "solutions": [one for n, one in enumerate(solutions) if one not in solutions[:n]]}
