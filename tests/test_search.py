@@ -423,10 +423,12 @@ def test_thirty_trials_killed_twice_are_thirty_results_at_the_end(work: Path) ->
 
 @pytest.mark.slow
 def test_failed_trials_are_borne_and_run_again_and_several_objectives_have_a_front(work: Path) -> None:
-    words = (
-        "+model.case=good,raises", "+model.x=0.1,0.5", "epochs=2", "hydra.sweeper.n_trials=6",
-        "hydra.sweeper.metrics={val/loss:min,val/accuracy:max}",
-    )  # fmt: skip
+    (work / "options/experiment").mkdir(parents=True)
+    (work / "options/experiment/tune.yaml").write_text(
+        "# @package _global_\nepochs: 2\nhydra:\n  sweeper:\n    n_trials: 6\n"
+        "    metrics: {val/loss: min, val/accuracy: max}\n    params: {+model.x: 'choice(0.1,0.5)'}\n"
+    )
+    words = ("--config-dir", "options", "experiment=tune", "+model.case=good,raises")
     first = started(work, *words)
     said = first.communicate(timeout=100)[0]
     assert first.returncode == 1 and "FAILED _model.case-raises" in said and "nothing is pruned" in said, said

@@ -44,8 +44,9 @@ def run_search(launcher: Launcher, options: Mapping[str, Any], words: Sequence[s
     from runner.sweeps.study import quiet
 
     sweep = open_sweep(launcher)
+    for_hydra = list(launcher.config.hydra.overrides.hydra)
     with quiet():
-        _search(sweep, read_search(options, words, launcher.context.config_loader))
+        _search(sweep, read_search(options, words, launcher.context.config_loader, for_hydra))
 
 
 def _search(sweep: Sweep, config: SearchConfig) -> None:

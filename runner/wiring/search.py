@@ -38,15 +38,19 @@ class SearchConfig:
     pruner_options: Mapping[str, Any]
 
 
-def read_search(options: Mapping[str, Any], words: Sequence[str], loader: ConfigLoader) -> SearchConfig:
+def read_search(
+    options: Mapping[str, Any], words: Sequence[str], loader: ConfigLoader, for_hydra: Sequence[str] = ()
+) -> SearchConfig:
     """Return the search that Hydra's sweeper options and the words of the command line describe.
+
+    `for_hydra` are the words that are for Hydra itself, without which nothing can be composed.
 
     Raises:
         ConfigError: an option or the space is wrong, or a config that would come of them.
     """
     _check(options)
     fixed, space = read_space([*words_of(options["params"] or {}), *words], loader)
-    first, config = _composed(fixed, [parameter.examples() for parameter in space])
+    first, config = _composed([*for_hydra, *fixed], [parameter.examples() for parameter in space])
     monitor, mode = config["checkpoint"]["monitor"], config["checkpoint"]["mode"]
     metrics = _metrics(options["metrics"], config["checkpoint"])
     return SearchConfig(
