@@ -96,20 +96,23 @@ class StudySource:
             self.told += 1
             return None
         self._jobs.begins(job)
-        reported = len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-        self._working[job.name] = _Work(job, trial, reported)
+        self._working[job.name] = self._work(job, trial)
         return job
+
+    def _work(self, job: Job, trial: Trial) -> _Work:
+        return _Work(job, trial, len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values))
 
     def _is_known(self, trial: Trial, job: Job) -> bool:
         """Tell the study what came of the job, if it ended before: a sweep was killed, or its values drawn, then."""
-        if job.name in self._pruned and need_of(job) is not Need.nothing:
-            self._report(_Work(job, trial, 0))
-            self._study.tell(trial.number, state=TrialState.PRUNED)
-            return True
-        if need_of(job) is Need.nothing:
+        finished = need_of(job) is Need.nothing
+        if not finished and job.name not in self._pruned:
+            return False
+        self._report(self._work(job, trial))
+        if finished:
             self._finish(trial, job)
-            return True
-        return False
+        else:
+            self._study.tell(trial.number, state=TrialState.PRUNED)
+        return True
 
     def given_up(self, running: Sequence[Job]) -> Collection[Job]:
         """Return the jobs whose evaluations the pruner finds not good enough."""
@@ -137,7 +140,7 @@ class StudySource:
         """Tell the study; of a job that was stopped say nothing, for it is to be resumed."""
         work = self._working.pop(ended.job.name)
         for trial in (work.trial, *work.twins):
-            self._report(work if trial is work.trial else _Work(work.job, trial, 0))
+            self._report(self._work(work.job, trial))
             self._settle(trial, ended)
         self.told += len(work.twins)
 
