@@ -26,7 +26,7 @@ PARTS = {
     "signals",
 }
 UPPER = {"loop": 2, "sweeps": 2, "wiring": 3, "commands": 4, "plugins": 5, "__main__": 5, "run": 5, "__init__": 5}
-CALCULATING = {"PIL", "matplotlib", "isal", "safetensors", "torch", "numpy", "tqdm", "tensorboard"}
+CALCULATING = {"PIL", "matplotlib", "optuna", "isal", "safetensors", "torch", "numpy", "tqdm", "tensorboard"}
 CLUSTERS = {"submitit", "ray"}
 COMPOSING = {"hydra", "omegaconf", "yaml"}
 RANKS = re.compile(r"(LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE")
@@ -108,6 +108,7 @@ OWNERS = {
     r"torch\.nn\.(parallel\..*|DataParallel)": r"runner/strategy/.*",
     r"ray(\..*)?": r"runner/sweeps/ray_cluster\.py",
     r"(hydra|omegaconf)(\..*)?": r"runner/(wiring|commands|plugins)/.*|runner/__main__\.py",
+    r"optuna(\..*)?": r"runner/sweeps/(study|searching|sampling)\.py|runner/commands/search\.py",
 }
 
 

@@ -51,7 +51,10 @@ def report(sweep: Path, failures: Sequence[Ended]) -> None:
     write_results(sweep, rows, record.monitor)
     plots = write_plots(sweep, rows, record.monitor)
     print(f"\n{sweep / RESULTS}{f', {len(plots)} plots in {sweep}/plots' if plots else ''}")
-    if rows and rows[0].metric is not None:
+    if record.metrics:
+        count, names = sum(row.optimal for row in rows), ", ".join(record.metrics)
+        print(f"{count} of {len(rows)} runs (*) are beaten by none in {names}")
+    elif rows and rows[0].metric is not None:
         print(f"best: {sweep / rows[0].name} (also {sweep / BEST})")
     for failure in failures:
         print(f"FAILED {safe(failure.job.name)}: {failure.reason}; its log: {failure.job.log}")

@@ -101,9 +101,11 @@ class Sweep:
         """Run what comes from the source, about `total` jobs; return how each ended, and why a stop was asked for."""
         name = self.directory.resolve().relative_to(OUTPUTS.resolve())
         flags = self.launcher.command.flags
+        chosen = [word for word in self.launcher.config.hydra.overrides.hydra if word.startswith("hydra/")]
 
         def argv(job: Job) -> list[str]:
-            return [sys.argv[0], *flags, *job.words, f"name={name}/{job.name}", "resume=auto"]
+            # `chosen`, since the user's own files may set keys of a sweeper or launcher, which must be there then
+            return [sys.argv[0], *flags, *chosen, *job.words, f"name={name}/{job.name}", "resume=auto"]
 
         with Stop() as stop:
             ended = Schedule(self.executor, source, self.limits, argv, display(total)).run(stop)

@@ -28,7 +28,8 @@ class Lines:
     def ended(self, ended: Ended) -> None:
         """Say it."""
         self._ended += 1
-        how = "stopped, to be resumed" if ended.code == 75 else "done" if ended.code == 0 else f"FAILED: {ended.reason}"
+        stopped = "pruned" if ended.given_up else "stopped, to be resumed"
+        how = stopped if ended.code == 75 else "done" if ended.code == 0 else f"FAILED: {ended.reason}"
         self._say(f"{ended.job.name}: {how} after {ended.seconds:.1f} s ({self._ended} of {self._total})")
 
     def _say(self, line: str) -> None:

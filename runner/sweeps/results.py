@@ -7,19 +7,21 @@ import math
 import os
 import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from runner.errors import ConfigError
 from runner.files import replace_text, temporary_beside
 from runner.run_directory.status import Status, read_status
+from runner.sweeps.objectives import at_best, optimal
 
 RECORD = "sweep.json"
 RESULTS = "results.csv"
 BEST = "best"
+PRUNED = "pruned"
 _SEED = "seed"
 
 
@@ -31,6 +33,10 @@ class Record:
     mode: str
     jobs: Mapping[str, Sequence[str]]
     """The overrides of each job, by its name."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Of several objectives the modes, by their names."""
+    pruned: Collection[str] = ()
+    """The jobs that a search found not worth going on with."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,19 @@ class Row:
     step: int
     metric: float | None
     test: Mapping[str, float]
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    """The values of several objectives, at the best checkpoint."""
+    optimal: bool = False
+    """Whether no other job beats it, by several objectives."""
 
 
 def write_record(sweep: Path, record: Record) -> None:
     """Put a sweep on record; jobs of an earlier command stay on it."""
-    former = read_record(sweep).jobs if (sweep / RECORD).exists() else {}
-    jobs = {**former, **{name: list(words) for name, words in record.jobs.items()}}
-    replace_text(sweep / RECORD, json.dumps({"monitor": record.monitor, "mode": record.mode, "jobs": jobs}, indent=2))
+    former = read_record(sweep) if (sweep / RECORD).exists() else Record("", "", {})
+    jobs = {**former.jobs, **{name: list(words) for name, words in record.jobs.items()}}
+    pruned = sorted({*former.pruned, *record.pruned})
+    entries = vars(record) | {"jobs": jobs, "metrics": dict(record.metrics), "pruned": pruned}
+    replace_text(sweep / RECORD, json.dumps(entries, indent=2))
 
 
 def read_record(sweep: Path) -> Record:
@@ -62,7 +74,9 @@ def read_record(sweep: Path) -> Record:
     try:
         entries = json.loads((sweep / RECORD).read_text(encoding="utf-8"))
         jobs = {str(name): [str(word) for word in words] for name, words in entries["jobs"].items()}
-        return Record(str(entries["monitor"]), str(entries["mode"]), jobs)
+        metrics = {str(name): str(mode) for name, mode in entries.get("metrics", {}).items()}
+        pruned = [str(name) for name in entries.get("pruned", ())]
+        return Record(str(entries["monitor"]), str(entries["mode"]), jobs, metrics, pruned)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{sweep} holds no sweep (no {RECORD} to read there); name a directory made by -m") from error
 
@@ -71,8 +85,23 @@ def rows_of(sweep: Path, record: Record) -> list[Row]:
     """Return a row a job, the best first, those without a metric last."""
     varied = _varied(record.jobs)
     rows = [_row(sweep, name, varied[name]) for name in record.jobs]
+    rows = [_searched(sweep, row, record) for row in rows]
     sign = 1.0 if record.mode == "min" else -1.0
-    return sorted(rows, key=lambda row: (row.metric is None, sign * (row.metric or 0.0)))
+    rows.sort(key=lambda row: (row.metric is None, row.state == PRUNED, sign * (row.metric or 0.0)))
+    return _ranked(rows, record.metrics) if record.metrics else rows
+
+
+def _ranked(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[Row]:
+    """Return the rows with those first that no other finished one beats, and marked."""
+    best = optimal([row.objectives if row.state == "finished" else {} for row in rows], metrics)
+    marked = [replace(row, optimal=one) for row, one in zip(rows, best, strict=True)]
+    return sorted(marked, key=lambda row: not row.optimal)
+
+
+def _searched(sweep: Path, row: Row, record: Record) -> Row:
+    """Return the row with what is to be known of the job of a search."""
+    state = PRUNED if row.name in record.pruned and row.state == "interrupted" else row.state
+    return replace(row, state=state, objectives=at_best(sweep / row.name, list(record.metrics)))
 
 
 def _row(sweep: Path, name: str, values: Mapping[str, str]) -> Row:
@@ -111,13 +140,23 @@ def table(rows: Sequence[Row], monitor: str) -> str:
     """Return the rows as aligned text."""
     keys = list(dict.fromkeys(key for row in rows for key in row.values))
     tests = list(dict.fromkeys(f"test/{key}" for row in rows for key in row.test))
-    lines = [["", *keys, f"best {monitor}", *tests, "step", "state", "job"]]
+    goals = _objectives(rows)
+    lines = [["", *keys, *(goals or [f"best {monitor}"]), *tests, "step", "state", "job"]]
     for place, row in enumerate(rows, 1):
-        metric = "" if row.metric is None else f"{row.metric:.5g}"
+        metric = ["" if value is None else f"{value:.5g}" for value in _metrics(row, goals)]
         measured = [f"{row.test[key[5:]]:.5g}" if key[5:] in row.test else "" for key in tests]
         values = [row.values.get(key, "") for key in keys]
-        lines.append([str(place), *values, metric, *measured, str(row.step), row.state, row.name])
+        lines.append([f"{place}{'*' * row.optimal}", *values, *metric, *measured, str(row.step), row.state, row.name])
     return aligned(lines)
+
+
+def _objectives(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.objectives))
+
+
+def _metrics(row: Row, objectives: Sequence[str]) -> list[float | None]:
+    """Return what the row is judged by: several objectives, or the one metric."""
+    return [row.objectives.get(name) for name in objectives] or [row.metric]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
@@ -132,14 +171,17 @@ def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:
     tests = list(dict.fromkeys(key for row in rows for key in row.test))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["job", *keys, monitor, *(f"test/{key}" for key in tests), "step", "state"])
+    goals = _objectives(rows)
+    more = ["pareto"] if goals else []
+    writer.writerow(["job", *keys, *(goals or [monitor]), *(f"test/{key}" for key in tests), "step", "state", *more])
     for row in rows:
         values = [row.values.get(key, "") for key in keys]
         measured = [repr(row.test[key]) if key in row.test else "" for key in tests]
-        metric = "" if row.metric is None else repr(row.metric)
-        writer.writerow([row.name, *values, metric, *measured, row.step, row.state])
+        metric = ["" if value is None else repr(value) for value in _metrics(row, goals)]
+        more = [str(row.optimal).lower()] if goals else []
+        writer.writerow([row.name, *values, *metric, *measured, row.step, row.state, *more])
     replace_text(sweep / RESULTS, text.getvalue())
-    if rows and rows[0].metric is not None:
+    if rows and rows[0].metric is not None and not goals:
         _point(sweep / BEST, rows[0].name)
 
 
@@ -171,4 +213,4 @@ def curve(run: Path, column: str) -> tuple[list[int], list[float]]:
 
 def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the rows for a program."""
-    return [vars(row) | {"values": dict(row.values), "test": dict(row.test)} for row in rows]
+    return [asdict(row) for row in rows]
