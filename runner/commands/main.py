@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from runner.errors import RunnerError
+from runner.errors import ConfigError, RunnerError
 from runner.files import refusal
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
@@ -102,6 +102,8 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
     from runner.commands.sweep import Job
 
+    if flags.multirun and (other := [f"--{name}" for name in ("cfg", "info") if getattr(flags, name)]):
+        raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
     job = Job([option for option in options if option not in ("-m", "--multirun")])
     sys.argv[1:] = [*options, *_expanded(flags)]

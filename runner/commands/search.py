@@ -45,7 +45,7 @@ def run_search(launcher: Launcher, options: Mapping[str, Any], words: Sequence[s
 
     sweep = open_sweep(launcher)
     for_hydra = list(launcher.config.hydra.overrides.hydra)
-    with quiet():
+    with quiet(), sweep:
         _search(sweep, read_search(options, words, launcher.context.config_loader, for_hydra))
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
@@ -21,3 +22,12 @@ class GridSweeper(BasicSweeper):
             returns.append(self.launcher.launch(batch, initial_job_idx=done))
             done += len(batch)
         return returns
+
+
+# In place of Hydra's own, by its name: so an experiment can still choose another sweeper.
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="basic",
+    node={"_target_": "hydra_plugins.runner_grid.GridSweeper", "max_batch_size": None, "params": None},
+    provider="runner",
+)
