@@ -11,8 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.hparams.api_pb2 import STATUS_RUNNING, STATUS_SUCCESS, STATUS_UNKNOWN, ListSessionGroupsRequest
+from tensorboard.plugins.hparams.backend_context import Context
+from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Trackers
 from runner.tracking.console import ConsoleHandler
@@ -120,7 +127,7 @@ HPARAMS = {"model": "lenet", "lr": 0.1, "epochs": 3, "amp": False}
 
 
 def log_losses(run: Path, first_step: int, steps: range) -> None:
-    tracker = TensorBoardTracker(run, first_step=first_step, hparams=HPARAMS)
+    tracker = TensorBoardTracker(run, first_step=first_step, hparams=HPARAMS, measured=["val/loss"])
     for step in steps:
         tracker.log(step, 0, {"train/loss": step + first_step / 100})
     tracker.flush()
@@ -149,13 +156,35 @@ def test_hyperparameters_are_written_once_into_the_same_files(tmp_path: Path) ->
     assert all(path.is_file() for path in (tmp_path / "tensorboard").iterdir())
 
 
+def test_the_view_of_hyperparameters_over_a_sweep_shows_what_is_measured_after_the_first_log(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        tracker = TensorBoardTracker(
+            tmp_path / f"seed-{seed}", first_step=0, hparams={"seed": seed}, measured=["val/loss"]
+        )
+        tracker.log(1, 0, {"train/loss": 1.0})
+        tracker.log(2, 0, {"val/loss": seed / 4})
+        tracker.close()
+    events = EventMultiplexer().AddRunsFromDirectory(str(tmp_path))
+    events.Reload()
+    source = TBContext(data_provider=MultiplexerDataProvider(events, str(tmp_path)), logdir=str(tmp_path))
+    request = ListSessionGroupsRequest(slice_size=9, allowed_statuses=[STATUS_SUCCESS, STATUS_RUNNING, STATUS_UNKNOWN])
+    shown = Handler(RequestContext(), Context(source), "", request).run().session_groups
+    losses = {
+        group.hparams["seed"].number_value: value.value
+        for group in shown
+        for value in group.metric_values
+        if value.name.tag == "val/loss"
+    }
+    assert losses == {1: 0.25, 2: 0.5}
+
+
 def test_a_fork_that_starts_late_still_has_its_hyperparameters(tmp_path: Path) -> None:
     log_losses(tmp_path, 7, range(8, 9))
     assert "_hparams_/session_start_info" in set(tags(tmp_path))
 
 
 def test_what_was_flushed_to_tensorboard_is_in_the_file(tmp_path: Path) -> None:
-    tracker = TensorBoardTracker(tmp_path, first_step=0, hparams=HPARAMS)
+    tracker = TensorBoardTracker(tmp_path, first_step=0, hparams=HPARAMS, measured=["val/loss"])
     tracker.log(1, 0, {"train/loss": 1.0})
     tracker.flush()
     assert "train/loss" in set(tags(tmp_path))
@@ -163,7 +192,7 @@ def test_what_was_flushed_to_tensorboard_is_in_the_file(tmp_path: Path) -> None:
 
 
 def test_a_tensorboard_tracker_that_never_logged_leaves_nothing(tmp_path: Path) -> None:
-    tracker = TensorBoardTracker(tmp_path, first_step=0, hparams=HPARAMS)
+    tracker = TensorBoardTracker(tmp_path, first_step=0, hparams=HPARAMS, measured=["val/loss"])
     tracker.flush()
     tracker.close()
     assert list(tmp_path.iterdir()) == []

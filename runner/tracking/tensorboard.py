@@ -1,7 +1,7 @@
 """TensorBoard's event files, in which a resume leaves no ghost steps."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,18 @@ class TensorBoardTracker:
     """Writes scalars and hyperparameters under `tensorboard/`; opened by the first log, since importing it is slow."""
 
     def __init__(
-        self, run_directory: Path, *, first_step: int, hparams: Mapping[str, str | int | float | bool]
+        self,
+        run_directory: Path,
+        *,
+        first_step: int,
+        hparams: Mapping[str, str | int | float | bool],
+        measured: Sequence[str],
     ) -> None:
+        """Write below a run's directory; `measured` are metrics that come later than the first log."""
         self._directory = run_directory / "tensorboard"
         self._first_step = first_step
         self._hparams = dict(hparams)
+        self._measured = measured
 
     @cached_property
     def _writer(self) -> Any:
@@ -34,7 +41,7 @@ class TensorBoardTracker:
     def _log_hparams(self, metrics: Mapping[str, float]) -> None:
         from torch.utils.tensorboard.summary import hparams
 
-        for summary in hparams(self._hparams, dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
+        for summary in hparams(self._hparams, dict.fromkeys((*metrics, *self._measured), 0.0)):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(summary)
 
     def flush(self) -> None:

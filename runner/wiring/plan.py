@@ -143,7 +143,9 @@ def _trackers(run: Prepared) -> list[Tracker]:
     if options["csv"]:
         found.append(CsvTracker(directory, first_step=run.state.progress.reported_at))
     if options["tensorboard"]:
-        found.append(TensorBoardTracker(directory, first_step=first_step, hparams=_hparams(run.config)))
+        measured = [f"val/{name}" for name in run.problem.learner.metrics]
+        hparams = _hparams(run.config)
+        found.append(TensorBoardTracker(directory, first_step=first_step, hparams=hparams, measured=measured))
     return found
 
 
