@@ -46,7 +46,7 @@ def report(sweep: Path, failures: Sequence[Ended]) -> None:
     record = read_record(sweep)
     rows = _rows(sweep, record)
     print(f"\n{safe_lines(table(rows, record.monitor))}")
-    if seeds := list(over_seeds(rows)):
+    if seeds := sorted(over_seeds(rows), key=lambda group: group[2], reverse=record.mode == "max"):
         print(f"\n{safe_lines(_seeds(seeds, record.monitor))}")
     write_results(sweep, rows, record.monitor)
     plots = write_plots(sweep, rows, record.monitor)

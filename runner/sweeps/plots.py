@@ -1,6 +1,8 @@
 """A sweep as pictures: the metric against each swept value, and the learning curves of all jobs."""
 
 import logging
+import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,45 +30,75 @@ def write_plots(sweep: Path, rows: Sequence[Row], monitor: str) -> list[Path]:
 def _figure() -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     return figure, figure.subplots()
 
 
 def _against(sweep: Path, rows: Sequence[Row], monitor: str, key: str) -> Path | None:
-    """Draw the metric of each job against its value of one key."""
+    """Draw the metric of each job against its value of one key, with the mean of the jobs of one value."""
     points = [(row.values[key], row.metric) for row in rows if key in row.values and row.metric is not None]
     if not points:
         return None
     figure, axes = _figure()
-    numbers = [numeric(value) for value, _ in points]
-    if all(number is not None for number in numbers):
-        positive = [number for number in numbers if number is not None and number > 0]
-        if len(positive) == len(numbers) and max(positive) >= 10 * min(positive):
-            axes.set_xscale("log")
-        axes.scatter(numbers, [metric for _, metric in points])
-    else:
-        axes.scatter([value[:24] for value, _ in points], [metric for _, metric in points])
-    axes.set_xlabel(key)
-    axes.set_ylabel(f"best {monitor}")
-    axes.grid(alpha=0.3)
-    path = sweep / "plots" / f"{''.join(c if c.isalnum() else '_' for c in key)[:80]}.png"
-    figure.savefig(path, dpi=120)
-    return path
+    values = sorted({value for value, _ in points}, key=_order)
+    places = _places(axes, values)
+    metrics = {value: [metric for other, metric in points if other == value] for value in values}
+    axes.scatter([places[value] for value, _ in points], [metric for _, metric in points], alpha=0.6, label="a job")
+    if len(points) > len(values):
+        means = [statistics.fmean(metrics[value]) for value in values]
+        axes.plot(list(places.values()), means, "_-", color="black", markersize=14, linewidth=0.8, label="mean")
+        axes.legend(fontsize=7)
+    axes.set_xlabel(_label(key, 80))
+    axes.set_ylabel(_label(f"best {monitor}", 80))
+    return _saved(figure, axes, sweep / "plots" / f"{''.join(c if c.isalnum() else '_' for c in key)[:80]}.png")
+
+
+def _order(value: str) -> tuple[float, str]:
+    number = numeric(value)
+    return (math.inf if number is None else number, value)
+
+
+def _places(axes: Any, values: Sequence[str]) -> dict[str, float]:
+    """Return where on the axis each value stands: numbers by their size, words side by side."""
+    numbers = [number for number in map(numeric, values) if number is not None]
+    if len(numbers) < len(values):
+        numbers = [float(place) for place in range(len(values))]
+    elif min(numbers) > 0 and max(numbers) >= 10 * min(numbers):
+        axes.set_xscale("log")
+    if len(values) <= _MOST_NAMED:
+        axes.set_xticks(numbers, [_label(value, 24) for value in values])
+        axes.minorticks_off()
+    return dict(zip(values, numbers, strict=True))
 
 
 def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
-    figure, axes = _figure()
+    """Draw how the metric of each job came along, the better the darker."""
     curves = [(row, *curve(sweep / row.name, monitor)) for row in rows]
     curves = [entry for entry in curves if entry[1]]
     if not curves:
         return None
-    for place, (row, steps, values) in enumerate(curves):
+    import matplotlib
+
+    figure, axes = _figure()
+    colors = matplotlib.colormaps["viridis"].resampled(len(curves) + 1)  # its last is hard to see on white
+    for place, (row, steps, values) in reversed(list(enumerate(curves))):  # the best on top
         label = ", ".join(f"{key}={value}" for key, value in row.values.items()) or row.name
-        axes.plot(steps, values, label=label[:50] if place < _MOST_NAMED else None, linewidth=1.2)
+        named = _label(label, 50) if place < _MOST_NAMED else None
+        axes.plot(steps, values, label=named, color=colors(place), linewidth=2.2 if place == 0 else 1.1)
     axes.set_xlabel("step")
-    axes.set_ylabel(monitor)
+    axes.set_ylabel(_label(monitor, 80))
+    names = axes.get_legend_handles_labels()
+    title = "the best first" if len(curves) <= _MOST_NAMED else f"the best {_MOST_NAMED} of {len(curves)}"
+    figure.legend(names[0][::-1], names[1][::-1], fontsize=7, loc="outside right upper", title=title, title_fontsize=7)
+    return _saved(figure, axes, sweep / "plots" / "curves.png")
+
+
+def _label(text: str, longest: int) -> str:
+    """Return the text as it is written, for which a dollar must not begin a formula."""
+    return text[:longest].replace("$", r"\$")
+
+
+def _saved(figure: Any, axes: Any, path: Path) -> Path:
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=7)
-    path = sweep / "plots" / "curves.png"
     figure.savefig(path, dpi=120)
     return path
