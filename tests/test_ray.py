@@ -51,18 +51,18 @@ def until(sweep: "subprocess.Popen[str]", reached: Callable[[], bool]) -> None:
 
 def states(work: Path) -> dict[str, str]:
     """Return how each job of the sweep `s` stands, by its case."""
-    jobs = [path for path in (work / "outputs/s").glob("_model.case-*/status.json")]
+    jobs = [path for path in (work / "outputs/s").glob("model.case-*/status.json")]
     return {path.parent.name.split("-")[1]: json.loads(path.read_text())["state"] for path in jobs}
 
 
 def checkpoints(work: Path) -> set[str]:
     """Return the names of those of the job `slow`."""
-    return {path.name for path in (work / "outputs/s").glob("_model.case-slow-*/checkpoints/step_*.tar")}
+    return {path.name for path in (work / "outputs/s").glob("model.case-slow-*/checkpoints/step_*.tar")}
 
 
 def process_of(work: Path, case: str) -> int:
     """Return the number of the process in which a job runs."""
-    (status,) = (work / "outputs/s").glob(f"_model.case-{case}-*/status.json")
+    (status,) = (work / "outputs/s").glob(f"model.case-{case}-*/status.json")
     return int(json.loads(status.read_text())["pid"])
 
 
@@ -102,7 +102,7 @@ def test_a_killed_worker_costs_its_own_job_and_the_repetition_ends_in_the_bits_o
     assert again == 0 and said.count("finished already") == 1, said
     whole, said = finished(started(tmp_path, cases, "name=whole", MENDED="1"))
     assert whole == 0, said
-    jobs = [path.name for path in (tmp_path / "outputs/whole").glob("_model.case-*")]
+    jobs = [path.name for path in (tmp_path / "outputs/whole").glob("model.case-*")]
     assert len(jobs) == 3
     for name in jobs:
         assert_same_run(tmp_path / "outputs/whole" / name, tmp_path / "outputs/s" / name)
