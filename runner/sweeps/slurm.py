@@ -42,6 +42,8 @@ class Submission:
     wish: Wish = Wish.run
     asked_at: float | None = None
     over_at: float | None = None
+    pid: int | None = None
+    """Of the run, once it has begun; another one after each time that it was queued again."""
 
 
 class Queue:
@@ -115,7 +117,7 @@ class Queue:
         return Submission(record, str(folder), cluster, job)
 
     def events(self, timeout: float) -> list[Event]:
-        """Look at the jobs about once a second; one that waits is told of as well, since its time has not begun."""
+        """Look at the jobs about once a second."""
         events, self._refused = self._refused, []
         if events:
             return events
@@ -135,7 +137,10 @@ class Queue:
             return self._ended(number, state)
         if not wanted:
             _press(submission, state)
-        return None if "pid" in state else Event(number)
+        if state.get("pid") in (None, submission.pid):
+            return None
+        submission.pid = state["pid"]
+        return Event(number)
 
     def _ended(self, number: int, state: Mapping[str, Any]) -> Event:
         submission = self._submitted.pop(number)
