@@ -108,6 +108,25 @@ def test_a_job_is_found_again_whatever_is_swept_and_a_second_sweep_at_a_time_is_
 
 
 @pytest.mark.slow
+def test_a_failure_is_tried_again_stops_the_others_if_asked_and_what_is_to_begin_anew_is_set_aside(
+    tmp_path: Path,
+) -> None:
+    words, run = ("+model.case=raises,good", "hydra.launcher.n_jobs=1"), tmp_path / "outputs/s"
+    first = sweep(tmp_path, *words, "hydra.launcher.on_failure=stop", "hydra.launcher.retries=1")
+    assert first.returncode == 1 and ": started, attempt 2" in first.stdout and "not started" in first.stdout
+    second = sweep(tmp_path, *words, "hydra.launcher.rerun=failed", MENDED="1")
+    assert second.returncode == 0 and second.stdout.count(": done after") == 2, second.stdout
+    assert [path.name[:17] for path in (run / "superseded").iterdir()] == ["model.case-raises"]
+    environment = next(run.glob("model.case-good-*")) / "environment.json"
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"git_commit": "another"}))
+    shown = sweep(tmp_path, *words, "hydra.launcher.preview=true")
+    assert shown.stdout.count("finished already") == 2 and shown.stdout.count("made by other code") == 1
+    third = sweep(tmp_path, *words, "hydra.launcher.rerun=all", MENDED="1")
+    assert third.returncode == 0 and "finished already" not in third.stdout and third.stdout.count(": done after") == 2
+    assert len(list((run / "superseded").iterdir())) == 3
+
+
+@pytest.mark.slow
 def test_of_twelve_jobs_four_bad_ones_are_listed_and_run_again_when_the_cause_is_gone(tmp_path: Path) -> None:
     words = ("+model.case=good,raises,exits,killed,hangs", "seed=0,1,2,3,4,5,6,7", "hydra.launcher.job_timeout=8")
     bad = [f"+model.case={case}" for case in ("raises", "exits", "killed", "hangs")]

@@ -143,10 +143,10 @@ class Schedule:
             self.executor.start(Order(self._number, slot, self.argv(job), str(job.log)))
 
     def _next(self) -> tuple[Job, int] | None:
+        if self.again:
+            return self.again.popleft()
         job = self.source.take()
-        if job is not None:
-            return job, 1
-        return self.again.popleft() if self.again else None
+        return None if job is None else (job, 1)
 
     def _begin(self, running: Running) -> None:
         running.at_work, running.began = True, time.monotonic()
