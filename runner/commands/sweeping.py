@@ -1,6 +1,5 @@
 """One sweep: its directory has one owner, its jobs come from a source, and its results are made in the end."""
 
-import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from runner.files import Disk, make_directory, replace_text
 from runner.run_directory.names import name_with, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
-from runner.signals import Stop, die_by_sigint, parse_duration
+from runner.signals import Stop, parse_duration
 from runner.sweeps.display import display
 from runner.sweeps.executor import Executor
 from runner.sweeps.jobs import Job, Need, Rerun, need_of
@@ -120,13 +119,12 @@ class Sweep:
             job.directory.rename(target)
 
     def close(self, ended: Sequence[Ended], reason: str | None) -> None:
-        """Report; end by the signal, or with 75, if a stop was asked for, and with 1 if a job failed."""
+        """Report; end as Ctrl-C does, or with 75, if a stop was asked for, and with 1 if a job failed."""
         report(self.directory, [end for end in ended if end.failed])
         if any(end.failed for end in ended):
             self.launcher.command.exit_code = 1
         if reason == "SIGINT":
-            logging.shutdown()
-            die_by_sigint()
+            raise KeyboardInterrupt
         if reason is not None or any(end.code == STOPPED and not end.given_up for end in ended):
             raise SystemExit(STOPPED)
 
