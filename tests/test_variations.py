@@ -1,6 +1,7 @@
 """The configs of a sweep's jobs are Hydra's own, composed once a choice of groups."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from runner.wiring.compose import hydra_session, register
+from runner.wiring.compose import compose_config, hydra_session, register
 from runner.wiring.variations import Variations
 
 WORDS = [
@@ -49,3 +50,14 @@ def test_a_wrong_word_is_refused_as_hydra_refuses_it(loader: Any, master: Any, w
     with pytest.raises(HydraException) as ours:
         Variations(loader, master).compose(words)
     assert str(ours.value) == str(hydras.value)
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    with hydra_session(str(tmp_path)) as searchpath:
+        for epochs in (3, 44):
+            (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\nepochs: {epochs}\n")
+            assert compose_config([*searchpath, "experiment=mine"]).epochs == epochs
+            changed = compose_config([*searchpath, "experiment=mine", "epochs=1", "optimizer.lr=0.5"])
+            assert (changed.epochs, changed.optimizer.lr) == (1, 0.5)
+            assert compose_config([*searchpath, "experiment=mine"]).epochs == epochs  # and is not written to

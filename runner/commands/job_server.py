@@ -8,8 +8,11 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
 
 from runner.signals import die_with_parent, kill_group
 from runner.sweeps.local import Local, visible_gpus
@@ -51,6 +54,7 @@ def main() -> None:
                 break
             *lines, buffer = (buffer + text).split(b"\n")
             for order in map(json.loads, lines):
+                _rehearse(order["argv"])
                 pid = os.fork()
                 if pid == 0:
                     _become(order)
@@ -89,6 +93,17 @@ def _preload() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+def _rehearse(argv: Sequence[str]) -> None:
+    """Compose a job's config, so that the job, and those like it, find read what they would have to read."""
+    from runner.wiring.arguments import expand
+    from runner.wiring.compose import compose_config, hydra_session
+
+    with suppress(Exception, SystemExit):  # the job will meet it, and say so in its log
+        flags = get_args_parser().parse_intermixed_args(argv[1:])
+        with hydra_session(flags.config_dir) as searchpath:
+            compose_config([*searchpath, *expand(flags.overrides)])
 
 
 def _become(order: Mapping[str, Any]) -> NoReturn:

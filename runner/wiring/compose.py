@@ -7,12 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -20,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from runner.errors import ConfigError
 from runner.run_directory.names import job_name
 from runner.wiring import schema
+from runner.wiring.variations import Structure, varied
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -27,6 +30,7 @@ CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / 
 
 _KEYS = [field.name for field in dataclasses.fields(schema.Root)]
 _PLUGINS = _PACKAGE / "plugins"
+_FOLDER = re.compile(r"file://([^\],]+)")  # of the search path
 
 # What does not make a sweep's job another one.
 _IMMATERIAL = (
@@ -90,12 +94,29 @@ def compose_config(overrides: Sequence[str], config_name: str = "config") -> Dic
         ConfigError: an unknown key or option, or a value of another type.
     """
     try:
-        config = compose(config_name, list(overrides), return_hydra_config=True)
+        loader = GlobalHydra.instance().config_loader()
+        config = varied(overrides, loader, lambda words: _common(config_name, words, tuple(_files(words))))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error)) from error
     if unknown := [str(key) for key in config if key not in (*_KEYS, "hydra")]:  # added with +, past the schema
         raise ConfigError(f"there is no key {unknown[0]}{_nearest(unknown[0])}")
     return config
+
+
+@lru_cache(maxsize=8)
+def _common(config_name: str, words: Structure, files: tuple[tuple[str, int, int], ...]) -> DictConfig:
+    """Compose what these words choose of files that have these times and sizes."""
+    return compose(config_name, list(words), return_hydra_config=True)
+
+
+def _files(words: Structure) -> Iterator[tuple[str, int, int]]:
+    """Yield path, time and size of every file that a config may be composed of."""
+    folders = [str(CONF), *(folder for word in words for folder in _FOLDER.findall(word))]
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("*.yaml")):
+            with suppress(OSError):  # an editor's lock, a link to nowhere
+                entry = path.stat()
+                yield str(path), entry.st_mtime_ns, entry.st_size
 
 
 def checked(config: DictConfig) -> Any:
