@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from runner.checkpoint import archive
+from runner.checkpoint import archive, readable, structure, tree
 from runner.checkpoint.contents import read_contents
 from runner.checkpoint.framing import extents
 from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import verify
+from runner.errors import Unsavable
 from runner.files import Disk
 from tests.support import difference
 
@@ -152,3 +153,28 @@ def test_members_beyond_four_gigabytes_are_framed_as_zipfile_reads_them(tmp_path
         placed = extents(file.fileno(), found.infolist(), found.start_dir, file.seek(0, io.SEEK_END))
     assert [extent.start for extent in placed] == [member.start for member in members]
     assert all(member.start % 64 == 0 for member in members)
+
+
+TOO_LARGE = {
+    "bytes": ((readable, "LARGEST"),),
+    "tensors": ((readable, "LARGEST_DIRECTORY"),),
+    "values": ((readable, "MOST_STEPS"), (tree, "MOST_STEPS")),
+    "steps": ((readable, "MOST_STEPS_OF_STRUCTURE"), (structure, "MOST_STEPS")),
+}
+
+
+@pytest.mark.parametrize("bounds", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_a_reader_would_refuse_as_too_large_is_refused_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bounds: Any
+) -> None:
+    image = taken({"model_state_dict": {str(index): torch.ones(1) for index in range(9)}})
+    verify(written(image, tmp_path / "fits.tar"))
+    for module, name in bounds:
+        monkeypatch.setattr(module, name, 9)
+    with pytest.raises(Unsavable, match="read again"):
+        written(image, tmp_path / "large.tar")
+
+
+def test_bytes_that_no_reader_would_take_are_refused_when_they_are_written(tmp_path: Path) -> None:
+    with pytest.raises(Unsavable, match="65 MiB beside its tensors"):
+        written(taken({"vocabulary": b"x" * (65 << 20)}), tmp_path / "large.tar")
