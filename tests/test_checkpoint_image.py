@@ -178,3 +178,14 @@ def test_what_a_reader_would_refuse_as_too_large_is_refused_when_it_is_written(
 def test_bytes_that_no_reader_would_take_are_refused_when_they_are_written(tmp_path: Path) -> None:
     with pytest.raises(Unsavable, match="65 MiB beside its tensors"):
         written(taken({"vocabulary": b"x" * (65 << 20)}), tmp_path / "large.tar")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:TypedStorage is deprecated")
+def test_quantized_tensors_are_written_with_their_scales(tmp_path: Path) -> None:
+    whole = torch.quantize_per_tensor(torch.ones(5), 0.1, 3, torch.qint8)
+    scales, zeros = torch.arange(1.0, 4.0), torch.zeros(3).long()
+    each = torch.quantize_per_channel(torch.ones(3, 2), scales, zeros, 0, torch.qint8)
+    path = written(taken({"whole": whole, "each": each}), tmp_path / "q.tar")
+    found = torch.load(path, weights_only=True)
+    assert all(torch.equal(found[name], value) for name, value in (("whole", whole), ("each", each)))
+    assert found["each"].q_per_channel_scales().tolist() == [1.0, 2.0, 3.0]

@@ -85,6 +85,14 @@ def test_what_is_nested_as_deep_as_readers_go_is_written_and_nothing_deeper() ->
             plain_copy(value, "entry")
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_without_values_of_their_own_are_refused_with_their_key_path() -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    for value in (torch.empty(2, device="meta"), nested, torch.empty(2, dtype=torch.uint4)):
+        with pytest.raises(Unsavable, match=r"state\.odd is a .* tensor, whose values cannot be stored"):
+            plain_copy({"odd": value}, "state")
+
+
 @pytest.mark.parametrize("value", [{TENSOR}, {TENSOR: 1}, {(TENSOR, 1): 1}], ids=["element", "key", "pair"])
 def test_tensors_where_no_reader_looks_for_them_are_refused(value: Any) -> None:
     with pytest.raises(Unsavable, match=r"state\.odd has a tensor as a key or in a set"):

@@ -11,6 +11,7 @@ from runner.checkpoint.tree import MOST_LEVELS, TooMany, budget, leaves
 from runner.errors import Unsavable
 
 _COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image takes as they are
+_WITHOUT_BYTES = {getattr(torch, f"{sign}int{bits}", None) for sign in ("", "u") for bits in range(1, 8)}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
@@ -64,6 +65,9 @@ def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
         raise Unsavable(
             f"{place} is a {type(tensor).__qualname__}, whose parts lie elsewhere; let it return its values"
         )
+    if tensor.is_meta or tensor.is_nested or tensor.dtype in _WITHOUT_BYTES:
+        kind = "meta" if tensor.is_meta else "nested" if tensor.is_nested else tensor.dtype
+        raise Unsavable(f"{place} is a {kind} tensor, whose values cannot be stored; let it return an ordinary one")
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
         return tensor.cpu().clone()
