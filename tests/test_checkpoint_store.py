@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +11,7 @@ import torch
 
 from runner.checkpoint.format import FORMAT, VERSION, read_entries
 from runner.checkpoint.listing import newest_valid, steps
-from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention
+from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention, Saved
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import SaveFailed
 from runner.files import Disk
@@ -50,9 +51,18 @@ def test_retention_is_derived_from_the_directory_after_a_restart(tmp_path: Path)
     assert read_entries(tmp_path / "best.tar")["global_step"] == 1
 
 
+FOREIGN = (
+    "notes.tar",
+    "step_1.tar",
+    "step_0000000001.tar.bak",
+    "step_00000000001.tar",
+    "step_\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661\u0660.tar",
+)
+
+
 def test_foreign_files_are_neither_counted_nor_deleted(tmp_path: Path) -> None:
     saving = store(tmp_path)
-    foreign = [tmp_path / "checkpoints" / name for name in ("notes.tar", "step_1.tar", "step_0000000001.tar.bak")]
+    foreign = [tmp_path / "checkpoints" / name for name in FOREIGN]
     for path in foreign:
         path.write_text("mine")
     link = tmp_path / "checkpoints/step_0000000000.tar"
@@ -80,6 +90,38 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     saving.save(entries(1, 0.25))
     assert read_entries(tmp_path / "last.tar")["metrics"] == {"val/loss": 0.25}
     assert read_entries(tmp_path / "best.tar")["metrics"] == {"val/loss": 0.25}
+
+
+class SyncsNoDirectory(Disk):
+    """A disk that cannot sync directories any more."""
+
+    def sync_directory(self, path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_step_whose_second_file_could_not_be_synced_counts_by_what_that_file_says(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
+    saving.save(entries(1, 3.0))
+    saving._disk = SyncsNoDirectory()
+    with pytest.raises(SaveFailed):
+        saving.save(entries(1, 0.5))
+    saving._disk = Disk()
+    saving.save(entries(2, 1.0))
+    assert read_entries(tmp_path / "best.tar")["metrics"] == {"val/loss": 0.5}
+
+
+class Unreadable:
+    """A retention that cannot look at the disk."""
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_fails_once_a_checkpoint_is_safe_ends_no_run_and_deletes_nothing(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(1), Unreadable())
+    for step in (1, 2, 3):
+        saving.save(entries(step))
+    assert sorted(steps(tmp_path)) == [1, 2, 3]
 
 
 class NoLinks(Disk):

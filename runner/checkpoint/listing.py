@@ -12,7 +12,7 @@ FOLDER = "checkpoints"
 LAST = "last.tar"
 BEST = "best.tar"
 SUPERSEDED = "superseded"
-_OURS = re.compile(r"step_(\d{10,})\.tar")
+_OURS = re.compile(r"step_([0-9]{10}|[1-9][0-9]{10,})\.tar")
 
 
 def checkpoint_path(run_directory: Path, step: int) -> Path:

@@ -62,6 +62,7 @@ class CheckpointStore:
         """
         path = checkpoint_path(self._run_directory, entries["global_step"])
         taken = image or _taken(entries)
+        self._metrics.pop(path, None)  # should only the last sync of the new file fail, its metric is read from it
         try:
             write_durably(path, lambda file: taken.write(file, self._disk), self._disk)
             self._metrics[path] = entries["metrics"].get(self._monitor)
@@ -69,10 +70,11 @@ class CheckpointStore:
             self._publish(saved)
         except OSError as error:
             raise self._failed(path, error) from error
-        self._prune(saved)
-        if not self._measured:
-            self._measured = True
-            self.check_space(path.stat().st_size)
+        with suppress(OSError):  # what fails from here on costs space, never a run
+            self._prune(saved)
+            if not self._measured:
+                self._measured = True
+                self.check_space(path.stat().st_size)
         return path
 
     def check_space(self, size: int) -> None:
@@ -124,7 +126,7 @@ class CheckpointStore:
         kept = {saved[-1].step}.union(*(policy.keep(saved) for policy in self._keep))
         for entry in saved:
             if entry.step not in kept:
-                with suppress(OSError):  # a file that stays costs space, never a run
+                with suppress(OSError):  # one that stays is no reason to keep the others
                     self._disk.unlink(entry.path)
 
     def _failed(self, path: Path, error: OSError) -> SaveFailed:
