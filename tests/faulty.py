@@ -156,3 +156,25 @@ class Unplugged(NoisyPoints):
     def __init__(self) -> None:
         super().__init__()
         self.train = _Unplugged(20)
+
+
+class _Replaced(Points):
+    """Moves the run's directory away once it has a checkpoint, as its user may, and begins another run there."""
+
+    run = Path("outputs/x")
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if (self.run / "checkpoints/step_0000000002.tar").exists():
+            self.run.rename("outputs/y")
+            self.run.mkdir()
+            for name in (".lock", "status.json"):
+                (self.run / name).write_text("another's")
+        return super().__getitem__(index)
+
+
+class Replaced(NoisyPoints):
+    """Is fetched while the run's directory goes away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.train = _Replaced(20)
