@@ -209,3 +209,17 @@ def test_newer_files_that_a_resume_passed_over_are_set_aside_and_push_out_nothin
     assert sorted(steps(tmp_path)) == [6]
     assert read_entries(tmp_path / "last.tar")["global_step"] == 6
     assert len(list((tmp_path / "checkpoints/superseded").iterdir())) == 2
+
+
+def test_what_an_earlier_rewinding_set_aside_stays_when_another_one_does_the_same(tmp_path: Path) -> None:
+    for metric in (1.0, 2.0, 3.0):
+        store(tmp_path).save(entries(7, metric))
+        store(tmp_path)
+    aside = sorted((tmp_path / "checkpoints/superseded").iterdir())
+    assert [read_entries(path)["metrics"]["val/loss"] for path in aside] == [2.0, 3.0, 1.0]
+
+
+def test_a_run_of_which_only_the_best_checkpoint_was_left_goes_on_from_it(tmp_path: Path) -> None:
+    store(tmp_path).save(entries(1, 0.5)).unlink()
+    (tmp_path / "last.tar").unlink()
+    assert newest_valid(tmp_path) == (tmp_path / "best.tar", [])

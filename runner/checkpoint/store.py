@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class CheckpointStore:
         remove_stale_temporaries(self._run_directory)
         for newer in (path for at, path in steps(self._run_directory).items() if at > step):
             (folder / SUPERSEDED).mkdir(exist_ok=True)
-            self._disk.replace(newer, folder / SUPERSEDED / newer.name)
+            self._disk.replace(newer, _free(folder / SUPERSEDED / newer.name))
         if saved := self._listing():
             self._publish(saved)
 
@@ -137,6 +138,12 @@ class CheckpointStore:
                 "and every earlier checkpoint is untouched"
             )
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
+
+
+def _free(path: Path) -> Path:
+    """Return a name like this one that no file has: what an earlier rewinding set aside stays."""
+    others = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
+    return next(name for name in chain([path], others) if not name.exists())
 
 
 def _taken(entries: Mapping[str, Any]) -> Image:
