@@ -223,3 +223,12 @@ def test_a_run_of_which_only_the_best_checkpoint_was_left_goes_on_from_it(tmp_pa
     store(tmp_path).save(entries(1, 0.5)).unlink()
     (tmp_path / "last.tar").unlink()
     assert newest_valid(tmp_path) == (tmp_path / "best.tar", [])
+
+
+def test_a_good_last_is_not_replaced_by_a_damaged_file_of_its_step(tmp_path: Path) -> None:
+    path = store(tmp_path, disk=NoLinks()).save(entries(1))
+    path.write_bytes(path.read_bytes()[:-1])
+    again = store(tmp_path, disk=NoLinks(), step=1)
+    assert newest_valid(tmp_path)[0] == tmp_path / "last.tar"
+    again.save(entries(2))
+    assert newest_valid(tmp_path) == (tmp_path / "checkpoints/step_0000000002.tar", [])

@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.image import Image
+from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
@@ -50,7 +51,7 @@ class CheckpointStore:
         for newer in (path for at, path in steps(self._run_directory).items() if at > step):
             (folder / SUPERSEDED).mkdir(exist_ok=True)
             self._disk.replace(newer, _free(folder / SUPERSEDED / newer.name))
-        if saved := self._listing():
+        if (saved := self._listing()) and self._may_be_last(saved[-1].path):
             self._publish(saved)
 
     def save(self, entries: Mapping[str, Any], image: Image | None = None) -> Path:
@@ -104,6 +105,18 @@ class CheckpointStore:
         if best := ranked(saved, self._mode):
             self._point(BEST, best[0].path)
         self._disk.sync_directory(self._run_directory)
+
+    def _may_be_last(self, path: Path) -> bool:
+        """Return whether a file is `last.tar` already, or whole: if not, that may be what a resume took."""
+        last = self._run_directory / LAST
+        with suppress(OSError):
+            if last.samefile(path):
+                return True
+        try:
+            verify(path)
+        except CheckpointError:
+            return False
+        return True
 
     def _point(self, name: str, target: Path) -> None:
         pointer = self._run_directory / name
