@@ -97,7 +97,7 @@ def test_an_object_at_the_top_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_structure_of_unreasonable_size_is_refused(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(header, "_LARGEST", 10)
+    monkeypatch.setattr(header, "LARGEST", 10)
     with pytest.raises(CheckpointRefused, match="too many"):
         read_header(checkpoint)
 

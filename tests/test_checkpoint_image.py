@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from runner.checkpoint import archive
+from runner.checkpoint import archive, readable, structure, tree
 from runner.checkpoint.contents import read_contents
 from runner.checkpoint.framing import extents
 from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import verify
+from runner.errors import Unsavable
 from runner.files import Disk
 from tests.support import difference
 
@@ -152,3 +153,39 @@ def test_members_beyond_four_gigabytes_are_framed_as_zipfile_reads_them(tmp_path
         placed = extents(file.fileno(), found.infolist(), found.start_dir, file.seek(0, io.SEEK_END))
     assert [extent.start for extent in placed] == [member.start for member in members]
     assert all(member.start % 64 == 0 for member in members)
+
+
+TOO_LARGE = {
+    "bytes": ((readable, "LARGEST"),),
+    "tensors": ((readable, "LARGEST_DIRECTORY"),),
+    "values": ((readable, "MOST_STEPS"), (tree, "MOST_STEPS")),
+    "steps": ((readable, "MOST_STEPS_OF_STRUCTURE"), (structure, "MOST_STEPS")),
+}
+
+
+@pytest.mark.parametrize("bounds", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_a_reader_would_refuse_as_too_large_is_refused_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bounds: Any
+) -> None:
+    image = taken({"model_state_dict": {str(index): torch.ones(1) for index in range(9)}})
+    verify(written(image, tmp_path / "fits.tar"))
+    for module, name in bounds:
+        monkeypatch.setattr(module, name, 9)
+    with pytest.raises(Unsavable, match="read again"):
+        written(image, tmp_path / "large.tar")
+
+
+def test_bytes_that_no_reader_would_take_are_refused_when_they_are_written(tmp_path: Path) -> None:
+    with pytest.raises(Unsavable, match="65 MiB beside its tensors"):
+        written(taken({"vocabulary": b"x" * (65 << 20)}), tmp_path / "large.tar")
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:TypedStorage is deprecated")
+def test_quantized_tensors_are_written_with_their_scales(tmp_path: Path) -> None:
+    whole = torch.quantize_per_tensor(torch.ones(5), 0.1, 3, torch.qint8)
+    scales, zeros = torch.arange(1.0, 4.0), torch.zeros(3).long()
+    each = torch.quantize_per_channel(torch.ones(3, 2), scales, zeros, 0, torch.qint8)
+    path = written(taken({"whole": whole, "each": each}), tmp_path / "q.tar")
+    found = torch.load(path, weights_only=True)
+    assert all(torch.equal(found[name], value) for name, value in (("whole", whole), ("each", each)))
+    assert found["each"].q_per_channel_scales().tolist() == [1.0, 2.0, 3.0]

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from runner.checkpoint.plain import check_bounded, plain_copy
+from runner.checkpoint.tree import MOST_LEVELS
 from runner.errors import Unsavable
+
+TENSOR = torch.ones(2)
 
 
 class Colour(enum.Enum):
@@ -66,6 +69,34 @@ def test_what_is_not_plain_is_refused_with_its_key_path(value: Any) -> None:
 def test_a_key_that_is_not_plain_is_refused() -> None:
     with pytest.raises(Unsavable, match=r"state \(key np.int64\(3\)\) is a numpy.int64"):
         plain_copy({np.int64(3): 1}, "state")
+
+
+def nested(levels: int) -> list[Any]:
+    """Return lists in a list, with a number at the bottom."""
+    return [nested(levels - 1)] if levels > 1 else [1]
+
+
+def test_what_is_nested_as_deep_as_readers_go_is_written_and_nothing_deeper() -> None:
+    assert check_bounded({"entry": plain_copy(nested(MOST_LEVELS - 1), "entry")}, "file") is None
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (nested(MOST_LEVELS), endless):
+        with pytest.raises(Unsavable, match="nested deeper than 64 levels"):
+            plain_copy(value, "entry")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_without_values_of_their_own_are_refused_with_their_key_path() -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    for value in (torch.empty(2, device="meta"), nested, torch.empty(2, dtype=torch.uint4)):
+        with pytest.raises(Unsavable, match=r"state\.odd is a .* tensor, whose values cannot be stored"):
+            plain_copy({"odd": value}, "state")
+
+
+@pytest.mark.parametrize("value", [{TENSOR}, {TENSOR: 1}, {(TENSOR, 1): 1}], ids=["element", "key", "pair"])
+def test_tensors_where_no_reader_looks_for_them_are_refused(value: Any) -> None:
+    with pytest.raises(Unsavable, match=r"state\.odd has a tensor as a key or in a set"):
+        plain_copy({"odd": value}, "state")
 
 
 @pytest.mark.parametrize(

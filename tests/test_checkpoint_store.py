@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +11,7 @@ import torch
 
 from runner.checkpoint.format import FORMAT, VERSION, read_entries
 from runner.checkpoint.listing import newest_valid, steps
-from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention
+from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention, Saved
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import SaveFailed
 from runner.files import Disk
@@ -50,9 +51,18 @@ def test_retention_is_derived_from_the_directory_after_a_restart(tmp_path: Path)
     assert read_entries(tmp_path / "best.tar")["global_step"] == 1
 
 
+FOREIGN = (
+    "notes.tar",
+    "step_1.tar",
+    "step_0000000001.tar.bak",
+    "step_00000000001.tar",
+    "step_\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661\u0660.tar",
+)
+
+
 def test_foreign_files_are_neither_counted_nor_deleted(tmp_path: Path) -> None:
     saving = store(tmp_path)
-    foreign = [tmp_path / "checkpoints" / name for name in ("notes.tar", "step_1.tar", "step_0000000001.tar.bak")]
+    foreign = [tmp_path / "checkpoints" / name for name in FOREIGN]
     for path in foreign:
         path.write_text("mine")
     link = tmp_path / "checkpoints/step_0000000000.tar"
@@ -80,6 +90,38 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     saving.save(entries(1, 0.25))
     assert read_entries(tmp_path / "last.tar")["metrics"] == {"val/loss": 0.25}
     assert read_entries(tmp_path / "best.tar")["metrics"] == {"val/loss": 0.25}
+
+
+class SyncsNoDirectory(Disk):
+    """A disk that cannot sync directories any more."""
+
+    def sync_directory(self, path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_step_whose_second_file_could_not_be_synced_counts_by_what_that_file_says(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
+    saving.save(entries(1, 3.0))
+    saving._disk = SyncsNoDirectory()
+    with pytest.raises(SaveFailed):
+        saving.save(entries(1, 0.5))
+    saving._disk = Disk()
+    saving.save(entries(2, 1.0))
+    assert read_entries(tmp_path / "best.tar")["metrics"] == {"val/loss": 0.5}
+
+
+class Unreadable:
+    """A retention that cannot look at the disk."""
+
+    def keep(self, saved: Sequence[Saved]) -> set[int]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_fails_once_a_checkpoint_is_safe_ends_no_run_and_deletes_nothing(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(1), Unreadable())
+    for step in (1, 2, 3):
+        saving.save(entries(step))
+    assert sorted(steps(tmp_path)) == [1, 2, 3]
 
 
 class NoLinks(Disk):
@@ -167,3 +209,26 @@ def test_newer_files_that_a_resume_passed_over_are_set_aside_and_push_out_nothin
     assert sorted(steps(tmp_path)) == [6]
     assert read_entries(tmp_path / "last.tar")["global_step"] == 6
     assert len(list((tmp_path / "checkpoints/superseded").iterdir())) == 2
+
+
+def test_what_an_earlier_rewinding_set_aside_stays_when_another_one_does_the_same(tmp_path: Path) -> None:
+    for metric in (1.0, 2.0, 3.0):
+        store(tmp_path).save(entries(7, metric))
+        store(tmp_path)
+    aside = sorted((tmp_path / "checkpoints/superseded").iterdir())
+    assert [read_entries(path)["metrics"]["val/loss"] for path in aside] == [2.0, 3.0, 1.0]
+
+
+def test_a_run_of_which_only_the_best_checkpoint_was_left_goes_on_from_it(tmp_path: Path) -> None:
+    store(tmp_path).save(entries(1, 0.5)).unlink()
+    (tmp_path / "last.tar").unlink()
+    assert newest_valid(tmp_path) == (tmp_path / "best.tar", [])
+
+
+def test_a_good_last_is_not_replaced_by_a_damaged_file_of_its_step(tmp_path: Path) -> None:
+    path = store(tmp_path, disk=NoLinks()).save(entries(1))
+    path.write_bytes(path.read_bytes()[:-1])
+    again = store(tmp_path, disk=NoLinks(), step=1)
+    assert newest_valid(tmp_path)[0] == tmp_path / "last.tar"
+    again.save(entries(2))
+    assert newest_valid(tmp_path) == (tmp_path / "checkpoints/step_0000000002.tar", [])

@@ -113,3 +113,12 @@ def test_gan_resumes_exactly_from_every_step_of_an_epoch(work: Path, capsys: Any
         assert_same_run(work / "whole", target)
     names = set(entries_of(work / "whole/last.tar"))
     assert {"generator_state_dict", "discriminator_state_dict", "generator_optimizer_state_dict"} <= names
+
+
+def test_a_run_that_fails_saves_its_last_step_though_the_disk_was_away_at_the_former_save(
+    work: Path, capsys: Any
+) -> None:
+    words = (*TINY, "data._target_=tests.faulty.Unplugged", "checkpoint.every_steps=1", "checkpoint.on_error=warn")
+    outcome = cli(capsys, *words, "checkpoint.asynchronous=false", "name=x")
+    assert outcome.code == 1 and "the data has an end here" in outcome.out
+    assert entries_of(work / "x/checkpoints/step_0000000003.tar")["global_step"] == 3

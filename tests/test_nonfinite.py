@@ -133,3 +133,16 @@ def test_each_model_has_its_own_means_and_its_own_skipped_updates() -> None:
     with pytest.raises(NonFinite, match="2 updates of the b in a row"):
         progress.skip("b", limit=1)
     assert progress.take_window() == {"train/a_loss": 2.0}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("number", [1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("length", [3, 70_000])
+def test_what_is_not_finite_is_found_in_tensors_of_every_kind(number: float, length: int) -> None:
+    dense = torch.ones(length)
+    dense[-1] = number
+    eights = [dense.to(torch.float8_e5m2), torch.ones(length).to(torch.float8_e4m3fn)]
+    kinds = [dense.to(dtype) for dtype in (torch.float64, torch.bfloat16, torch.float16, torch.complex64)]
+    sparse = [dense.to_sparse(), dense[None].to_sparse_csr(), dense.to(torch.complex64).to_sparse()]
+    found = non_finite({"state": [*kinds, eights[0], *sparse, eights[1]]})
+    assert found == (set() if number == 1.0 else {f"state[{index}]" for index in range(8)})

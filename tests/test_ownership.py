@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 
+from runner.checkpoint.format import read_entries
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import newest_valid
 from runner.commands.list_runs import list_command
@@ -342,3 +343,15 @@ def test_readers_beside_a_run_that_saves_and_prunes_every_step_see_whole_files_o
         assert list_command(str(tmp_path)) == 0
         assert read_status(run) is not None
     assert owner.finish()[0] == 0 and rounds > 3
+
+
+@pytest.mark.parametrize("options", [(), ("checkpoint.on_error=warn",)])
+def test_a_run_whose_directory_was_moved_away_saves_nothing_into_the_one_that_took_its_name(
+    work: Path, capsys: Any, options: Sequence[str]
+) -> None:
+    words = (*TINY, "data._target_=tests.faulty.Replaced", "checkpoint.every_steps=1", "checkpoint.asynchronous=false")
+    outcome = cli(capsys, *words, *options, "name=x")
+    assert outcome.code == 1 and "another process has begun there" in outcome.out
+    assert (work / "outputs/x/status.json").read_text() == "another's"
+    assert not list((work / "outputs/x").rglob("*.tar*"))
+    assert read_entries(work / "outputs/y/last.tar")["global_step"] == 2

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 _PIECE = 32_000  # elements; from 32,768 on torch would take further threads, which belong to the training
+_ALWAYS_FINITE = getattr(torch, "float4_e2m1fn_x2", None)  # it has no bits for anything else
 _MEASURED = ("progress_state_dict",)  # metrics, which may be infinite without harm
 
 
@@ -22,7 +23,7 @@ def non_finite(entries: Mapping[str, Any], taken: Callable[[Tensor], Tensor] = l
 
 def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
-        if value.is_floating_point():
+        if (value.is_floating_point() or value.is_complex()) and value.dtype is not _ALWAYS_FINITE:
             yield place, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
@@ -34,12 +35,24 @@ def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
 
 def _is_finite(tensor: Tensor) -> bool:
     """Look at sums first, which NaN and infinity never leave; an overflow of their own is told apart."""
-    return all(math.isfinite(float(piece.sum())) or bool(torch.isfinite(piece).all()) for piece in _pieces(tensor))
+    pieces = map(_summable, _pieces(_numbers(tensor)))
+    return all(math.isfinite(float(piece.sum())) or bool(torch.isfinite(piece).all()) for piece in pieces)
+
+
+def _numbers(tensor: Tensor) -> Tensor:
+    """Return the real numbers that a tensor stores, be it sparse or complex."""
+    if tensor.layout is not torch.strided:
+        tensor = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+def _summable(piece: Tensor) -> Tensor:
+    return piece.float() if piece.element_size() == 1 else piece  # torch has no sum of 8 bits
 
 
 def _pieces(tensor: Tensor) -> tuple[Tensor, ...]:
     """Return the elements in one dimension, in pieces: as they lie in memory where that has no gaps."""
-    if tensor.layout is not torch.strided or tensor.numel() <= _PIECE:
+    if tensor.numel() <= _PIECE:
         return (tensor,)
     dense = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
     flat = tensor.as_strided((tensor.numel(),), (1,), 0) if dense else tensor.reshape(-1)

@@ -11,7 +11,7 @@ from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefuse
 
 __all__ = ["Inert", "read_archive", "read_header"]
 
-_LARGEST = 64 << 20  # bytes of the pickled structure; the tensors are not part of it
+LARGEST = 64 << 20  # bytes of the pickled structure; the tensors are not part of it
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def read_archive(path: Path) -> tuple[Structure, dict[str, int]]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             member = next(m for m in members if m.filename.endswith("/data.pkl"))
-            if member.file_size > _LARGEST:
+            if member.file_size > LARGEST:
                 raise CheckpointRefused(f"{path} describes itself in {member.file_size} bytes, which is too many")
             structure = read_structure(archive.read(member))
     except CheckpointRefused:

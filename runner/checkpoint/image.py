@@ -17,6 +17,7 @@ from torch.storage import UntypedStorage
 from runner.checkpoint.archive import CRC_IN_LOCAL, Member, directory, local_header, place
 from runner.checkpoint.checksums import crc32
 from runner.checkpoint.pickling import identity, pickled, storages
+from runner.checkpoint.readable import check_directory, check_structure
 from runner.files import Disk
 
 _GRANULE = 2 << 20  # bytes; memory is taken in pieces of a huge page
@@ -60,7 +61,11 @@ class Image:
             event.synchronize()
 
     def write(self, file: BinaryIO, disk: Disk) -> None:
-        """Write the file; what was taken is not changed by it."""
+        """Write the file; what was taken is not changed by it.
+
+        Raises:
+            Unsavable: the file could not be read again.
+        """
         self.wait()
         memory = memoryview(self._memory.numpy())  # type: ignore[arg-type]
         checksums = [self._seal(memory, member) for member in self._members]
@@ -77,17 +82,17 @@ class Image:
     def _tail(self, checksums: list[int], position: int) -> bytes:
         """Return everything that follows the tensors."""
         members, pieces = self._members[:], []
-        for name, text in (
-            ("data.pkl", pickled(self._content, self._keys)),
-            ("byteorder", b"little"),
-            ("version", b"3\n"),
-        ):
+        structure = pickled(self._content, self._keys)
+        check_structure(self._content, structure)
+        for name, text in (("data.pkl", structure), ("byteorder", b"little"), ("version", b"3\n")):
             member, crc = place(name, len(text), position), crc32(text)
             pieces += [local_header(member, crc), text]
             position = member.end
             members.append(member)
             checksums.append(crc)
-        return b"".join([*pieces, directory(members, checksums, position)])
+        listed = directory(members, checksums, position)
+        check_directory(len(listed))
+        return b"".join([*pieces, listed])
 
     def _lay_out(self, sizes: list[int], *, pinned: bool) -> None:
         """Give every storage its place; what begins like the former state keeps the places that it has."""

@@ -15,7 +15,7 @@ from runner.checkpoint.foreign import check_known
 from runner.checkpoint.framing import extents
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
 
-_LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
+LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
 _END_OF_ZIP = b"PK\x05\x06"
 _ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, those of large ones first
 
@@ -90,7 +90,7 @@ def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:
         raise _damaged(path, "it does not start like a file that torch.save wrote")
     if tail[-22:-18] != _END_OF_ZIP or tail[-2:] != b"\0\0":
         raise _damaged(path, "its end is missing or something was appended to it")
-    if _directory_size(tail) > _LARGEST_DIRECTORY:
+    if _directory_size(tail) > LARGEST_DIRECTORY:
         raise CheckpointRefused(f"{path} is refused: it lists more members than any checkpoint has tensors")
 
 

@@ -12,7 +12,7 @@ FOLDER = "checkpoints"
 LAST = "last.tar"
 BEST = "best.tar"
 SUPERSEDED = "superseded"
-_OURS = re.compile(r"step_(\d{10,})\.tar")
+_OURS = re.compile(r"step_([0-9]{10}|[1-9][0-9]{10,})\.tar")
 
 
 def checkpoint_path(run_directory: Path, step: int) -> Path:
@@ -37,8 +37,7 @@ def steps(run_directory: Path) -> dict[int, Path]:
 def candidates(run_directory: Path) -> Iterator[Path]:
     """Yield what a resume may take, the newest first; the directory's listing is the authority."""
     yield from (path for _, path in sorted(steps(run_directory).items(), reverse=True))
-    if (last := run_directory / LAST).is_file():
-        yield last
+    yield from (path for path in (run_directory / LAST, run_directory / BEST) if path.is_file())
 
 
 def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:

@@ -25,7 +25,8 @@ _KINDS = {
 def storages(value: Any) -> Iterator[UntypedStorage]:
     """Yield the storage of every tensor inside plain containers; one that is shared comes as often as it is used."""
     if isinstance(value, Tensor):
-        yield from (value.untyped_storage(),) if value.layout is torch.strided else _parts(value)
+        simple = value.layout is torch.strided and not value.is_quantized
+        yield from (value.untyped_storage(),) if simple else _parts(value)
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from storages(item)
@@ -37,7 +38,7 @@ def storages(value: Any) -> Iterator[UntypedStorage]:
 
 
 def _parts(tensor: Tensor) -> Iterator[UntypedStorage]:
-    """Yield what a sparse tensor consists of."""
+    """Yield what a sparse or quantized tensor consists of."""
     _, arguments = tensor.__reduce_ex__(_PROTOCOL)  # type: ignore[no-untyped-call]
     return storages(arguments)
 

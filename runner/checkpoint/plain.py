@@ -7,14 +7,15 @@ from typing import Any
 import torch
 
 from runner.checkpoint.inert import Inert
-from runner.checkpoint.tree import TooMany, budget, leaves
+from runner.checkpoint.tree import MOST_LEVELS, TooMany, budget, leaves
 from runner.errors import Unsavable
 
 _COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image takes as they are
+_WITHOUT_BYTES = {getattr(torch, f"{sign}int{bits}", None) for sign in ("", "u") for bits in range(1, 8)}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
-def plain_copy(value: Any, place: str) -> Any:
+def plain_copy(value: Any, place: str, level: int = 1) -> Any:
     """Return `value` as any `torch.load(weights_only=True)` on any machine will read it back.
 
     Containers are copied; tensors are detached and share their memory. One that is a view of a
@@ -29,23 +30,34 @@ def plain_copy(value: Any, place: str) -> Any:
         return value
     if isinstance(value, torch.Tensor):
         return _compact(value, place)
-    if kind in (list, tuple, set):
-        return kind(plain_copy(item, f"{place}[{index}]") for index, item in enumerate(value))
+    if level >= MOST_LEVELS:
+        raise Unsavable(f"{place[:200]}... is nested deeper than {MOST_LEVELS} levels, which no reader would take")
+    if kind in (list, tuple):
+        return kind(plain_copy(item, f"{place}[{index}]", level + 1) for index, item in enumerate(value))
+    if kind is set:
+        return {_plain_key(item, place) for item in value}
     if kind in (dict, OrderedDict, Counter):
-        return _plain_mapping(value, place)
+        return _plain_mapping(value, place, level + 1)
     raise Unsavable(
         f"{place} is a {kind.__module__}.{kind.__qualname__}, which a checkpoint of tensors and plain "
         "values cannot hold; let its state_dict return a tensor, a number, a string, a list or a dict"
     )
 
 
-def _plain_mapping(value: Any, place: str) -> Any:
+def _plain_mapping(value: Any, place: str, level: int) -> Any:
     copy = type(value)()
     for key, item in value.items():
-        copy[plain_copy(key, f"{place} (key {key!r})")] = plain_copy(item, f"{place}.{key}")
+        copy[_plain_key(key, place)] = plain_copy(item, f"{place}.{key}", level)
     if hasattr(value, "_metadata"):  # a module's version numbers, which its load_state_dict reads
-        copy._metadata = plain_copy(value._metadata, f"{place}._metadata")
+        copy._metadata = plain_copy(value._metadata, f"{place}._metadata", level)
     return copy
+
+
+def _plain_key(key: Any, place: str) -> Any:
+    """Return a key of a dictionary, or an element of a set: a value that no tensor is in, since none is found there."""
+    if isinstance(key, torch.Tensor) or (isinstance(key, tuple) and any(isinstance(k, torch.Tensor) for k in key)):
+        raise Unsavable(f"{place} has a tensor as a key or in a set, which no reader would find again; use a name")
+    return plain_copy(key, f"{place} (key {key!r})")
 
 
 def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
@@ -53,6 +65,9 @@ def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
         raise Unsavable(
             f"{place} is a {type(tensor).__qualname__}, whose parts lie elsewhere; let it return its values"
         )
+    if tensor.is_meta or tensor.is_nested or tensor.dtype in _WITHOUT_BYTES:
+        kind = "meta" if tensor.is_meta else "nested" if tensor.is_nested else tensor.dtype
+        raise Unsavable(f"{place} is a {kind} tensor, whose values cannot be stored; let it return an ordinary one")
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
         return tensor.cpu().clone()

@@ -4,11 +4,13 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.image import Image
+from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
@@ -48,8 +50,8 @@ class CheckpointStore:
         remove_stale_temporaries(self._run_directory)
         for newer in (path for at, path in steps(self._run_directory).items() if at > step):
             (folder / SUPERSEDED).mkdir(exist_ok=True)
-            self._disk.replace(newer, folder / SUPERSEDED / newer.name)
-        if saved := self._listing():
+            self._disk.replace(newer, _free(folder / SUPERSEDED / newer.name))
+        if (saved := self._listing()) and self._may_be_last(saved[-1].path):
             self._publish(saved)
 
     def save(self, entries: Mapping[str, Any], image: Image | None = None) -> Path:
@@ -62,6 +64,7 @@ class CheckpointStore:
         """
         path = checkpoint_path(self._run_directory, entries["global_step"])
         taken = image or _taken(entries)
+        self._metrics.pop(path, None)  # should only the last sync of the new file fail, its metric is read from it
         try:
             write_durably(path, lambda file: taken.write(file, self._disk), self._disk)
             self._metrics[path] = entries["metrics"].get(self._monitor)
@@ -69,10 +72,11 @@ class CheckpointStore:
             self._publish(saved)
         except OSError as error:
             raise self._failed(path, error) from error
-        self._prune(saved)
-        if not self._measured:
-            self._measured = True
-            self.check_space(path.stat().st_size)
+        with suppress(OSError):  # what fails from here on costs space, never a run
+            self._prune(saved)
+            if not self._measured:
+                self._measured = True
+                self.check_space(path.stat().st_size)
         return path
 
     def check_space(self, size: int) -> None:
@@ -102,6 +106,18 @@ class CheckpointStore:
             self._point(BEST, best[0].path)
         self._disk.sync_directory(self._run_directory)
 
+    def _may_be_last(self, path: Path) -> bool:
+        """Return whether a file is `last.tar` already, or whole: if not, that may be what a resume took."""
+        last = self._run_directory / LAST
+        with suppress(OSError):
+            if last.samefile(path):
+                return True
+        try:
+            verify(path)
+        except CheckpointError:
+            return False
+        return True
+
     def _point(self, name: str, target: Path) -> None:
         pointer = self._run_directory / name
         if not pointer.is_symlink() and pointer.exists() and pointer.samefile(target):
@@ -124,7 +140,7 @@ class CheckpointStore:
         kept = {saved[-1].step}.union(*(policy.keep(saved) for policy in self._keep))
         for entry in saved:
             if entry.step not in kept:
-                with suppress(OSError):  # a file that stays costs space, never a run
+                with suppress(OSError):  # one that stays is no reason to keep the others
                     self._disk.unlink(entry.path)
 
     def _failed(self, path: Path, error: OSError) -> SaveFailed:
@@ -135,6 +151,12 @@ class CheckpointStore:
                 "and every earlier checkpoint is untouched"
             )
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
+
+
+def _free(path: Path) -> Path:
+    """Return a name like this one that no file has: what an earlier rewinding set aside stays."""
+    others = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
+    return next(name for name in chain([path], others) if not name.exists())
 
 
 def _taken(entries: Mapping[str, Any]) -> Image:

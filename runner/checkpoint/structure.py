@@ -1,7 +1,7 @@
 """What a pickled structure says, without anything that it names being imported or called.
 
 Classes and functions become inert stand-ins, tensors become facts. Work and memory are bounded by
-the length of the pickle and by `_MOST_STEPS`, whatever it holds.
+the length of the pickle and by `MOST_STEPS`, whatever it holds.
 """
 
 import pickle
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from runner.checkpoint.inert import Inert, Storage, is_plain, storage
 
-_MOST_STEPS = 8_000_000  # some four seconds; a tensor takes about 25
+MOST_STEPS = 8_000_000  # some four seconds; a tensor takes about 25
 _MOST_ODD_KEYS = 10_000  # of a kind whose hashes a file can make collide
 
 # The one written in Python: its memo is a dictionary, whereas the C one allocates what the file asks for.
@@ -81,13 +81,13 @@ class _Reader(_Unpickler):  # type: ignore[misc]
         self.proto = 0
         read, dispatch = self.read, self.dispatch
         try:
-            for _ in range(_MOST_STEPS):
+            for _ in range(MOST_STEPS):
                 dispatch[read(1)[0]](self)
         except _Stop as stop:
             return stop.value
         except IndexError as error:
             raise EOFError("its structure ends early") from error
-        raise TooLarge(f"its structure takes more than {_MOST_STEPS} steps to read")
+        raise TooLarge(f"its structure takes more than {MOST_STEPS} steps to read")
 
     def _check_key(self, key: Any) -> None:
         if _is_small(key):

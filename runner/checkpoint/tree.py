@@ -6,7 +6,7 @@ from typing import Any
 from runner.checkpoint.inert import Inert
 
 MOST_LEVELS = 64
-_MOST_STEPS = 2_000_000
+MOST_STEPS = 2_000_000
 _LONGEST_KEY = 200  # characters
 
 
@@ -16,7 +16,7 @@ class TooMany(ValueError):
 
 def budget() -> Iterator[int]:
     """Return the steps that walks through one file may take together."""
-    return iter(range(_MOST_STEPS))
+    return iter(range(MOST_STEPS))
 
 
 def leaves(value: Any, is_tensor: Callable[[Any], bool], steps: Iterator[int]) -> Iterator[tuple[str, Any]]:

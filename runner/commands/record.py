@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from runner.files import replace_text
+from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
 from runner.wiring.compose import without_hydra
 from runner.wiring.prepare import Prepared
@@ -27,6 +28,7 @@ class StatusWriter:
     def __init__(self, run: Prepared, attempt: int) -> None:
         self._run, self._attempt = run, attempt
         self._started = _now()
+        self._tenure = Tenure(run.start.directory)
 
     def __call__(self, state: str, reason: str | None, test: Mapping[str, float] | None = None) -> None:
         """Write it; a disk that takes nothing is a warning, for what failed because of it is what to report."""
@@ -36,6 +38,7 @@ class StatusWriter:
             log.warning("status.json could not be written: %s", error)
 
     def _write(self, state: str, reason: str | None, test: Mapping[str, float] | None) -> None:
+        self._tenure.check()
         progress = self._run.state.progress
         status = Status(
             state=state,

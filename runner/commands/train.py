@@ -143,9 +143,13 @@ def _rescue(run: "Prepared", plan: "Plan", failure: BaseException) -> None:
 
     try:
         plan.saving.settle()
-        if isinstance(failure, Exception) and run.state.whole and not isinstance(failure, NonFinite):
-            save(run.state, plan)
-            plan.saving.settle()
+    except Exception as former:  # that an earlier step could not be saved says nothing of this one
+        log.warning("and a former step could not be saved: %s", former)
+    if not isinstance(failure, Exception) or not run.state.whole or isinstance(failure, NonFinite):
+        return
+    try:
+        save(run.state, plan)
+        plan.saving.settle()
     except Exception as second:  # a broken device fails again here
         log.warning("and the last step could not be saved: %s", second)
 

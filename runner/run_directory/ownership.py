@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from runner.errors import NotWritable, RunInUse
+from runner.errors import NotWritable, RunInUse, SaveFailed
 
 FILE = ".lock"
 _GRACE = 0.3  # seconds for a reader that looks whether the lock is held, and holds it for that moment
@@ -120,6 +120,22 @@ class Ownership:
         self._descriptor, self._directory, self._signed = None, None, False
 
 
+class Tenure:
+    """Tells the directory that this process owns from another one that takes its place under its name."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = _number(directory / FILE)
+
+    def check(self) -> None:
+        """Raise `SaveFailed` if another run has the name now; that only the lock file was deleted harms nobody."""
+        if self._lock is not None and _number(self._directory / FILE) not in (None, self._lock):
+            raise SaveFailed(
+                f"{self._directory} was moved or deleted under this run, and another process has begun there since; "
+                "nothing is saved among its files: give the moved directory another name, and go on in that"
+            )
+
+
 def is_owned(directory: Path) -> bool | None:
     """Return whether a process holds the directory, None where that cannot be known; disturbs nobody."""
     try:
@@ -164,6 +180,14 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _number(path: Path) -> int | None:
+    """Return the number that a file has as long as it is open, None where there is no file."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _open(path: Path) -> int:

@@ -29,6 +29,7 @@ from runner.loop.guard import Skipping, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
 from runner.run_directory.demand import Demand
+from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
 from runner.wiring.build import facts_of
@@ -90,6 +91,12 @@ def _saving(
     asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
     store.check_space(size_of(states))  # at least: an optimizer has no moments before its first step
+    tenure = Tenure(run.start.directory)
+
+    def before() -> None:
+        tenure.check()
+        trackers.flush()
+
     saving = StoreSaving(
         store,
         asked,
@@ -97,7 +104,7 @@ def _saving(
         worker=Background() if options["asynchronous"] else AtOnce(),
         tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
         meant=non_finite(states),
-        before=trackers.flush,
+        before=before,
     )
     return _RecordingSaving(saving, record)
 
