@@ -44,6 +44,21 @@ def parse(words: Sequence[str]) -> list[Override]:
     return overrides
 
 
+def check_for_sweep(words: Sequence[str]) -> None:
+    """Raise ConfigError for a word that is meant for one run and that the jobs of a sweep cannot follow."""
+    for override in parse(words):
+        key, word = override.key_or_group, str(override.input_line)
+        if key in OF_ONE_ATTEMPT and override.is_sweep_override():
+            raise ConfigError(f"{word} cannot be swept: {key} is no part of what a run is")
+        if key == "task" and override.value() != "train":
+            raise ConfigError(f"{word} cannot be with -m, whose jobs train; leave -m out")
+        if key == "resume" and override.value() not in ("auto", None):
+            raise ConfigError(
+                f"{word} cannot be with -m, whose jobs go on with what is in their own directories; "
+                "warm_start.path=... lets all of them begin with the weights of a run"
+            )
+
+
 def value_of(words: Sequence[str], key: str) -> str | None:
     """Return what the last of the words sets `key` to, None if no word does."""
     values = [o.value() for o in parse(words) if o.key_or_group == key]
