@@ -82,6 +82,15 @@ def test_a_wrong_option_is_one_sentence_and_a_preview_runs_nothing(tmp_path: Pat
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))
 
 
+def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(tmp_path: Path) -> None:
+    words = ("+model.case=good", "seed=0,1", "hydra.launcher.preview=true")
+    shown = sweep(tmp_path, *words, "hydra.sweep.subdir=x/${model.case}")
+    names = [line.partition(":")[0] for line in shown.stdout.splitlines() if ": to be run: " in line]
+    assert len(set(names)) == 2 and all(re.fullmatch("x_good-[0-9a-f]{8}", name) for name in names), shown.stderr
+    scattered = sweep(tmp_path, *words, "hydra.sweep.dir=outputs/${seed}")
+    assert scattered.returncode == 2 and scattered.stderr.startswith("error: hydra.sweep.dir cannot be outputs/0 for")
+
+
 def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path) -> None:
     odd = "+model.case='a/b','x y','p=q','Ünï','" + "n" * 300 + "',good,good"
     shown = sweep(tmp_path, odd, "hydra.launcher.preview=true")

@@ -1,7 +1,6 @@
 """One sweep: its directory has one owner, its jobs come from a source, and its results are made in the end."""
 
 import logging
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, Protocol, Self
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
@@ -26,12 +26,12 @@ from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
 from runner.wiring.arguments import parse
-from runner.wiring.compose import plain
+from runner.wiring.compose import job_directory, plain
 from runner.wiring.placing import OUTPUTS
 from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"
-_OURS = re.compile(r".*-([0-9a-f]{8})")
+OWN_SUBDIR = "${job_directory:}"
 
 
 class Launcher(Protocol):
@@ -78,8 +78,15 @@ class Sweep:
         """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
         composed = self.variations.compose(words)
         own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
-        directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
-        return Job(directory / _found(directory, name, [word for word in own if word in swept]), own)
+        try:
+            directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"hydra.sweep cannot name jobs: {str(error).splitlines()[0]}") from error
+        if directory != self.directory:
+            raise ConfigError(f"hydra.sweep.dir cannot be {self.directory} for one job and {directory} for another")
+        if plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR:
+            return Job(directory / _found(directory, name[-8:], [word for word in own if word in swept]), own)
+        return Job(directory / _found(directory, job_directory(_root_=composed)[-8:], [name]), own)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -159,12 +166,10 @@ def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
     return Limits(at_a_time, options["retries"], timeout, options["on_failure"] == "stop"), Rerun(options["rerun"])
 
 
-def _found(sweep: Path, name: str, swept: Sequence[str]) -> str:
-    """Return the directory that has this job's hash already, whatever was swept then; else a name by what is now."""
-    if not (match := _OURS.fullmatch(name)):
-        return name  # by a hydra.sweep.subdir of the user's own
-    there = sorted(path.name for path in sweep.glob(f"*-{match[1]}") if not path.is_symlink())
-    return there[0] if there else name_with(swept, match[1])
+def _found(sweep: Path, digest: str, named: Sequence[str]) -> str:
+    """Return the directory that has this job's hash already, whatever named it then; else one by what names it now."""
+    there = sorted(path.name for path in sweep.glob(f"*-{digest}") if not path.is_symlink())
+    return there[0] if there else name_with(named, digest)
 
 
 def returned(job: Job) -> JobReturn:
