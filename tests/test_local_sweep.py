@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
+from runner.sweeps.results import Record, check_goal, write_record
 from tests.support import REPOSITORY, assert_same_run
 
 WORDS = (
@@ -89,6 +91,25 @@ def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(t
     assert len(set(names)) == 2 and all(re.fullmatch("x_good-[0-9a-f]{8}", name) for name in names), shown.stderr
     scattered = sweep(tmp_path, *words, "hydra.sweep.dir=outputs/${seed}")
     assert scattered.returncode == 2 and scattered.stderr.startswith("error: hydra.sweep.dir cannot be outputs/0 for")
+
+
+def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: Path) -> None:
+    write_record(tmp_path, Record("val/loss", "min", {"a": ["seed=0"]}))
+    check_goal(tmp_path, "val/loss", "min")
+    with pytest.raises(ConfigError, match="cannot be compared with the max of val/accuracy; take another name="):
+        check_goal(tmp_path, "val/accuracy", "max")
+    (tmp_path / "sweep.json").write_text('{"jobs": 3')
+    with pytest.raises(ConfigError, match=r"sweep\.json cannot be read; move it away"):
+        check_goal(tmp_path, "val/loss", "min")
+
+
+def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    assert sweep(tmp_path, "+model.case=good", "max_steps=1").returncode == 0
+    run = next((tmp_path / "outputs/s").glob("*/status.json")).parent.relative_to(tmp_path / "outputs")
+    before = sorted(tmp_path.rglob("*"))
+    refused = sweep(tmp_path, "+model.case=good", "seed=0,1", f"name={run}")
+    assert refused.returncode == 2 and "holds a run, not a sweep" in refused.stderr and not refused.stdout
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from runner.errors import ConfigError
 from runner.files import replace_text
 from runner.run_directory.names import unique_name
 from runner.sweeps.jobs import Job, Rerun
-from runner.sweeps.results import RECORD, Record, write_record
+from runner.sweeps.results import RECORD, Record, check_goal, write_record
 from runner.wiring.compose import plain
 from runner.wiring.search import SearchConfig, read_search
 
@@ -56,6 +56,8 @@ def _search(sweep: Sweep, config: SearchConfig) -> None:
     make_sampler(config.sampler, config.sampler_options, config.seed)
     pruner = make_pruner(config.pruner, config.pruner_options)
     anew = sweep.rerun is Rerun.all
+    if not anew:
+        check_goal(sweep.directory, config.monitor, config.mode)
     study = None if anew else open_study(sweep.directory, search)
     if sweep.preview:
         _preview(outstanding(study, config.n_trials), summary(study))

@@ -88,6 +88,12 @@ class Sweep:
             return Job(directory / _found(directory, name[-8:], [word for word in own if word in swept]), own)
         return Job(directory / _found(directory, job_directory(_root_=composed)[-8:], [name]), own)
 
+    @property
+    def goal(self) -> tuple[str, str]:
+        """What runs are judged by, and its mode."""
+        options = plain(self.launcher.config)["checkpoint"]
+        return options["monitor"], options["mode"]
+
     @contextmanager
     def owned(self) -> Iterator[None]:
         """Make the directory and hold it; RunInUse while another sweep of this name is going on."""
@@ -101,8 +107,7 @@ class Sweep:
 
     def put_on_record(self, jobs: Sequence[Job]) -> None:
         """Let the report know these jobs."""
-        goal = plain(self.launcher.config)["checkpoint"]
-        write_record(self.directory, Record(goal["monitor"], goal["mode"], {job.name: job.words for job in jobs}))
+        write_record(self.directory, Record(*self.goal, {job.name: job.words for job in jobs}))
 
     def run(self, source: Source, total: int) -> tuple[list[Ended], str | None]:
         """Run what comes from the source, about `total` jobs; return how each ended, and why a stop was asked for."""
