@@ -112,6 +112,13 @@ def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_after_its_last_attempt_a_failure_ends_the_sweep_with_all_batches_if_that_is_wanted(tmp_path: Path) -> None:
+    limits = ("hydra.launcher.on_failure=stop", "hydra.launcher.retries=1", "hydra.sweeper.max_batch_size=1")
+    failed = sweep(tmp_path, "+model.case=raises", "seed=0,1", *limits)
+    assert failed.returncode == 1 and failed.stdout.count(": started") == 2, failed.stdout + failed.stderr
+    assert failed.stdout.count("to be tried again") == 1 and failed.stdout.count("(1 of 1)") == 1
+
+
 def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path) -> None:
     odd = "+model.case='a/b','x y','p=q','Ünï','" + "n" * 300 + "',good,good"
     shown = sweep(tmp_path, odd, "hydra.launcher.preview=true")

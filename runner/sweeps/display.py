@@ -25,6 +25,10 @@ class Lines:
     def look(self, running: Sequence[Running]) -> None:
         """Say nothing."""
 
+    def failed(self, ended: Ended) -> None:
+        """Say it."""
+        self._say(f"{ended.job.name}: FAILED: {ended.reason} after {ended.seconds:.1f} s, to be tried again")
+
     def ended(self, ended: Ended) -> None:
         """Say it."""
         self._ended += 1

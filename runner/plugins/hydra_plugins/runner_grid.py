@@ -21,6 +21,8 @@ class GridSweeper(BasicSweeper):
         for batch in self.split_arguments(overrides, self.max_batch_size):
             returns.append(self.launcher.launch(batch, initial_job_idx=done))
             done += len(batch)
+            if self.launcher.options["on_failure"] == "stop" and self.launcher.command.exit_code:
+                break
         return returns
 
 
