@@ -62,12 +62,16 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     words = ("+model.case=slow", "seed=0,1,2", "hydra.launcher.n_jobs=1")
     command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, text=True)
     while not list((tmp_path / "outputs").glob("s/*/last.tar")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 75
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 75
+    assert said.splitlines()[-2] == "stopped by SIGTERM; go on with:" and said.splitlines()[-1].endswith(
+        " ".join(words)
+    )
     states = [json.loads(path.read_text())["state"] for path in (tmp_path / "outputs/s").glob("*/status.json")]
     assert states and set(states) == {"interrupted"}
     done = sweep(tmp_path, *words[:2], "hydra.launcher.n_jobs=2", MENDED="1")
@@ -76,9 +80,22 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     assert len(runs) == 3 and all(json.loads(path.read_text())["state"] == "finished" for path in runs)
 
 
-def test_a_wrong_option_is_one_sentence_and_a_preview_runs_nothing(tmp_path: Path) -> None:
-    wrong = sweep(tmp_path, "+model.case=good", "hydra.launcher.on_failure=perhaps")
-    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "on_failure=perhaps" in wrong.stderr
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("hydra.launcher.on_failure=perhaps", "hydra.launcher.on_failure=perhaps cannot be"),
+        ("hydra.launcher.preview=perhaps", "hydra.launcher.preview=perhaps cannot be"),
+        ("+hydra.launcher.njobs=2", "there is no hydra.launcher.njobs"),
+        ("name='a b'", "name='a b' cannot be"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:
+    wrong = sweep(tmp_path, "+model.case=good", word)
+    assert wrong.returncode == 2 and wrong.stderr.startswith(f"error: {said}"), wrong.stderr
+    assert wrong.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_preview_runs_nothing(tmp_path: Path) -> None:
     preview = sweep(tmp_path, CASES, "hydra.launcher.preview=true")
     assert preview.returncode == 0 and "4 of 4 jobs would run" in preview.stdout
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))

@@ -16,7 +16,7 @@ from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError
 from runner.files import Disk, make_directory, replace_text
-from runner.run_directory.names import name_with, unique_name
+from runner.run_directory.names import check_name, name_with, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, die_by_sigint, parse_duration
@@ -25,7 +25,7 @@ from runner.sweeps.executor import Executor
 from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
-from runner.wiring.arguments import parse
+from runner.wiring.arguments import command, parse
 from runner.wiring.compose import job_directory, plain
 from runner.wiring.placing import OUTPUTS
 from runner.wiring.variations import Variations
@@ -38,6 +38,7 @@ class Launcher(Protocol):
     """One of our launchers, as Hydra has set it up."""
 
     options: Mapping[str, Any]
+    keys: tuple[str, ...]
     config: Any
     context: Any
     command: Command
@@ -72,7 +73,7 @@ class Sweep:
     @property
     def preview(self) -> bool:
         """Whether only to say what would run."""
-        return bool(self.launcher.options["preview"])
+        return self.launcher.options["preview"] is True
 
     def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
@@ -132,15 +133,17 @@ class Sweep:
             job.directory.rename(target)
 
     def close(self, ended: Sequence[Ended], reason: str | None) -> None:
-        """Report; end by the signal, or with 75, if a stop was asked for, and with 1 if a job failed."""
+        """Report; of a stop say how to go on, and end by the signal or with 75; end with 1 if a job failed."""
         report(self.directory, [end for end in ended if end.failed])
         if any(end.failed for end in ended):
             self.launcher.command.exit_code = 1
+        if reason is None and not any(end.code == STOPPED and not end.given_up for end in ended):
+            return
+        print(f"stopped{f' by {reason}' if reason else ''}; go on with:\n{command(*sys.argv[1:])}", flush=True)
         if reason == "SIGINT":
             logging.shutdown()
             die_by_sigint()
-        if reason is not None or any(end.code == STOPPED and not end.given_up for end in ended):
-            raise SystemExit(STOPPED)
+        raise SystemExit(STOPPED)
 
 
 def open_sweep(launcher: Launcher) -> Sweep:
@@ -154,12 +157,17 @@ def open_sweep(launcher: Launcher) -> Sweep:
     directory = Path(str(launcher.config.hydra.sweep.dir))
     if not directory.resolve().is_relative_to(OUTPUTS.resolve()) or directory.resolve() == OUTPUTS.resolve():
         raise ConfigError(f"hydra.sweep.dir={directory} is not below outputs/; use name=, or hydra/launcher=basic")
+    check_name(directory.resolve().relative_to(OUTPUTS.resolve()).as_posix())
     variations = Variations(launcher.context.config_loader, launcher.config)
     return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time), variations)
 
 
 def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
     options = launcher.options
+    if unknown := [key for key in options if key not in launcher.keys]:
+        raise ConfigError(f"there is no hydra.launcher.{unknown[0]}; there are {', '.join(launcher.keys)}")
+    if not isinstance(options["preview"], bool):
+        raise ConfigError(f"hydra.launcher.preview={options['preview']} cannot be: it must be true or false")
     for key, least in (("n_jobs", 1), ("retries", 0)):
         if options[key] is not None and (type(options[key]) is not int or options[key] < least):
             raise ConfigError(f"hydra.launcher.{key}={options[key]} cannot be: it must be a number from {least} on")
