@@ -1,11 +1,12 @@
 """The words of the command line that name a folder of the user's."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.arguments import expand, folder_of, needed_again, parse, value_of
+from runner.wiring.arguments import check_for_sweep, expand, folder_of, needed_again, parse, value_of
 
 
 @pytest.mark.parametrize(("value", "again"), [("3", False), ("${epochs}", True)])
@@ -49,3 +50,25 @@ def test_what_every_run_needs_cannot_be_deleted(word: str) -> None:
 
 def test_a_run_may_do_without_a_scheduler_an_experiment_and_a_key_of_an_option() -> None:
     assert all(override.is_delete() for override in parse(["~scheduler", "~experiment", "~model.width"]))
+
+
+@pytest.mark.parametrize("word", ["experiment=null", "model=lenet,null"])
+def test_no_option_of_a_group_is_null(word: str) -> None:
+    parse(["epochs=null", "~experiment", "model.width=null"])
+    with pytest.raises(ConfigError, match=f"{word} cannot be: an option of"):
+        parse([word])
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("name=a,b", "name=a,b cannot be swept"),
+        ("task=train,evaluate", "task=train,evaluate cannot be swept"),
+        ("task=evaluate", "task=evaluate cannot be with -m"),
+        ("resume=outputs/x/last.tar", "warm_start.path="),
+    ],
+)
+def test_what_is_of_one_run_cannot_be_with_a_sweep(word: str, said: str) -> None:
+    check_for_sweep(["seed=0,1", "name=a", "task=train", "resume=auto"])
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        check_for_sweep(["seed=0,1", word])

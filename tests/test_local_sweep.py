@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
+from runner.sweeps.results import Record, check_goal, write_record
 from tests.support import REPOSITORY, assert_same_run
 
 WORDS = (
@@ -60,12 +62,16 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     words = ("+model.case=slow", "seed=0,1,2", "hydra.launcher.n_jobs=1")
     command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, text=True)
     while not list((tmp_path / "outputs").glob("s/*/last.tar")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 75
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 75
+    assert said.splitlines()[-2] == "stopped by SIGTERM; go on with:" and said.splitlines()[-1].endswith(
+        " ".join(words)
+    )
     states = [json.loads(path.read_text())["state"] for path in (tmp_path / "outputs/s").glob("*/status.json")]
     assert states and set(states) == {"interrupted"}
     done = sweep(tmp_path, *words[:2], "hydra.launcher.n_jobs=2", MENDED="1")
@@ -74,12 +80,60 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     assert len(runs) == 3 and all(json.loads(path.read_text())["state"] == "finished" for path in runs)
 
 
-def test_a_wrong_option_is_one_sentence_and_a_preview_runs_nothing(tmp_path: Path) -> None:
-    wrong = sweep(tmp_path, "+model.case=good", "hydra.launcher.on_failure=perhaps")
-    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "on_failure=perhaps" in wrong.stderr
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("hydra.launcher.on_failure=perhaps", "hydra.launcher.on_failure=perhaps cannot be"),
+        ("hydra.launcher.preview=perhaps", "hydra.launcher.preview=perhaps cannot be"),
+        ("+hydra.launcher.njobs=2", "there is no hydra.launcher.njobs"),
+        ("name='a b'", "name='a b' cannot be"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:
+    wrong = sweep(tmp_path, "+model.case=good", word)
+    assert wrong.returncode == 2 and wrong.stderr.startswith(f"error: {said}"), wrong.stderr
+    assert wrong.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_preview_runs_nothing(tmp_path: Path) -> None:
     preview = sweep(tmp_path, CASES, "hydra.launcher.preview=true")
     assert preview.returncode == 0 and "4 of 4 jobs would run" in preview.stdout
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))
+
+
+def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(tmp_path: Path) -> None:
+    words = ("+model.case=good", "seed=0,1", "hydra.launcher.preview=true")
+    shown = sweep(tmp_path, *words, "hydra.sweep.subdir=x/${model.case}")
+    names = [line.partition(":")[0] for line in shown.stdout.splitlines() if ": to be run: " in line]
+    assert len(set(names)) == 2 and all(re.fullmatch("x_good-[0-9a-f]{8}", name) for name in names), shown.stderr
+    scattered = sweep(tmp_path, *words, "hydra.sweep.dir=outputs/${seed}")
+    assert scattered.returncode == 2 and scattered.stderr.startswith("error: hydra.sweep.dir cannot be outputs/0 for")
+
+
+def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: Path) -> None:
+    write_record(tmp_path, Record("val/loss", "min", {"a": ["seed=0"]}))
+    check_goal(tmp_path, "val/loss", "min")
+    with pytest.raises(ConfigError, match="cannot be compared with the max of val/accuracy; take another name="):
+        check_goal(tmp_path, "val/accuracy", "max")
+    (tmp_path / "sweep.json").write_text('{"jobs": 3')
+    with pytest.raises(ConfigError, match=r"sweep\.json cannot be read; move it away"):
+        check_goal(tmp_path, "val/loss", "min")
+
+
+def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    assert sweep(tmp_path, "+model.case=good", "max_steps=1").returncode == 0
+    run = next((tmp_path / "outputs/s").glob("*/status.json")).parent.relative_to(tmp_path / "outputs")
+    before = sorted(tmp_path.rglob("*"))
+    refused = sweep(tmp_path, "+model.case=good", "seed=0,1", f"name={run}")
+    assert refused.returncode == 2 and "holds a run, not a sweep" in refused.stderr and not refused.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_after_its_last_attempt_a_failure_ends_the_sweep_with_all_batches_if_that_is_wanted(tmp_path: Path) -> None:
+    limits = ("hydra.launcher.on_failure=stop", "hydra.launcher.retries=1", "hydra.sweeper.max_batch_size=1")
+    failed = sweep(tmp_path, "+model.case=raises", "seed=0,1", *limits)
+    assert failed.returncode == 1 and failed.stdout.count(": started") == 2, failed.stdout + failed.stderr
+    assert failed.stdout.count("to be tried again") == 1 and failed.stdout.count("(1 of 1)") == 1
 
 
 def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hydra.core.utils import JobReturn
 from runner.commands.sweeping import Launcher, Sweep, open_sweep, returned
 from runner.run_directory.environment import describe_environment
 from runner.sweeps.jobs import Job, Need, Rerun, made_by_other_code, need_of
+from runner.sweeps.results import check_goal
 from runner.sweeps.schedule import Ended, Listed
 
 
@@ -17,10 +18,11 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
 
     Raises:
         RunInUse: another sweep of this name is going on.
-        ConfigError: an option is wrong, or the sweep is to lie elsewhere than in outputs/.
+        ConfigError: an option is wrong, or the sweep's directory is not for it.
         SystemExit: a stop was asked for.
     """
     with open_sweep(launcher) as sweep:
+        check_goal(sweep.directory, *sweep.goal)
         swept = _swept(overrides)
         jobs = [sweep.job(words, swept) for words in overrides]
         distinct = list({job.directory: job for job in jobs}.values())

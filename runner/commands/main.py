@@ -104,6 +104,8 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
     if flags.multirun and (other := [f"--{name}" for name in ("cfg", "info") if getattr(flags, name)]):
         raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")
+    if flags.multirun:
+        arguments.check_for_sweep(flags.overrides)
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
     job = Job([option for option in options if option not in ("-m", "--multirun")])
     sys.argv[1:] = [*options, *_expanded(flags)]

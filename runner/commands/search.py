@@ -8,12 +8,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.commands.sweeping import SUPERSEDED, Launcher, Sweep, open_sweep
+from runner.commands.sweeping import OWN_SUBDIR, SUPERSEDED, Launcher, Sweep, open_sweep
 from runner.errors import ConfigError
 from runner.files import replace_text
 from runner.run_directory.names import unique_name
 from runner.sweeps.jobs import Job, Rerun
-from runner.sweeps.results import RECORD, Record, write_record
+from runner.sweeps.results import RECORD, Record, check_goal, write_record
 from runner.wiring.compose import plain
 from runner.wiring.search import SearchConfig, read_search
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # optional
     from runner.sweeps.study import Outstanding, Search
 
 BEST = "optimization_results.yaml"
-_OWN_SUBDIR = "${job_directory:}"
 
 
 def run_search(launcher: Launcher, options: Mapping[str, Any], words: Sequence[str]) -> None:
@@ -57,6 +56,8 @@ def _search(sweep: Sweep, config: SearchConfig) -> None:
     make_sampler(config.sampler, config.sampler_options, config.seed)
     pruner = make_pruner(config.pruner, config.pruner_options)
     anew = sweep.rerun is Rerun.all
+    if not anew:
+        check_goal(sweep.directory, config.monitor, config.mode)
     study = None if anew else open_study(sweep.directory, search)
     if sweep.preview:
         _preview(outstanding(study, config.n_trials), summary(study))
@@ -75,7 +76,7 @@ def _identity(sweep: Sweep, config: SearchConfig) -> "Search":
     """Return what makes trials comparable: the space, the objectives, and the hash that names a job's directory."""
     from runner.sweeps.study import Search
 
-    if plain(sweep.launcher.config.hydra.sweep)["subdir"] != _OWN_SUBDIR:
+    if plain(sweep.launcher.config.hydra.sweep)["subdir"] != OWN_SUBDIR:
         raise ConfigError("hydra.sweep.subdir cannot be chosen for a search, whose jobs are found again by their names")
     job = _job(sweep, config, config.example)
     fixed = [word for word in job.words if word not in config.example]

@@ -10,12 +10,13 @@ from typing import Any, Protocol, Self
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError
 from runner.files import Disk, make_directory, replace_text
-from runner.run_directory.names import name_with, unique_name
+from runner.run_directory.names import check_name, name_with, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, parse_duration
@@ -24,19 +25,20 @@ from runner.sweeps.executor import Executor
 from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
-from runner.wiring.arguments import parse
-from runner.wiring.compose import plain
+from runner.wiring.arguments import command, parse
+from runner.wiring.compose import job_directory, plain
 from runner.wiring.placing import OUTPUTS
 from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"
-_OURS = re.compile(r".*-([0-9a-f]{8})")
+OWN_SUBDIR = "${job_directory:}"
 
 
 class Launcher(Protocol):
     """One of our launchers, as Hydra has set it up."""
 
     options: Mapping[str, Any]
+    keys: tuple[str, ...]
     config: Any
     context: Any
     command: Command
@@ -71,14 +73,27 @@ class Sweep:
     @property
     def preview(self) -> bool:
         """Whether only to say what would run."""
-        return bool(self.launcher.options["preview"])
+        return self.launcher.options["preview"] is True
 
     def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
         composed = self.variations.compose(words)
         own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
-        directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
-        return Job(directory / _found(directory, name, [word for word in own if word in swept]), own)
+        try:
+            directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"hydra.sweep cannot name jobs: {str(error).splitlines()[0]}") from error
+        if directory != self.directory:
+            raise ConfigError(f"hydra.sweep.dir cannot be {self.directory} for one job and {directory} for another")
+        if plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR:
+            return Job(directory / _found(directory, name[-8:], [word for word in own if word in swept]), own)
+        return Job(directory / _found(directory, job_directory(_root_=composed)[-8:], [name]), own)
+
+    @property
+    def goal(self) -> tuple[str, str]:
+        """What runs are judged by, and its mode."""
+        options = plain(self.launcher.config)["checkpoint"]
+        return options["monitor"], options["mode"]
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -93,8 +108,7 @@ class Sweep:
 
     def put_on_record(self, jobs: Sequence[Job]) -> None:
         """Let the report know these jobs."""
-        goal = plain(self.launcher.config)["checkpoint"]
-        write_record(self.directory, Record(goal["monitor"], goal["mode"], {job.name: job.words for job in jobs}))
+        write_record(self.directory, Record(*self.goal, {job.name: job.words for job in jobs}))
 
     def run(self, source: Source, total: int) -> tuple[list[Ended], str | None]:
         """Run what comes from the source, about `total` jobs; return how each ended, and why a stop was asked for."""
@@ -119,14 +133,16 @@ class Sweep:
             job.directory.rename(target)
 
     def close(self, ended: Sequence[Ended], reason: str | None) -> None:
-        """Report; end as Ctrl-C does, or with 75, if a stop was asked for, and with 1 if a job failed."""
+        """Report; of a stop say how to go on, and end as Ctrl-C does or with 75; end with 1 if a job failed."""
         report(self.directory, [end for end in ended if end.failed])
         if any(end.failed for end in ended):
             self.launcher.command.exit_code = 1
+        if reason is None and not any(end.code == STOPPED and not end.given_up for end in ended):
+            return
+        print(f"stopped{f' by {reason}' if reason else ''}; go on with:\n{command(*sys.argv[1:])}", flush=True)
         if reason == "SIGINT":
             raise KeyboardInterrupt
-        if reason is not None or any(end.code == STOPPED and not end.given_up for end in ended):
-            raise SystemExit(STOPPED)
+        raise SystemExit(STOPPED)
 
 
 def open_sweep(launcher: Launcher) -> Sweep:
@@ -140,12 +156,17 @@ def open_sweep(launcher: Launcher) -> Sweep:
     directory = Path(str(launcher.config.hydra.sweep.dir))
     if not directory.resolve().is_relative_to(OUTPUTS.resolve()) or directory.resolve() == OUTPUTS.resolve():
         raise ConfigError(f"hydra.sweep.dir={directory} is not below outputs/; use name=, or hydra/launcher=basic")
+    check_name(directory.resolve().relative_to(OUTPUTS.resolve()).as_posix())
     variations = Variations(launcher.context.config_loader, launcher.config)
     return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time), variations)
 
 
 def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
     options = launcher.options
+    if unknown := [key for key in options if key not in launcher.keys]:
+        raise ConfigError(f"there is no hydra.launcher.{unknown[0]}; there are {', '.join(launcher.keys)}")
+    if not isinstance(options["preview"], bool):
+        raise ConfigError(f"hydra.launcher.preview={options['preview']} cannot be: it must be true or false")
     for key, least in (("n_jobs", 1), ("retries", 0)):
         if options[key] is not None and (type(options[key]) is not int or options[key] < least):
             raise ConfigError(f"hydra.launcher.{key}={options[key]} cannot be: it must be a number from {least} on")
@@ -157,12 +178,10 @@ def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
     return Limits(at_a_time, options["retries"], timeout, options["on_failure"] == "stop"), Rerun(options["rerun"])
 
 
-def _found(sweep: Path, name: str, swept: Sequence[str]) -> str:
-    """Return the directory that has this job's hash already, whatever was swept then; else a name by what is now."""
-    if not (match := _OURS.fullmatch(name)):
-        return name  # by a hydra.sweep.subdir of the user's own
-    there = sorted(path.name for path in sweep.glob(f"*-{match[1]}") if not path.is_symlink())
-    return there[0] if there else name_with(swept, match[1])
+def _found(sweep: Path, digest: str, named: Sequence[str]) -> str:
+    """Return the directory that has this job's hash already, whatever named it then; else one by what names it now."""
+    there = sorted(path.name for path in sweep.glob(f"*-{digest}") if not path.is_symlink())
+    return there[0] if there else name_with(named, digest)
 
 
 def returned(job: Job) -> JobReturn:

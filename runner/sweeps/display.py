@@ -4,6 +4,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from shutil import get_terminal_size
 from typing import Any
 
 from runner.sweeps.schedule import Ended, Running
@@ -24,6 +25,10 @@ class Lines:
 
     def look(self, running: Sequence[Running]) -> None:
         """Say nothing."""
+
+    def failed(self, ended: Ended) -> None:
+        """Say it."""
+        self._say(f"{ended.job.name}: FAILED: {ended.reason} after {ended.seconds:.1f} s, to be tried again")
 
     def ended(self, ended: Ended) -> None:
         """Say it."""
@@ -50,8 +55,10 @@ class Live(Lines):
             return
         self._looked = time.monotonic()
         self._clear()
-        width = _width()
-        lines = [self._line(one)[: width - 1] for one in running]
+        size = get_terminal_size()
+        lines = [self._line(one)[: size.columns - 1] for one in running[: size.lines - 2]]  # none above them is reached
+        if len(running) > len(lines):
+            lines.append(f"  and {len(running) - len(lines)} more")
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
         self._shown = len(lines)
@@ -82,9 +89,3 @@ class Live(Lines):
 def display(total: int) -> Any:
     """Return the display that suits where the output goes."""
     return (Live if sys.stdout.isatty() else Lines)(total)
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size().columns

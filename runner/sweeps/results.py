@@ -65,6 +65,18 @@ def write_record(sweep: Path, record: Record) -> None:
     replace_text(sweep / RECORD, json.dumps(entries, indent=2))
 
 
+def check_goal(sweep: Path, monitor: str, mode: str) -> None:
+    """Raise ConfigError if the directory holds what cannot stand in one table with runs that are judged so."""
+    if read_status(sweep) is not None:
+        raise ConfigError(f"{sweep} holds a run, not a sweep; take another name=")
+    former = read_record(sweep) if (sweep / RECORD).exists() else None
+    if former is not None and former.jobs and (former.monitor, former.mode) != (monitor, mode):
+        raise ConfigError(
+            f"{sweep} is a sweep for the {former.mode} of {former.monitor}, which cannot be compared with the {mode} "
+            f"of {monitor}; take another name="
+        )
+
+
 def read_record(sweep: Path) -> Record:
     """Return what is on record of a sweep.
 
@@ -78,6 +90,10 @@ def read_record(sweep: Path) -> Record:
         pruned = [str(name) for name in entries.get("pruned", ())]
         return Record(str(entries["monitor"]), str(entries["mode"]), jobs, metrics, pruned)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if (sweep / RECORD).exists():
+            raise ConfigError(
+                f"{sweep / RECORD} cannot be read; move it away, and repeat the sweep's command"
+            ) from error
         raise ConfigError(f"{sweep} holds no sweep (no {RECORD} to read there); name a directory made by -m") from error
 
 

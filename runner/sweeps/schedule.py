@@ -98,6 +98,9 @@ class Display(Protocol):
     def look(self, running: Sequence[Running]) -> None:
         """Bring up to date what is shown."""
 
+    def failed(self, ended: Ended) -> None:
+        """Take note of an attempt after which its job is tried again."""
+
     def ended(self, ended: Ended) -> None:
         """Take note of a job that ended."""
 
@@ -160,10 +163,11 @@ class Schedule:
         ended = Ended(running.job, code, _reason(running, code), seconds, running.given_up)
         if ended.failed and running.attempt <= self.limits.retries and running.asked_at is None:
             self.again.append((running.job, running.attempt + 1))
-        else:
-            self.done.append(ended)
-            self.source.ended(ended)
-            self._winding_up |= ended.failed and self.limits.stop_on_failure
+            self.display.failed(ended)
+            return
+        self.done.append(ended)
+        self.source.ended(ended)
+        self._winding_up |= ended.failed and self.limits.stop_on_failure
         self.display.ended(ended)
 
     def _watch(self) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from runner.errors import ConfigError
+from runner.wiring.compose import CONF
 from runner.wiring.program import start_words
 
 # What belongs to one attempt and is not inherited by the next.
@@ -35,13 +36,35 @@ def parse(words: Sequence[str]) -> list[Override]:
     except HydraException as error:
         raise ConfigError(" ".join(str(error).split())) from error
     for override in overrides:
-        key = override.key_or_group
+        key, value = override.key_or_group, override.value()
+        if None in (value.list if isinstance(value, ChoiceSweep) else [value]) and _is_choice(override):
+            raise ConfigError(f"{override.input_line} cannot be: an option of {key} has a name; leave it out")
         if override.is_delete() and "." not in key and key not in _DELETABLE:
             raise ConfigError(
                 f"{override.input_line} would delete what every run needs; only {' and '.join(_DELETABLE)} can be "
                 f"deleted, so choose another {key} instead"
             )
     return overrides
+
+
+def _is_choice(override: Override) -> bool:
+    """Return whether a word chooses an option of a group."""
+    return not override.is_delete() and (CONF / override.key_or_group).is_dir()
+
+
+def check_for_sweep(words: Sequence[str]) -> None:
+    """Raise ConfigError for a word that is meant for one run and that the jobs of a sweep cannot follow."""
+    for override in parse(words):
+        key, word = override.key_or_group, str(override.input_line)
+        if key in OF_ONE_ATTEMPT and override.is_sweep_override():
+            raise ConfigError(f"{word} cannot be swept: {key} is no part of what a run is")
+        if key == "task" and override.value() != "train":
+            raise ConfigError(f"{word} cannot be with -m, whose jobs train; leave -m out")
+        if key == "resume" and override.value() not in ("auto", None):
+            raise ConfigError(
+                f"{word} cannot be with -m, whose jobs go on with what is in their own directories; "
+                "warm_start.path=... lets all of them begin with the weights of a run"
+            )
 
 
 def value_of(words: Sequence[str], key: str) -> str | None:

@@ -55,11 +55,12 @@ def register() -> None:
     for group, options in schema.OPTIONS.items():
         for name, node in options.items():
             store.store(group=f"schema/{group}", name=name, node=node)
-    OmegaConf.register_new_resolver("job_directory", _job_directory, replace=True)
+    OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)
     OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
 
 
-def _job_directory(*, _root_: DictConfig) -> str:
+def job_directory(*, _root_: DictConfig) -> str:
+    """Return the name of the directory of a job with this config: its overrides and a hash of what matters."""
     overrides = [o for o in _root_.hydra.overrides.task if not o.startswith(("name=", "hydra."))]
     material = {key: value for key, value in plain(_root_).items() if key not in (*_IMMATERIAL, "hydra")}
     return job_name(overrides, OmegaConf.to_yaml(OmegaConf.create(material), sort_keys=True))

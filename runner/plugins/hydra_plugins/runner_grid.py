@@ -12,15 +12,18 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs, batch by batch, and return what came of each."""
-        if not hasattr(self.launcher, "executor"):
+        launcher: Any = self.launcher
+        if not hasattr(launcher, "executor"):
             return super().sweep(arguments)
-        assert self.launcher is not None and self.hydra_context is not None
+        assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         returns, done = [], 0
         for batch in self.split_arguments(overrides, self.max_batch_size):
-            returns.append(self.launcher.launch(batch, initial_job_idx=done))
+            returns.append(launcher.launch(batch, initial_job_idx=done))
             done += len(batch)
+            if launcher.options["on_failure"] == "stop" and launcher.command.exit_code:
+                break
         return returns
 
 

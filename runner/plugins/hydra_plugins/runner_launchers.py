@@ -11,6 +11,8 @@ from hydra.plugins.launcher import Launcher
 class LocalLauncher(Launcher):
     """Runs each job of a sweep as a process of its own on this machine."""
 
+    keys: tuple[str, ...] = ("n_jobs", "on_failure", "retries", "job_timeout", "rerun", "preview")
+
     def __init__(self, **options: Any) -> None:
         self.options: Mapping[str, Any] = options
 
@@ -45,6 +47,11 @@ class LocalLauncher(Launcher):
 class SlurmLauncher(LocalLauncher):
     """Runs each job of a sweep as a job of a cluster, through submitit."""
 
+    keys = (
+        *LocalLauncher.keys, "cluster", "time_limit", "stop_before", "partition", "account", "qos", "constraint",
+        "cpus", "gpus", "memory", "setup", "extra",
+    )  # fmt: skip
+
     def executor(self, at_a_time: int) -> Any:
         """Return what submits jobs and follows them.
 
@@ -69,6 +76,8 @@ class SlurmLauncher(LocalLauncher):
 
 class RayLauncher(LocalLauncher):
     """Runs each job of a sweep as a process of its own wherever Ray finds room for it."""
+
+    keys = (*LocalLauncher.keys, "address", "cpus", "gpus", "resources")
 
     def executor(self, at_a_time: int) -> Any:
         """Return what hands jobs to Ray; ConfigError as above."""
