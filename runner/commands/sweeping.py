@@ -1,6 +1,5 @@
 """One sweep: its directory has one owner, its jobs come from a source, and its results are made in the end."""
 
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
