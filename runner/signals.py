@@ -91,6 +91,18 @@ def die_by_sigint() -> NoReturn:
     raise SystemExit(130)
 
 
+@contextmanager
+def dying_by_sigint() -> Iterator[None]:
+    """Let Ctrl-C end this process wherever it is, since nothing is made; some libraries make another error of it."""
+    former = signal.getsignal(signal.SIGINT)
+    if former is signal.default_int_handler:  # not where `nohup`, or a shell's `&`, has it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def parse_duration(text: str | int | float | None, key: str = "max_time") -> float | None:
     """Return seconds from a number or a text such as "1h30m"; ConfigError, which names the key, for anything else."""
     if text is None:

@@ -111,6 +111,22 @@ with Stop() as stop:
     assert (ended.returncode, ended.stdout) == (-signal.SIGINT, "stopping\n")
 
 
+def test_sigint_kills_at_once_while_nothing_is_made_and_becomes_no_error_of_a_library() -> None:
+    ended = run("""
+from runner.signals import dying_by_sigint
+former = signal.getsignal(signal.SIGINT)
+with dying_by_sigint():
+    pass
+print(signal.getsignal(signal.SIGINT) is former, flush=True)
+with dying_by_sigint():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except BaseException:
+        print("never")
+""")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "True\n", "")
+
+
 def test_a_forked_worker_ignores_the_signals() -> None:
     ended = run("""
 with Stop() as stop:

@@ -8,6 +8,7 @@ from hydra.core.utils import JobReturn
 
 from runner.commands.sweeping import Launcher, Sweep, open_sweep, returned
 from runner.run_directory.environment import describe_environment
+from runner.signals import dying_by_sigint
 from runner.sweeps.jobs import Job, Need, Rerun, made_by_other_code, need_of
 from runner.sweeps.results import check_goal
 from runner.sweeps.schedule import Ended, Listed
@@ -24,7 +25,8 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
     with open_sweep(launcher) as sweep:
         check_goal(sweep.directory, *sweep.goal)
         swept = _swept(overrides)
-        jobs = [sweep.job(words, swept) for words in overrides]
+        with dying_by_sigint():
+            jobs = [sweep.job(words, swept) for words in overrides]
         distinct = list({job.directory: job for job in jobs}.values())
         wanted = _wanted(distinct, sweep.rerun)
         if sweep.preview:
