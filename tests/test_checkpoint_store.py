@@ -211,6 +211,30 @@ def test_newer_files_that_a_resume_passed_over_are_set_aside_and_push_out_nothin
     assert len(list((tmp_path / "checkpoints/superseded").iterdir())) == 2
 
 
+class Synced(Disk):
+    """Remembers which directories were forced to the disk since something was set aside."""
+
+    def __init__(self) -> None:
+        self.directories: set[str] = set()
+
+    def replace(self, source: Path, target: Path) -> None:
+        if target.parent.name == "superseded":
+            self.directories.clear()
+        super().replace(source, target)
+
+    def sync_directory(self, path: Path) -> None:
+        self.directories.add(path.name)
+        super().sync_directory(path)
+
+
+def test_what_is_set_aside_stays_aside_after_a_power_cut(tmp_path: Path) -> None:
+    for step in (1, 8):
+        store(tmp_path).save(entries(step))
+    disk = Synced()
+    CheckpointStore(tmp_path, keep=(), monitor="val/loss", mode=Mode.min, disk=disk).prepare(5)
+    assert disk.directories >= {"superseded", "checkpoints"}
+
+
 def test_what_an_earlier_rewinding_set_aside_stays_when_another_one_does_the_same(tmp_path: Path) -> None:
     for metric in (1.0, 2.0, 3.0):
         store(tmp_path).save(entries(7, metric))

@@ -1,5 +1,6 @@
 """The file tools, on what real tiny runs leave behind."""
 
+import io
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from runner.__main__ import main
+from runner.commands.verify import verify_command
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
 from tests.support import REPOSITORY, TINY, Outcome, cli
@@ -131,6 +133,24 @@ def test_verify_says_ok_of_every_file_of_a_run(run: Path, tool: Callable[..., Ou
     assert outcome.code == 0 and all(line.startswith("ok ") for line in lines)
     assert resumed == f"a resume of {run} would take {max((run / 'checkpoints').glob('step_*.tar'))}"
     assert names >= {"last.tar", "best.tar", "status.json", "config.yaml"} and any(n.startswith("step_") for n in names)
+
+
+def test_verify_passes_over_what_a_run_at_work_has_pruned_since_it_was_listed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = stopped(tmp_path / "x", run, state="failed")
+    older, newer = copy / "checkpoints/step_0000000001.tar", copy / "checkpoints/step_0000000002.tar"
+    for path in (older, newer):
+        path.write_bytes(b"not whole")
+
+    class Terminal(io.StringIO):
+        def write(self, text: str) -> int:
+            newer.unlink(missing_ok=True)  # after the first line, and so after the listing
+            return super().write(text)
+
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    verify_command([str(copy)], as_json=False)
+    assert f"refused {older}" in terminal.getvalue() and str(newer) not in terminal.getvalue()
 
 
 def test_verify_names_the_damaged_file_and_checks_the_others(

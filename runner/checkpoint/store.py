@@ -48,9 +48,12 @@ class CheckpointStore:
         make_directory(folder, self._disk)
         remove_stale_temporaries(folder)
         remove_stale_temporaries(self._run_directory)
-        for newer in (path for at, path in steps(self._run_directory).items() if at > step):
+        if newer := [path for at, path in steps(self._run_directory).items() if at > step]:
             (folder / SUPERSEDED).mkdir(exist_ok=True)
-            self._disk.replace(newer, _free(folder / SUPERSEDED / newer.name))
+            for path in newer:
+                self._disk.replace(path, _free(folder / SUPERSEDED / path.name))
+            for changed in (folder / SUPERSEDED, folder):  # or a power cut would bring the passed over ones back
+                self._disk.sync_directory(changed)
         if (saved := self._listing()) and self._may_be_last(saved[-1].path):
             self._publish(saved)
 
