@@ -96,7 +96,7 @@ def compose_config(overrides: Sequence[str], config_name: str = "config") -> Dic
     """
     try:
         loader = GlobalHydra.instance().config_loader()
-        config = varied(overrides, loader, lambda words: _common(config_name, words, tuple(_files(words))))
+        config = varied(overrides, loader, lambda words: _composed_of(config_name, words, tuple(_files(words))))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error)) from error
     if unknown := [str(key) for key in config if key not in (*_KEYS, "hydra")]:  # added with +, past the schema
@@ -105,7 +105,7 @@ def compose_config(overrides: Sequence[str], config_name: str = "config") -> Dic
 
 
 @lru_cache(maxsize=8)
-def _common(config_name: str, words: Structure, files: tuple[tuple[str, int, int], ...]) -> DictConfig:
+def _composed_of(config_name: str, words: Structure, files: tuple[tuple[str, int, int], ...]) -> DictConfig:
     """Compose what these words choose of files that have these times and sizes."""
     return compose(config_name, list(words), return_hydra_config=True)
 

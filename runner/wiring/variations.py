@@ -26,15 +26,15 @@ class Variations:
         Raises:
             HydraException: an unknown key or option, or a value of another type.
         """
-        return varied(words, self._loader, self._common)
+        return varied(words, self._loader, self._composed_of)
 
-    def _common(self, structure: Structure) -> DictConfig:
+    def _composed_of(self, structure: Structure) -> DictConfig:
         if structure not in self._composed:
             self._composed[structure] = self._loader.load_sweep_config(self._config, list(structure))
         return self._composed[structure]
 
 
-def varied(words: Sequence[str], loader: Any, common: Callable[[Structure], DictConfig]) -> DictConfig:
+def varied(words: Sequence[str], loader: Any, compose: Callable[[Structure], DictConfig]) -> DictConfig:
     """Return what Hydra would compose from these words, given how to compose those that files depend on.
 
     Raises:
@@ -44,7 +44,7 @@ def varied(words: Sequence[str], loader: Any, common: Callable[[Structure], Dict
     loader.validate_sweep_overrides_legal(overrides=parsed, run_mode=RunMode.RUN, from_shell=False)
     values = [override for override in parsed if not _is_structural(override, loader)]
     structure = tuple(str(override.input_line) for override in parsed if _is_structural(override, loader))
-    config = copy.deepcopy(common(structure))
+    config = copy.deepcopy(compose(structure))
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
     _sign(config, [override for override in parsed if not override.is_hydra_override()])
     return config
