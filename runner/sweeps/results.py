@@ -98,12 +98,12 @@ def read_record(sweep: Path) -> Record:
 
 
 def rows_of(sweep: Path, record: Record) -> list[Row]:
-    """Return a row a job, the best first, those without a metric last."""
+    """Return a row a job, the best first, below them those that came to no end, and those without a metric last."""
     varied = _varied(record.jobs)
     rows = [_row(sweep, name, varied[name]) for name in record.jobs]
     rows = [_searched(sweep, row, record) for row in rows]
     sign = 1.0 if record.mode == "min" else -1.0
-    rows.sort(key=lambda row: (row.metric is None, row.state == PRUNED, sign * (row.metric or 0.0)))
+    rows.sort(key=lambda row: (row.metric is None, row.state in (PRUNED, "failed"), sign * (row.metric or 0.0)))
     return _ranked(rows, record.metrics) if record.metrics else rows
 
 

@@ -1,0 +1,88 @@
+"""What a sweep's files say of its jobs: their order, the best of them, means over seeds, and `results.csv`."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from runner.commands.report import report
+from runner.errors import ConfigError
+from runner.run_directory.status import Status, write_status
+from runner.sweeps.results import PRUNED, Record, over_seeds, read_record, rows_of, write_record, write_results
+
+
+def job(sweep: Path, name: str, metric: float | None, state: str = "finished", config: str = "") -> None:
+    """Leave what a run leaves of how it stands."""
+    (sweep / name).mkdir()
+    write_status(sweep / name, Status(state, 5, 1, 1, None, metric, 1, "elsewhere", "then", "now", {"loss": 0.5}))
+    (sweep / name / "config.yaml").write_text(config)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Six jobs, each of another ending."""
+    job(tmp_path, "a", 0.3)
+    job(tmp_path, "b", 0.2)
+    job(tmp_path, "c", 0.1, "failed")
+    job(tmp_path, "d", 0.15, "interrupted")
+    job(tmp_path, "e", None)
+    words = {name: [f"seed={place}", "model=mlp"] for place, name in enumerate("abcdefg")}
+    job(tmp_path, "g", 0.05, "interrupted")
+    write_record(tmp_path, Record("val/loss", "min", words, pruned=["g"]))
+    return tmp_path
+
+
+def test_the_best_stand_first_then_what_came_to_no_end_then_what_has_no_metric(sweep: Path) -> None:
+    rows = rows_of(sweep, read_record(sweep))
+    assert [row.name for row in rows] == ["d", "b", "a", "g", "c", "e", "f"]
+    assert [row.state for row in rows][3:] == [PRUNED, "failed", "finished", "not started"]
+    assert rows[0].values == {"seed": "3"}  # what all have in common is no column
+
+
+def test_results_and_best_are_written_and_a_folder_of_the_users_own_is_left_alone(sweep: Path) -> None:
+    rows = rows_of(sweep, read_record(sweep))
+    write_results(sweep, rows, "val/loss")
+    with open(sweep / "results.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["val/loss"] for row in table] == ["0.15", "0.2", "0.3", "0.05", "0.1", "", ""]
+    assert (sweep / "best").readlink() == Path("d")
+    (sweep / "best").unlink()
+    (sweep / "best").mkdir()
+    write_results(sweep, rows, "val/loss")
+    assert (sweep / "best").is_dir() and not (sweep / "best").is_symlink()
+
+
+def test_the_larger_is_the_better_where_that_is_wanted(tmp_path: Path) -> None:
+    for name, metric in (("a", 0.3), ("b", 0.2)):
+        job(tmp_path, name, metric)
+    write_record(tmp_path, Record("val/accuracy", "max", {"b": ["seed=1"], "a": ["seed=0"]}))
+    assert [row.name for row in rows_of(tmp_path, read_record(tmp_path))] == ["a", "b"]
+
+
+def test_means_are_taken_over_the_seeds_of_equal_other_values(tmp_path: Path) -> None:
+    words = {}
+    for number, (rate, metric) in enumerate([("0.1", 1.0), ("0.1", 2.0), ("0.2", 5.0)]):
+        job(tmp_path, f"job{number}", metric)
+        words[f"job{number}"] = [f"optimizer.lr={rate}", f"seed={number}"]
+    write_record(tmp_path, Record("val/loss", "min", words))
+    groups = list(over_seeds(rows_of(tmp_path, read_record(tmp_path))))
+    assert groups == [({"optimizer.lr": "0.1"}, 2, 1.5, 0.5**0.5), ({"optimizer.lr": "0.2"}, 1, 5.0, 0.0)]
+
+
+def test_a_value_that_only_another_command_swept_is_the_one_of_the_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(tmp_path, "a", 0.3, config="optimizer: {lr: 0.01}\nbatch_size: ${nothing}\n")
+    job(tmp_path, "b", 0.2)
+    write_record(tmp_path, Record("val/loss", "min", {"a": ["seed=1"]}))
+    write_record(tmp_path, Record("val/loss", "min", {"b": ["seed=1", "optimizer.lr=0.5", "batch_size=2"]}))
+    report(tmp_path, ())
+    with open(tmp_path / "results.csv", newline="") as file:
+        rows = {row["job"]: (row["optimizer.lr"], row["batch_size"]) for row in csv.DictReader(file)}
+    assert rows == {"b": ("0.5", "2"), "a": ("0.01", "")}
+    assert capsys.readouterr().out.lstrip().startswith("optimizer.lr  batch_size  best val/loss")
+
+
+def test_a_folder_without_a_record_is_no_sweep(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no sweep"):
+        read_record(tmp_path)
