@@ -16,6 +16,7 @@ class Fragile(Mlp):
     def __init__(self, in_features: int, num_classes: int, case: str = "good") -> None:
         super().__init__(in_features, num_classes, hidden=[4])
         self._case, self._calls = case, 0
+        print("sees GPU", os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     def forward(self, inputs: Tensor) -> Tensor:
         self._calls += self.training

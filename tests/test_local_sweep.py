@@ -57,6 +57,15 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
     assert_same_run(tmp_path / "outputs/alone", tmp_path / "outputs/s" / good)
 
 
+def test_jobs_at_a_time_have_a_gpu_each_unless_the_user_names_one(tmp_path: Path) -> None:
+    words = ("+model.case=good", "max_steps=1", "hydra.launcher.n_jobs=null", "seed=0,1")
+    for name, more, seen in (("each", (), {"3", "5"}), ("own", ("+device.index=null",), {"3,5"})):
+        done = sweep(tmp_path, *words, f"name={name}", *more, CUDA_VISIBLE_DEVICES="3,5")
+        assert done.returncode == 0, done.stdout + done.stderr
+        logs = [path.read_text() for path in (tmp_path / "outputs" / name / "logs").glob("*.log")]
+        assert {re.findall(r"sees GPU (\S+)", log)[0] for log in logs} == seen
+
+
 @pytest.mark.slow
 def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(tmp_path: Path) -> None:
     words = ("+model.case=slow", "seed=0,1,2", "hydra.launcher.n_jobs=1")
