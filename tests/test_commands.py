@@ -236,7 +236,16 @@ def test_every_config_runs(work: Path, capsys: Any, path: Path) -> None:
 def test_help_explains_every_key(capsys: Any) -> None:
     text = help_text()
     assert cli(capsys, "--help").out.strip() == text.strip()
-    for key in ("max_steps", "early_stopping.patience", "checkpoint.keep_last", "optimizer.lr", "device.precision"):
+    for key in (
+        "max_steps",
+        "early_stopping.patience",
+        "checkpoint.keep_last",
+        "optimizer.lr",
+        "device.precision",
+        "hydra.launcher.n_jobs=null",
+        "hydra/launcher=slurm",
+        "hydra.sweeper.n_trials=20",
+    ):
         assert key in text
 
 

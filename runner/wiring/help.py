@@ -1,6 +1,8 @@
 """The text of `--help`, made from conf/ and the schema, so that it cannot be out of date."""
 
 import dataclasses
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from runner.wiring.compose import CONF
@@ -19,6 +21,8 @@ _GROUPS = {
     "experiment": "A named overlay over everything else.",
     "debug": "Ways to look for a fault: little data, a profile, autograd's checks.",
 }
+
+_EXPLAINED = re.compile(r"(\w+: [^#]*) # (.*)")
 
 _HEAD = """\
 Train PyTorch models from a config, and never lose a run.
@@ -44,7 +48,18 @@ def help_text(program: str = "python run.py") -> str:
         lines += [f"      {group}.{name:<22} {text}" for name, text in keys.items()]
     lines += ["", "Keys (set with key=value)", ""]
     lines += [f"  {name:<28} {text}" for name, text in _keys(Root)]
+    lines += ["", "Sweeps (with -m; docs/sweeps.md)", *_sweeps()]
     return "\n".join([*lines, "", "Hydra's own flags: --hydra-help. The composed config: --cfg job."])
+
+
+def _sweeps() -> Iterator[str]:
+    """Yield the launchers and sweepers that conf/ holds, each with the keys that its file explains."""
+    for path in sorted((CONF / "hydra").glob("[ls]*er/*.yaml")):
+        group = path.parent.name
+        first, *lines = path.read_text(encoding="utf-8").splitlines()
+        yield from ("", f"  hydra/{group}={path.stem}", f"      {first.lstrip('# ')}")
+        for setting, text in (match.groups() for match in map(_EXPLAINED.fullmatch, lines) if match):
+            yield f"      hydra.{group}.{setting.replace(': ', '='):<{30 - len(group)}} {text}"
 
 
 def _keys(node: Any) -> list[tuple[str, str]]:
