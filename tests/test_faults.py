@@ -155,7 +155,7 @@ def test_a_fault_in_any_file_of_a_run_is_one_sentence_and_the_same_command_ends_
     faulty: Warm, tmp_path: Path, what: str
 ) -> None:
     assert faulty.run(tmp_path, *WORDS)[0] == 0
-    for at in range(1, OPERATIONS, 4):
+    for at in range(1, OPERATIONS, 8):
         work = tmp_path / str(at)
         work.mkdir()
         code, text = faulty.run(work, *WORDS, **Fault(at, what).environment(work / "outputs"))
