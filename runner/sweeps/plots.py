@@ -1,6 +1,5 @@
 """A sweep as pictures: the metric against each swept value, and the learning curves of all jobs."""
 
-import logging
 import math
 import statistics
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ from typing import Any
 
 from runner.sweeps.results import Row, curve, numeric
 
-log = logging.getLogger("runner")
 _MOST_NAMED = 12  # curves in a legend
 
 
@@ -18,7 +16,7 @@ def write_plots(sweep: Path, rows: Sequence[Row], monitor: str) -> list[Path]:
     try:
         import matplotlib
     except ImportError:
-        log.info("no plots were drawn: python -m pip install 'runner-train[plots]' brings what they need")
+        print("\nno plots were drawn: python -m pip install 'runner-train[plots]' brings what they need")
         return []
     matplotlib.use("agg", force=False)
     (sweep / "plots").mkdir(exist_ok=True)
