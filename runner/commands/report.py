@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -70,18 +71,27 @@ def _rows(sweep: Path, record: Record) -> list[Row]:
 
 
 def _values(sweep: Path, row: Row, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    config = _config(sweep / row.name)
     for key in keys:
         if key in row.values:
             yield key, row.values[key]
-        elif (value := _configured(sweep / row.name, key)) is not None:
+        elif (value := _configured(config, key)) is not None:
             yield key, value
 
 
-def _configured(run: Path, key: str) -> str | None:
-    """Return the value of a key in the config of a run, None if it has none or the key is a whole group."""
+def _config(run: Path) -> Any:
+    """Return the config of a run, an empty one of a job that did not start."""
     try:
-        value = OmegaConf.select(OmegaConf.load(run / "config.yaml"), key)
-    except (OSError, YAMLError, OmegaConfBaseException):  # of a job that did not start
+        return OmegaConf.load(run / "config.yaml")
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return OmegaConf.create()
+
+
+def _configured(config: Any, key: str) -> str | None:
+    """Return the value of a key, None if there is none or the key is a whole group."""
+    try:
+        value = OmegaConf.select(config, key)
+    except OmegaConfBaseException:
         return None
     return None if value is None or OmegaConf.is_config(value) else str(value)
 
