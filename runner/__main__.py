@@ -142,9 +142,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _complain(sentence: str, code: int) -> int:
-    from runner.commands.text import safe
+    from runner.text import printable
 
-    print(f"error: {safe(sentence)}", file=sys.stderr)
+    print(f"error: {printable(sentence)}", file=sys.stderr)
     return code
 
 

@@ -31,6 +31,8 @@ from tests.support import REPOSITORY, TINY, assert_same_run, cli
 from tests.test_stopping import WORDS
 from tests.warm import Warm
 
+TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status
+
 OWN = """
 import os, sys, time
 from pathlib import Path
@@ -181,7 +183,7 @@ def test_without_locks_a_record_of_a_living_owner_refuses(tmp_path: Path, monkey
 
 
 def test_running_is_interrupted_when_the_number_is_of_another_process(tmp_path: Path) -> None:
-    status = Status("running", 7, 1, 2, None, None, os.getppid(), platform.node(), "", "")
+    status = Status("running", 7, 1, 2, None, None, os.getppid(), platform.node(), *TIMES)
     write_status(tmp_path, status)
     assert read_status(tmp_path) == status  # nothing else is known
     with another(tmp_path):

@@ -10,11 +10,13 @@ from runner.errors import ConfigError
 from runner.run_directory.status import Status, write_status
 from runner.sweeps.results import PRUNED, Record, over_seeds, read_record, rows_of, write_record, write_results
 
+NOW = "2026-01-01T00:00:00+00:00"
+
 
 def job(sweep: Path, name: str, metric: float | None, state: str = "finished", config: str = "") -> None:
     """Leave what a run leaves of how it stands."""
     (sweep / name).mkdir()
-    write_status(sweep / name, Status(state, 5, 1, 1, None, metric, 1, "elsewhere", "then", "now", {"loss": 0.5}))
+    write_status(sweep / name, Status(state, 5, 1, 1, None, metric, 1, "elsewhere", NOW, NOW, {"loss": 0.5}))
     (sweep / name / "config.yaml").write_text(config)
 
 

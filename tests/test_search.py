@@ -32,6 +32,8 @@ from runner.wiring.search import read_search
 from runner.wiring.space import read_space, words_of
 from tests.support import REPOSITORY, cli
 
+TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status
+
 SEARCH = ("-m", "hydra/sweeper=optuna", "name=s")
 LR = "optimizer.lr=interval(1e-4,1e-1)"
 
@@ -212,7 +214,7 @@ def evaluated(job: Job, *losses: float) -> None:
 def finish(job: Job, best: float | None, state: str = "finished") -> Ended:
     """Let the job end, with this best value."""
     job.directory.mkdir(exist_ok=True)
-    write_status(job.directory, Status(state, 3, 3, 1, None, best, os.getpid(), platform.node(), "", ""))
+    write_status(job.directory, Status(state, 3, 3, 1, None, best, os.getpid(), platform.node(), *TIMES))
     return Ended(job, 0 if state == "finished" else 75, "", 1.0)
 
 

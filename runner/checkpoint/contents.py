@@ -13,8 +13,9 @@ from runner.checkpoint.integrity import verify
 from runner.checkpoint.safetensors_header import ENDING, read_safetensors_header
 from runner.checkpoint.schema import FORMAT, SUFFIX, check_schema, version_of
 from runner.checkpoint.structure import Structure
-from runner.checkpoint.tree import TooMany, budget, leaves, printable
+from runner.checkpoint.tree import TooMany, budget, leaves
 from runner.errors import CheckpointDamaged, CheckpointRefused
+from runner.text import printable
 
 
 class Kind(Enum):

@@ -90,8 +90,3 @@ def _brief(value: Any, longest: int, levels: int) -> str:
 
 def _shown(value: Any, longest: int, levels: int) -> str:
     return repr(value[:longest]) if isinstance(value, str) else _brief(value, longest, levels - 1)
-
-
-def printable(value: object) -> str:
-    """Return text whose control characters cannot reach the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))

@@ -13,6 +13,7 @@ from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.schema import version_of
 from runner.errors import CheckpointMismatch, ConfigError
+from runner.text import printable
 from runner.wiring.arguments import parse, typed_targets, value_of
 from runner.wiring.changes import Use
 from runner.wiring.compose import resolved
@@ -62,7 +63,7 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
             config.data.augment = "none"
     plain = resolved(config)
     for change in changes:
-        print(f"{change.key}: {change.run} in the file, {change.now} now", file=sys.stderr)
+        print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
     return Asked(path, plain, typed_targets(words, searchpath))
 
 

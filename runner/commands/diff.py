@@ -9,8 +9,8 @@ from torch import Tensor
 
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.schema import SUFFIX
-from runner.commands.text import safe
 from runner.errors import CheckpointRefused
+from runner.text import printable
 from runner.wiring.changes import flatten
 from runner.wiring.inherited import read_config
 
@@ -27,7 +27,7 @@ def diff_command(one: str, other: str) -> int:
     first, second = _leaves(Path(one)), _leaves(Path(other))
     lines = list(_differences(first, second))
     for line in lines[:_MOST_ROWS]:
-        print(safe(line))
+        print(printable(line))
     if len(lines) > _MOST_ROWS:
         print(f"... and {len(lines) - _MOST_ROWS} more")
     if not lines:

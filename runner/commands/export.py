@@ -15,10 +15,10 @@ from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.schema import FORMAT
 from runner.checkpoint.sources import BARE, load_safetensors, read_source, safetensors_bytes
-from runner.commands.text import safe
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
 from runner.files import Disk, temporary_beside, write_durably
 from runner.loop.evaluate import evaluation_mode
+from runner.text import printable
 from runner.wiring.loading import load_models
 
 Weights = Mapping[str, Any]
@@ -52,7 +52,7 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
     targets = {name: _target(path, output, name if len(originals) > 1 else BARE, kind) for name in originals}
     for name, original in originals.items():
         how = _export(original, targets[name], kind, path)
-        print(f"{safe(targets[name])}: {'the model' if name == BARE else safe(name)} as {kind.name}, {how}")
+        print(f"{printable(targets[name])}: {'the model' if name == BARE else printable(name)} as {kind.name}, {how}")
     if kind is Form.module:
         print("opening a whole module runs its code: torch.load(..., weights_only=False), from people you trust only")
     return 0

@@ -8,7 +8,8 @@ from typing import Any
 
 from runner.checkpoint.contents import Contents, Kind, State, read_contents
 from runner.checkpoint.inert import TensorFacts
-from runner.checkpoint.tree import brief, printable
+from runner.checkpoint.tree import brief
+from runner.text import printable
 
 _MOST_ROWS = 2000  # on a terminal
 _MOST_ITEMS = 200_000  # in JSON

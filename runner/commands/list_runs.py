@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.checkpoint.listing import candidates
-from runner.commands.text import safe
 from runner.errors import ConfigError
 from runner.run_directory.status import FILE, Status, read_status
+from runner.text import printable
 
 _HEADS = ("run", "state", "step", "epoch", "best", "size", "continue with")
 _LEFT = ("run", "state", "continue with")
@@ -108,7 +108,7 @@ def _cells(run: Run) -> tuple[str, ...]:
     numbers = (run.step, run.epoch)
     best = "-" if run.best_metric is None else f"{run.best_metric:.6g}"
     shown = ("-" if number is None else str(number) for number in numbers)
-    return (safe(run.path), run.state, *shown, best, _mebibytes(run.size), safe(run.continue_with or ""))
+    return (printable(run.path), run.state, *shown, best, _mebibytes(run.size), printable(run.continue_with or ""))
 
 
 def _mebibytes(size: int) -> str:

@@ -16,6 +16,7 @@ from runner.errors import ConfigError, RunnerError
 from runner.files import refusal
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
+from runner.text import printable_lines
 from runner.wiring import arguments
 from runner.wiring.compose import CONF, hydra_session, register
 from runner.wiring.program import find_project, program_name
@@ -44,7 +45,7 @@ def main() -> NoReturn:
 
 def complain(error: RunnerError) -> int:
     """Say what is wrong on stderr, in its one sentence, and return the exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable_lines(error)}", file=sys.stderr)
     return error.exit_code
 
 

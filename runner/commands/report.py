@@ -1,16 +1,12 @@
 """`python -m runner report`: what came of a sweep, made again from its files."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from runner.commands.text import safe
+from runner.records import read_text
 from runner.sweeps.plots import write_plots
 from runner.sweeps.results import (
     BEST,
@@ -26,6 +22,9 @@ from runner.sweeps.results import (
     write_results,
 )
 from runner.sweeps.schedule import Ended
+from runner.text import printable
+from runner.wiring.changes import flatten
+from runner.wiring.inherited import read_config
 
 
 def report_command(directory: str, *, as_json: bool) -> int:
@@ -46,19 +45,19 @@ def report(sweep: Path, failures: Sequence[Ended]) -> None:
     """Print the results, the best first, and every failure with its log; write them into the sweep's directory."""
     record = read_record(sweep)
     rows = _rows(sweep, record)
-    print(f"\n{safe_lines(table(rows, record.monitor))}")
+    print(f"\n{table(rows, record.monitor)}")
     if seeds := sorted(over_seeds(rows), key=lambda group: group[2], reverse=record.mode == "max"):
-        print(f"\n{safe_lines(_seeds(seeds, record.monitor))}")
+        print(f"\n{_seeds(seeds, record.monitor)}")
     write_results(sweep, rows, record.monitor)
     plots = write_plots(sweep, rows, record.monitor)
     print(f"\n{sweep / RESULTS}{f', {len(plots)} plots in {sweep}/plots' if plots else ''}")
     if record.metrics:
         count, names = sum(row.optimal for row in rows), ", ".join(record.metrics)
-        print(f"{count} of {len(rows)} runs (*) are beaten by none in {names}")
+        print(printable(f"{count} of {len(rows)} runs (*) are beaten by none in {names}"))
     elif rows and rows[0].metric is not None:
         print(f"best: {sweep / rows[0].name} (also {sweep / BEST})")
     for failure in failures:
-        print(f"FAILED {safe(failure.job.name)}: {failure.reason}; its log: {failure.job.log}")
+        print(printable(f"FAILED {failure.job.name}: {failure.reason}; its log: {failure.job.log}"))
 
 
 def _rows(sweep: Path, record: Record) -> list[Row]:
@@ -75,25 +74,17 @@ def _values(sweep: Path, row: Row, keys: Sequence[str]) -> Iterator[tuple[str, s
     for key in keys:
         if key in row.values:
             yield key, row.values[key]
-        elif (value := _configured(config, key)) is not None:
-            yield key, value
+        elif (value := config.get(key)) is not None and "${" not in str(value):
+            yield key, str(value)
 
 
-def _config(run: Path) -> Any:
-    """Return the config of a run, an empty one of a job that did not start."""
+def _config(run: Path) -> Mapping[str, Any]:
+    """Return the config of a run by its keys, of a job that did not start an empty one."""
+    path = run / "config.yaml"
     try:
-        return OmegaConf.load(run / "config.yaml")
-    except (OSError, YAMLError, OmegaConfBaseException):
-        return OmegaConf.create()
-
-
-def _configured(config: Any, key: str) -> str | None:
-    """Return the value of a key, None if there is none or the key is a whole group."""
-    try:
-        value = OmegaConf.select(config, key)
-    except OmegaConfBaseException:
-        return None
-    return None if value is None or OmegaConf.is_config(value) else str(value)
+        return flatten(read_config(read_text(path), path))
+    except (OSError, ValueError):
+        return {}
 
 
 def _seeds(groups: Sequence[tuple[object, int, float, float]], monitor: str) -> str:
@@ -103,8 +94,3 @@ def _seeds(groups: Sequence[tuple[object, int, float, float]], monitor: str) -> 
         name = ", ".join(f"{key}={value}" for key, value in values.items()) or "all"
         lines.append([name, str(count), f"{mean:.5g}", f"{deviation:.2g}"])
     return aligned(lines)
-
-
-def safe_lines(text: str) -> str:
-    """Return lines whose control characters cannot reach the terminal."""
-    return "\n".join(safe(line) for line in text.splitlines())

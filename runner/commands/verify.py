@@ -8,13 +8,13 @@ from pathlib import Path
 from runner.checkpoint.contents import Kind, read_contents
 from runner.checkpoint.integrity import check_regular
 from runner.checkpoint.listing import BEST, FOLDER, LAST, candidates, checkpoint_path
-from runner.commands.text import safe
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
+from runner.records import read_text
 from runner.run_directory.status import FILE, read_status
+from runner.text import printable
 from runner.wiring.inherited import read_config
 
 _CONFIG = "config.yaml"
-_LONGEST = 4 << 20  # bytes of a text file
 
 _Sound = dict[tuple[int, int], int]
 """The steps of the files that are good, by device and inode."""
@@ -30,7 +30,7 @@ class _Finding:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state} {safe(self.path)}" + (f": {safe(self.reason)}" if self.reason else "")
+        return f"{self.state} {printable(self.path)}" + (f": {printable(self.reason)}" if self.reason else "")
 
 
 def verify_command(paths: list[str], *, as_json: bool) -> int:
@@ -56,7 +56,9 @@ def verify_command(paths: list[str], *, as_json: bool) -> int:
         print(json.dumps({"ok": len(good) == len(findings), "files": files, "resumes": taken}, indent=2))
     else:
         for run, checkpoint in resumes.items():
-            print(f"a resume of {safe(run)} would take {safe(checkpoint or 'nothing: no checkpoint is good')}")
+            print(
+                f"a resume of {printable(run)} would take {printable(checkpoint or 'nothing: no checkpoint is good')}"
+            )
     return _code(findings, resumes)
 
 
@@ -144,11 +146,10 @@ def _check_status(path: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():
-        raise CheckpointMissing(f"{path} is missing")
-    if path.stat().st_size > _LONGEST:
-        raise CheckpointRefused(f"{path} is larger than any that a run writes")
-    return path.read_text(encoding="utf-8")
+    try:
+        return read_text(path)
+    except FileNotFoundError as error:
+        raise CheckpointMissing(f"{path} is missing") from error
 
 
 def _reason(error: Exception, path: Path) -> str:

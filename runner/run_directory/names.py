@@ -13,12 +13,17 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 def check_name(name: str) -> None:
     """Raise ConfigError unless `name` is made of safe segments separated by "/"."""
-    if len(name) <= 1000 and not name.startswith("-") and all(map(_SEGMENT.fullmatch, name.split("/"))):
+    if len(name) <= 1000 and not name.startswith("-") and all(map(is_segment, name.split("/"))):
         return
     raise ConfigError(
         f"name={name[:100]!r} cannot be: a name is made of letters, digits, '.', '_' and '-', its segments are "
         "separated by '/', and none begins with a dot"
     )
+
+
+def is_segment(name: str) -> bool:
+    """Return whether a name, of a job say, is a single safe segment, which leads to nowhere else."""
+    return _SEGMENT.fullmatch(name) is not None
 
 
 def unique_name() -> str:

@@ -4,11 +4,13 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
 from runner.files import replace_text
+from runner.records import read_as
 from runner.run_directory.ownership import is_alive, is_owned
 
 FILE = "status.json"
@@ -61,9 +63,8 @@ def read_status(run_directory: Path) -> Status | None:
     Dead it is when no process has its number, or one that does not hold the directory.
     """
     try:
-        entries = json.loads((run_directory / FILE).read_text(encoding="utf-8"))
-        status = Status(**{entry.name: entries[entry.name] for entry in fields(Status) if entry.name in entries})
-    except (OSError, ValueError, KeyError, TypeError):
+        status = read_as(run_directory / FILE, Status)
+    except (OSError, ValueError):
         return None
     if not _is_valid(status):
         return None
@@ -74,6 +75,10 @@ def read_status(run_directory: Path) -> Status | None:
 
 
 def _is_valid(status: Status) -> bool:
-    counts = (status.step, status.epoch, status.attempt, status.pid)
-    known = isinstance(status.state, str) and status.state in State.__members__
-    return known and all(type(count) is int and 0 <= count < 2**63 for count in counts)
+    """Return whether its texts are those that a run writes; the types are right already."""
+    try:
+        for time in (status.started, status.updated):
+            datetime.fromisoformat(time)
+    except ValueError:
+        return False
+    return status.state in State.__members__

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from runner.files import replace_text
+from runner.records import read_entries
 from runner.signals import ask_group_to_stop, kill_group, pass_on_sigterm, signal_name
 from runner.sweeps.schedule import STOPPED
 
 ENTRY = "runner.commands.cluster_job"
 _LONGEST_GRACE = 300.0  # seconds
 _PAUSE = 0.2
+_NOTES = {"folder": str, "cluster": str, "job": str, "pid": int, "code": int, "stopped": bool}
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Attempt:
 
     def __call__(self) -> int:
         """Run until the end, and return the exit code, negative for a signal."""
-        if read_entries(Path(self.record)).get("folder") != self.folder:
+        if read_notes(Path(self.record)).get("folder") != self.folder:
             return STOPPED
         with open(self.log, "ab") as log:
             process = subprocess.Popen(
@@ -97,11 +99,10 @@ def state_file(folder: str) -> Path:
     return Path(folder) / "state.json"
 
 
-def read_entries(path: Path) -> Mapping[str, Any]:
-    """Return what a JSON file holds; nothing if there is none to read."""
+def read_notes(path: Path) -> Mapping[str, Any]:
+    """Return what was noted of an attempt, without what is no such note; nothing if there is none to read."""
     with suppress(OSError, ValueError):
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return entries if isinstance(entries, dict) else {}
+        return {key: value for key, value in read_entries(path).items() if type(value) is _NOTES.get(key)}
     return {}
 
 

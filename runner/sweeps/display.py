@@ -8,6 +8,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 from runner.sweeps.schedule import Ended, Running
+from runner.text import printable
 
 _STEP = re.compile(r"step (\d+)(?:/(\d+))?  (.*)")
 
@@ -38,7 +39,7 @@ class Lines:
         self._say(f"{ended.job.name}: {how} after {ended.seconds:.1f} s ({self._ended} of {self._total})")
 
     def _say(self, line: str) -> None:
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 class Live(Lines):
@@ -56,7 +57,9 @@ class Live(Lines):
         self._looked = time.monotonic()
         self._clear()
         size = get_terminal_size()
-        lines = [self._line(one)[: size.columns - 1] for one in running[: size.lines - 2]]  # none above them is reached
+        lines = [
+            printable(self._line(one))[: size.columns - 1] for one in running[: size.lines - 2]
+        ]  # none above them is reached
         if len(running) > len(lines):
             lines.append(f"  and {len(running) - len(lines)} more")
         sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -1,12 +1,13 @@
 """A job of a sweep: one run in a directory of its own, and what is to become of it."""
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from runner.records import open_regular, read_entries
 from runner.run_directory.status import read_status
 
 LOGS = "logs"
@@ -34,10 +35,10 @@ class Job:
     def said(self) -> list[str]:
         """Return the latest lines of its log that are not blank, none if there is no log."""
         try:
-            with open(self.log, "rb") as file:
-                file.seek(max(0, self.log.stat().st_size - _TAIL))
-                text = file.read().decode(errors="replace")
-        except OSError:
+            with open_regular(self.log) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                text = file.read(_TAIL).decode(errors="replace")
+        except (OSError, ValueError):
             return []
         return [line for line in text.splitlines() if line.strip()]
 
@@ -72,9 +73,9 @@ def need_of(job: Job) -> Need:
 def code_of(directory: Path) -> tuple[Any, Any] | None:
     """Return the commit and the changes on top of it that a run was made with, None if that is not known."""
     try:
-        environment = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+        environment = read_entries(directory / "environment.json")
         return environment["git_commit"], environment["git_diff"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         return None
 
 

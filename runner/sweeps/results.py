@@ -15,14 +15,19 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.files import replace_text, temporary_beside
+from runner.records import read_as
+from runner.run_directory.names import is_segment
 from runner.run_directory.status import Status, read_status
 from runner.sweeps.objectives import at_best, optimal
+from runner.text import cell, printable
+from runner.tracking.csv_file import read_rows
 
 RECORD = "sweep.json"
 RESULTS = "results.csv"
 BEST = "best"
 PRUNED = "pruned"
 _SEED = "seed"
+_LARGEST = 16 << 20  # bytes of a record; of some 50,000 jobs
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,20 @@ def read_record(sweep: Path) -> Record:
         ConfigError: the directory is no sweep's.
     """
     try:
-        entries = json.loads((sweep / RECORD).read_text(encoding="utf-8"))
-        jobs = {str(name): [str(word) for word in words] for name, words in entries["jobs"].items()}
-        metrics = {str(name): str(mode) for name, mode in entries.get("metrics", {}).items()}
-        pruned = [str(name) for name in entries.get("pruned", ())]
-        return Record(str(entries["monitor"]), str(entries["mode"]), jobs, metrics, pruned)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if (sweep / RECORD).exists():
-            raise ConfigError(
-                f"{sweep / RECORD} cannot be read; move it away, and repeat the sweep's command"
-            ) from error
+        record = read_as(sweep / RECORD, Record, largest=_LARGEST)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ConfigError(f"{sweep} holds no sweep (no {RECORD} to read there); name a directory made by -m") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(sweep, error) from error
+    if not {record.mode, *record.metrics.values()} <= {"min", "max"}:
+        raise _unreadable(sweep, f"its mode is {record.mode[:50]!r}")
+    if odd := [name for name in (*record.jobs, *record.pruned) if not is_segment(name)]:
+        raise _unreadable(sweep, f"{odd[0][:50]!r} is no name of a job")
+    return record
+
+
+def _unreadable(sweep: Path, why: object) -> ConfigError:
+    return ConfigError(f"{sweep / RECORD} cannot be read ({why}); move it away, and repeat the sweep's command")
 
 
 def rows_of(sweep: Path, record: Record) -> list[Row]:
@@ -176,7 +184,8 @@ def _metrics(row: Row, objectives: Sequence[str]) -> list[float | None]:
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as columns."""
+    """Return rows of cells as columns; each cell is printable."""
+    lines = [[printable(text) for text in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
@@ -189,13 +198,15 @@ def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:
     writer = csv.writer(text, lineterminator="\n")
     goals = _objectives(rows)
     more = ["pareto"] if goals else []
-    writer.writerow(["job", *keys, *(goals or [monitor]), *(f"test/{key}" for key in tests), "step", "state", *more])
+    head = ["job", *keys, *(goals or [monitor]), *(f"test/{key}" for key in tests), "step", "state", *more]
+    lines: list[list[object]] = [list(head)]
     for row in rows:
         values = [row.values.get(key, "") for key in keys]
         measured = [repr(row.test[key]) if key in row.test else "" for key in tests]
         metric = ["" if value is None else repr(value) for value in _metrics(row, goals)]
         more = [str(row.optimal).lower()] if goals else []
-        writer.writerow([row.name, *values, *metric, *measured, row.step, row.state, *more])
+        lines.append([row.name, *values, *metric, *measured, row.step, row.state, *more])
+    writer.writerows([cell(value) for value in line] for line in lines)
     replace_text(sweep / RESULTS, text.getvalue())
     if rows and rows[0].metric is not None and not goals:
         _point(sweep / BEST, rows[0].name)
@@ -217,14 +228,8 @@ def numeric(text: str) -> float | None:
 
 def curve(run: Path, column: str) -> tuple[list[int], list[float]]:
     """Return the steps and values of a column of a run's `metrics.csv`."""
-    steps: list[int] = []
-    values: list[float] = []
-    with suppress(OSError, ValueError), open(run / "metrics.csv", newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row.get(column):
-                values.append(float(row[column]))
-                steps.append(int(row["step"]))
-    return steps[: len(values)], values
+    rows = [row for row in read_rows(run / "metrics.csv") if column in row]
+    return [int(row["step"]) for row in rows], [float(row[column]) for row in rows]
 
 
 def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:

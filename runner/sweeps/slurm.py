@@ -1,6 +1,7 @@
 """Jobs on a cluster: submitted, followed by files that they leave, found again by a repeated command."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from uuid import uuid4
 
 from runner.errors import ConfigError
 from runner.files import replace_text
-from runner.sweeps.attempt import Attempt, read_entries, state_file
+from runner.sweeps.attempt import Attempt, read_notes, state_file
 from runner.sweeps.executor import KILLED, Event, Order
 from runner.sweeps.request import Request
 from runner.sweeps.schedule import STOPPED
@@ -20,6 +21,7 @@ from runner.sweeps.submitting import Cluster, Here, Slurm
 FOLDER = "slurm"
 """Below the logs of a sweep: a record a job, and a folder a submission with submitit's files."""
 _PAUSE = 1.0  # seconds between two looks at all jobs
+_JOB = re.compile(r"[0-9][0-9_]*")
 _AGAIN = 5.0  # seconds until a job that does not react is asked again
 
 
@@ -67,7 +69,7 @@ class Queue:
         """End what still runs."""
         for submission in self._submitted.values():
             submission.record.unlink(missing_ok=True)
-            submission.cluster.end(submission.job, read_entries(state_file(submission.folder)))
+            submission.cluster.end(submission.job, read_notes(state_file(submission.folder)))
         self._submitted.clear()
 
     def check_nothing_runs(self, logs: Path) -> None:
@@ -92,14 +94,15 @@ class Queue:
             self._refused.append(Event(order.number, 1))
 
     def _found(self, record: Path) -> Submission | None:
-        entries = read_entries(record)
-        if not entries:
+        entries = read_notes(record)
+        folder, cluster = entries.get("folder", ""), self._clusters.get(entries.get("cluster", ""))
+        if cluster is None or Path(folder).parent != record.absolute().with_suffix(""):
             return None
-        state = read_entries(state_file(entries["folder"]))
-        job, cluster = entries["job"] or state.get("job"), self._clusters[entries["cluster"]]
-        if job is None or "code" in state or not cluster.is_there(job, entries["folder"]):
+        state = read_notes(state_file(folder))
+        job = entries.get("job") or state.get("job")
+        if job is None or not _JOB.fullmatch(job) or "code" in state or not cluster.is_there(job, folder):
             return None
-        return Submission(record, entries["folder"], cluster, job)
+        return Submission(record, folder, cluster, job)
 
     def _submit(self, order: Order, log: Path, record: Path) -> Submission:
         folder = record.with_suffix("") / uuid4().hex[:12]
@@ -132,7 +135,7 @@ class Queue:
         submission = self._submitted[number]
         wanted = submission.wish is Wish.run
         over = submission.cluster.is_over(submission.job, submission.folder, urgent=not wanted)
-        state = read_entries(state_file(submission.folder))  # after the question, so that it is not the older answer
+        state = read_notes(state_file(submission.folder))  # after the question, so that it is not the older answer
         if "code" in state or (not wanted and (over or state.get("stopped"))) or (over and _is_settled(submission)):
             return self._ended(number, state)
         if not wanted:

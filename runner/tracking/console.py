@@ -7,7 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, TextIO
+
+from runner.records import open_regular
+from runner.text import printable_lines
 
 _PAUSE = 10.0  # seconds between two lines that hold no evaluation
 _LOSS = re.compile(r"train/.*loss")
@@ -80,7 +85,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         if self._silent:
             return
         try:
-            line = self.format(record)
+            line = printable_lines(self.format(record))
         except Exception:
             self.handleError(record)
             return
@@ -117,6 +122,13 @@ class LogFile(logging.FileHandler):
     def __init__(self, filename: str) -> None:
         super().__init__(filename, encoding="utf-8")
         self._told = False
+
+    def _open(self) -> Any:
+        return TextIOWrapper(open_regular(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND | os.O_CREAT), "utf-8")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return lines that a terminal can be shown later, whatever they quote."""
+        return printable_lines(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Say it once, where a line could not be written; a line that could not be made is our own mistake."""

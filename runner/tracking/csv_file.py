@@ -6,15 +6,19 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from runner.files import Disk, write_durably
+from runner.records import Malformed, open_regular, read_lines
+from runner.text import cell
 
 _FIRST = ("step", "epoch")
 _LAST = "seconds"
-_STEP = re.compile(r"[0-9]{1,18}")
+_COUNT = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"-?([0-9]{1,400}(\.[0-9]{0,400})?(e[+-]?[0-9]{1,4})?|inf)|nan", re.IGNORECASE)
 
 
 class CsvTracker:
@@ -22,13 +26,12 @@ class CsvTracker:
 
     def __init__(self, run_directory: Path, *, first_step: int) -> None:
         self._path = run_directory / "metrics.csv"
-        content = self._path.read_bytes() if self._path.exists() else b""
-        rows = {int(row["step"]): row for row in _read(content)}
+        rows = {int(row["step"]): row for row in read_rows(self._path)}
         self._rows = {step: rows[step] for step in sorted(rows) if step <= first_step}
         self._columns = _columns(self._rows.values())
         self._failing = False
         self._lock = threading.Lock()  # a checkpoint's writer flushes while training logs
-        if content and content != self._whole():
+        if self._path.exists() and not self._is_whole():
             self._attempt(self._rewrite)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -37,7 +40,7 @@ class CsvTracker:
             self._log(step, epoch, metrics)
 
     def _log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        numbers = {name: repr(float(value)) for name, value in metrics.items()}
+        numbers = {cell(name): repr(float(value)) for name, value in metrics.items()}
         row = {"step": str(step), "epoch": str(epoch), **numbers}
         columns = _columns([dict.fromkeys(self._columns, ""), row])
         follows = step > next(reversed(self._rows), -1)
@@ -62,7 +65,7 @@ class CsvTracker:
     def _attempt(self, write: Callable[[], None]) -> None:
         try:
             write()
-        except OSError as error:
+        except (OSError, Malformed) as error:
             if not self._failing:
                 logging.getLogger("runner").warning("%s could not be written: %s", self._path, error)
             self._failing = True
@@ -70,7 +73,7 @@ class CsvTracker:
             self._failing = False
 
     def _append(self, row: Mapping[str, str]) -> None:
-        with open(self._path, "ab") as file:
+        with open_regular(self._path, os.O_WRONLY | os.O_APPEND) as file:
             file.write(_text(self._columns, [row]).encode())
 
     def _rewrite(self) -> None:
@@ -78,6 +81,13 @@ class CsvTracker:
             file.write(self._whole())
 
         write_durably(self._path, write, Disk())
+
+    def _is_whole(self) -> bool:
+        """Return whether the file has the rows, and nothing else."""
+        whole = self._whole()
+        with suppress(OSError, Malformed), open_regular(self._path) as file:
+            return file.read(len(whole) + 1) == whole
+        return False
 
     def _whole(self) -> bytes:
         header = dict(zip(self._columns, self._columns, strict=True))
@@ -100,17 +110,28 @@ def _text(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     return text.getvalue()
 
 
-def _read(content: bytes) -> list[dict[str, str]]:
-    """Return the complete rows, without their empty fields; a torn last line is none."""
-    header, *lines = [_fields(line) for line in content.split(b"\n")[:-1]] or [[]]
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the complete rows of a `metrics.csv`, without their empty fields; a torn line, or no file, has none.
+
+    Each value is a number, `step` and `epoch` are counts.
+    """
+    with suppress(OSError, Malformed):
+        return list(_rows(_fields(line) for line in read_lines(path)))
+    return []
+
+
+def _rows(lines: Iterator[list[str]]) -> Iterator[dict[str, str]]:
+    header = [cell(name) for name in next(lines, [])]
     if header[:2] != list(_FIRST):
-        return []
-    complete = [line for line in lines if len(line) == len(header) and _STEP.fullmatch(line[0])]
-    return [{name: value for name, value in zip(header, line, strict=True) if value} for line in complete]
+        return
+    for line in lines:
+        if len(line) == len(header) and all(map(_COUNT.fullmatch, line[:2])):
+            pairs = zip(header, line, strict=True)
+            yield {name: value for name, value in pairs if _NUMBER.fullmatch(value)}
 
 
 def _fields(line: bytes) -> list[str]:
     try:
-        return next(csv.reader([line.rstrip(b"\r").decode()]), [])
+        return next(csv.reader([line.rstrip(b"\r\n").decode()]), [])
     except (UnicodeDecodeError, csv.Error):
         return []

@@ -1,0 +1,144 @@
+"""Small files of a run directory: read within bounds, and believed only where each value is what it should be.
+
+A directory may come from anywhere. So nothing here follows a link, waits for a pipe, reads a file of gigabytes, or
+returns a number, a text or a depth that no run writes.
+"""
+
+import errno
+import json
+import math
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import UnionType
+from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
+
+_Record = TypeVar("_Record")
+_LARGEST = 4 << 20  # bytes
+_LONGEST_LINE = 1 << 16  # bytes
+_LARGEST_NUMBER = 2**53
+_DEEPEST = 32  # levels
+
+
+class Malformed(ValueError):
+    """A file that is not what a run writes; the message says why, and goes on with "it"."""
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> IO[bytes]:
+    """Open a regular file that is not a link, to read or, with other flags, to write.
+
+    Raises:
+        OSError: it is absent, or may not be opened.
+        Malformed: it is a link, a folder, a pipe or a device.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Malformed("it is a link") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Malformed("it is not a regular file")
+        mode = {os.O_RDONLY: "rb", os.O_WRONLY: "wb", os.O_RDWR: "r+b"}[flags & os.O_ACCMODE]
+        return open(descriptor, "ab" if flags & os.O_APPEND else mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_text(path: Path, *, largest: int = _LARGEST) -> str:
+    """Return the text of a small file; raises as `open_regular`, and Malformed if it is too large or no UTF-8."""
+    with open_regular(path) as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise Malformed(f"it has more than {largest >> 20} MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Malformed("it is not UTF-8") from error
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the whole lines of a file that may be long, up to the first that is longer than any that a run writes.
+
+    Raises as `open_regular`, when the first is asked for.
+    """
+    with open_regular(path) as file:
+        while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
+            yield line
+
+
+def read_entries(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
+    """Return the entries of a JSON file, each of them plain; raises as `read_text`, and Malformed if they are not."""
+    try:
+        entries = json.loads(read_text(path, largest=largest))
+    except Malformed:
+        raise
+    except RecursionError as error:
+        raise Malformed("it is nested too deeply") from error
+    except ValueError as error:
+        raise Malformed(f"it is not JSON: {error}") from error
+    if not isinstance(entries, dict):
+        raise Malformed("it holds no entries")
+    _check_plain(entries, _DEEPEST)
+    return entries
+
+
+def read_as(path: Path, kind: type[_Record], *, largest: int = _LARGEST) -> _Record:
+    """Return a JSON file as this dataclass, whose annotations are its schema; entries that it lacks are passed over.
+
+    A number is finite, a count is not negative, a text can be written, and no bool is taken for a number.
+
+    Raises:
+        OSError, Malformed: as `read_entries`; also where a value is absent or of another type.
+    """
+    entries, kinds = read_entries(path, largest=largest), get_type_hints(kind)
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    for name, field in known.items():
+        if name in entries:
+            if not conforms(entries[name], kinds[name]):
+                raise Malformed(f"its {name} is {str(entries[name])[:50]!r}")
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise Malformed(f"it has no {name}")
+    return kind(**{name: entries[name] for name in known if name in entries})
+
+
+def conforms(value: Any, kind: Any) -> bool:
+    """Return whether a plain value is what an annotation says."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
+    if origin is UnionType:
+        return any(conforms(value, one) for one in inner)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(conforms(item, inner[1]) for item in value.values())
+    if origin in (Sequence, Collection, list):
+        return isinstance(value, list) and all(conforms(item, inner[0]) for item in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind and (kind is not int or value >= 0)
+
+
+def _check_plain(value: Any, levels: int) -> None:
+    """Raise Malformed for what JSON can say and no run writes."""
+    if not levels:
+        raise Malformed("it is nested too deeply")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, levels)
+            _check_plain(item, levels - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(item, levels - 1)
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Malformed("it holds a character that cannot be written") from error
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise Malformed("it holds a number that is not finite")
+    elif type(value) is int and abs(value) > _LARGEST_NUMBER:
+        raise Malformed("it holds a number that is too large")

@@ -1,0 +1,32 @@
+"""What comes out of files reaches neither a terminal nor a table as a command."""
+
+import pytest
+
+from runner.text import cell, printable, printable_lines
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "a\rb", "\x07", "\x9b31m", "\u202etxt.exe", "\udc80", "\x00", "a\nb", "a\tb"]
+)
+def test_no_control_character_is_printed(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable() and "\\" in shown
+
+
+def test_ordinary_text_stays_itself() -> None:
+    assert printable("Zürich, ~/x=1 'a'") == "Zürich, ~/x=1 'a'"
+    assert printable(7) == "7"
+
+
+def test_lines_and_tabs_stay_and_nothing_else_does() -> None:
+    assert printable_lines("a:\n\tb\x1b[0m\r\n") == "a:\n\tb\\x1b[0m\\r\n"
+
+
+@pytest.mark.parametrize("text", ["=cmd|'/c calc'!A1", "+1+1", "-1+cmd", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_is_no_cell(text: str) -> None:
+    assert not cell(text).startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@pytest.mark.parametrize("text", ["-1", "+2.5", "-1e-05", "-.5", "0.1", "", "model=mlp", "a-b"])
+def test_numbers_and_words_are_cells_as_they_are(text: str) -> None:
+    assert cell(text) == text
