@@ -9,6 +9,7 @@
     ├── NameTaken              (FileExistsError)    the run directory is in use already
     ├── RunInUse               (BlockingIOError)    another process works in the run directory
     ├── NotWritable            (PermissionError)    the run directory cannot be written
+    ├── LeadsElsewhere         (PermissionError)    something in a run directory leads out of it
     ├── CheckpointError        (RuntimeError)
     │   ├── CheckpointMissing  (FileNotFoundError)  there is no such file
     │   ├── CheckpointDamaged  (ValueError)         the bytes are not those that were written
@@ -67,6 +68,10 @@ class RunInUse(RunnerError, BlockingIOError):
 
 class NotWritable(RunnerError, PermissionError):
     """The run directory cannot be created or written."""
+
+
+class LeadsElsewhere(RunnerError, PermissionError):
+    """Something in a run directory is a link or no file; nothing was read or written through it."""
 
 
 class CheckpointError(RunnerError, RuntimeError):

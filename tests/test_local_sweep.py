@@ -125,7 +125,7 @@ def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: P
     with pytest.raises(ConfigError, match="cannot be compared with the max of val/accuracy; take another name="):
         check_goal(tmp_path, "val/accuracy", "max")
     (tmp_path / "sweep.json").write_text('{"jobs": 3')
-    with pytest.raises(ConfigError, match=r"sweep\.json cannot be read; move it away"):
+    with pytest.raises(ConfigError, match=r"sweep\.json cannot be read .it is not JSON.*; move it away"):
         check_goal(tmp_path, "val/loss", "min")
 
 

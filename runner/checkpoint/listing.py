@@ -28,7 +28,7 @@ def run_directory_of(checkpoint: Path) -> Path:
 def steps(run_directory: Path) -> dict[int, Path]:
     """Return the checkpoint files of a run by their step: regular files of our own naming, nothing else."""
     folder = run_directory / FOLDER
-    if not folder.is_dir():
+    if folder.is_symlink() or not folder.is_dir():
         return {}
     named = ((_OURS.fullmatch(path.name), path) for path in folder.iterdir())
     return {int(match[1]): path for match, path in named if match and path.is_file() and not path.is_symlink()}
@@ -37,7 +37,12 @@ def steps(run_directory: Path) -> dict[int, Path]:
 def candidates(run_directory: Path) -> Iterator[Path]:
     """Yield what a resume may take, the newest first; the directory's listing is the authority."""
     yield from (path for _, path in sorted(steps(run_directory).items(), reverse=True))
-    yield from (path for path in (run_directory / LAST, run_directory / BEST) if path.is_file())
+    yield from (path for path in (run_directory / LAST, run_directory / BEST) if _lies_in(run_directory, path))
+
+
+def _lies_in(run_directory: Path, path: Path) -> bool:
+    """Return whether it is a file of the run, be it by a link that leads to another one of its files."""
+    return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(run_directory.resolve()))
 
 
 def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:

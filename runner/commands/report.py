@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.records import read_text
+from runner.run_directory.inside import check_inside
 from runner.sweeps.plots import write_plots
 from runner.sweeps.results import (
     BEST,
@@ -44,6 +45,7 @@ def report_command(directory: str, *, as_json: bool) -> int:
 def report(sweep: Path, failures: Sequence[Ended]) -> None:
     """Print the results, the best first, and every failure with its log; write them into the sweep's directory."""
     record = read_record(sweep)
+    check_inside(sweep)
     rows = _rows(sweep, record)
     print(f"\n{table(rows, record.monitor)}")
     if seeds := sorted(over_seeds(rows), key=lambda group: group[2], reverse=record.mode == "max"):

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.commands.sweeping import OWN_SUBDIR, SUPERSEDED, Launcher, Sweep, open_sweep
 from runner.errors import ConfigError
 from runner.files import replace_text
-from runner.run_directory.names import unique_name
+from runner.run_directory.names import is_segment, unique_name
 from runner.sweeps.jobs import Job, Rerun
 from runner.sweeps.results import RECORD, Record, check_goal, write_record
 from runner.wiring.compose import plain
@@ -145,7 +145,7 @@ def _set_aside(sweep: Sweep) -> None:
     from runner.sweeps.study import FILE, jobs_of, read_study
 
     study = read_study(sweep.directory)
-    for name in sorted(jobs_of(study) if study else ()):
+    for name in sorted(filter(is_segment, jobs_of(study) if study else ())):
         sweep.set_aside(Job(sweep.directory / name, ()))
     (sweep.directory / SUPERSEDED).mkdir(exist_ok=True)
     stamp = unique_name()

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
-from runner.errors import ConfigError
+from runner.errors import ConfigError, LeadsElsewhere
 from runner.files import Disk, make_directory, replace_text
 from runner.run_directory.names import check_name, name_with, unique_name
 from runner.run_directory.ownership import Ownership
@@ -85,8 +85,12 @@ class Sweep:
         if directory != self.directory:
             raise ConfigError(f"hydra.sweep.dir cannot be {self.directory} for one job and {directory} for another")
         if plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR:
-            return Job(directory / _found(directory, name[-8:], [word for word in own if word in swept]), own)
-        return Job(directory / _found(directory, job_directory(_root_=composed)[-8:], [name]), own)
+            place = directory / _found(directory, name[-8:], [word for word in own if word in swept])
+        else:
+            place = directory / _found(directory, job_directory(_root_=composed)[-8:], [name])
+        if place.is_symlink():
+            raise LeadsElsewhere(f"{place} is a link, and each job has a real folder; put the folder itself there")
+        return Job(place, own)
 
     @property
     def goal(self) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from runner.errors import NotWritable, RunInUse, SaveFailed
+from runner.run_directory.inside import check_inside
 
 FILE = ".lock"
 _GRACE = 0.3  # seconds for a reader that looks whether the lock is held, and holds it for that moment
@@ -72,9 +73,11 @@ class Ownership:
         Raises:
             RunInUse: another process holds it.
             NotWritable: this user may not write there.
+            LeadsElsewhere: something in it is a link, through which another directory would be written.
         """
         if self.holds(directory):
             return
+        check_inside(directory)
         self._release()
         descriptor = _open(directory / FILE)
         try:

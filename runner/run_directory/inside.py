@@ -1,0 +1,76 @@
+"""What lies in a run directory is a real file or folder: through a link a run would write, or prune, elsewhere."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.errors import LeadsElsewhere
+
+_FOLDERS = (
+    "checkpoints", "attempts", "overrides", "tensorboard", "profile", ".hydra",
+    "logs", "plots", "superseded",
+)  # fmt: skip
+_FILES = (
+    "last.tar", "best.tar", "status.json", "config.yaml", "metrics.csv", "run.log", "environment.json",
+    "warm_start.json", "parent.json",
+    "sweep.json", "multirun.yaml", "results.csv", "study.db", "optimization_results.yaml",
+)  # fmt: skip
+_POINTERS = ("last.tar", "best.tar")
+_WRITTEN_IN_PLACE = ("metrics.csv", "run.log", "study.db")
+_WHOLE_RUNS = "superseded"  # of a sweep: nothing is written into what lies there
+
+
+def check_inside(directory: Path) -> None:
+    """Return if all that a run or a sweep reads and writes in its directory lies there; the directory may be a link.
+
+    Raises:
+        LeadsElsewhere: one of the files or folders is a link, a pipe or a device, or a file that is
+            written in place has a second name.
+    """
+    for name in _FILES:
+        path = directory / name
+        if (status := _status(path)) is not None and not _is_pointer_within(path, status, directory):
+            _check(path, status, stat.S_ISREG, "file")
+            if name in _WRITTEN_IN_PLACE and status.st_nlink > 1:
+                raise LeadsElsewhere(
+                    f"{path} is one file with another name elsewhere, which this run would change as well; copy it "
+                    f"for real (cp {path.name} new && mv new {path.name}), and give the same command again"
+                )
+    for name in _FOLDERS:
+        if (status := _status(directory / name)) is not None:
+            _check(directory / name, status, stat.S_ISDIR, "folder")
+            if name != _WHOLE_RUNS:
+                _check_below(directory / name)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _is_pointer_within(path: Path, status: os.stat_result, directory: Path) -> bool:
+    """Return whether it is a link to a checkpoint of the run, as a copy may have: nothing is written through it."""
+    pointer = path.name in _POINTERS and stat.S_ISLNK(status.st_mode)
+    return pointer and path.resolve().is_relative_to(directory.resolve())
+
+
+def _check_below(folder: Path, levels: int = 2) -> None:
+    for path in folder.iterdir():
+        if (status := _status(path)) is None:  # pruned since it was listed
+            continue
+        if stat.S_ISDIR(status.st_mode) and levels > 1:
+            _check_below(path, levels - 1)
+        elif not stat.S_ISDIR(status.st_mode):
+            _check(path, status, stat.S_ISREG, "file")
+
+
+def _check(path: Path, status: os.stat_result, is_wanted: Callable[[int], bool], wanted: str) -> None:
+    if not is_wanted(status.st_mode):
+        found = "a link" if stat.S_ISLNK(status.st_mode) else f"no regular {wanted}"
+        raise LeadsElsewhere(
+            f"{path} is {found}, and a run uses only real files and folders of its own; put the {wanted} itself in its "
+            "place, or move it away, and give the same command again"
+        )
