@@ -31,7 +31,6 @@ def small_entries(**changes: Any) -> dict[str, Any]:
         "loss": 0.5,
         "metrics": {"val/loss": 0.25},
         "config": "seed: 0\n",
-        "overrides": ["seed=0"],
     }
     return {**compose_entries({"model": torch.nn.Linear(3, 2)}, described), **changes}
 

@@ -93,7 +93,7 @@ def _save(run: Path, state: dict[str, Any], telling: int) -> None:
 
     made = store(run)
     made.prepare()
-    description = {"config": "", "overrides": [], "environment": {}}
+    description = {"config": "", "environment": {}}
     saving = StoreSaving(made, (), description, worker=Background(), tolerance=Tolerance(0))
     model = torch.nn.ParameterDict(state)
     for step, metric in enumerate(METRICS, start=1):

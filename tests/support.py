@@ -70,7 +70,7 @@ def entries_of(path: Path) -> dict[str, Any]:
 
 def difference(one: Any, other: Any, place: str = "") -> str | None:
     """Return the first place where two states are not equal bit for bit; times are exempt."""
-    if place in (".progress_state_dict.seconds", ".created", ".environment", ".config", ".overrides"):
+    if place in (".progress_state_dict.seconds", ".created", ".environment", ".config"):
         return None
     if isinstance(one, torch.Tensor):
         return None if isinstance(other, torch.Tensor) and torch.equal(one, other) else place

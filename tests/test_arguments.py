@@ -6,19 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.arguments import check_for_sweep, expand, folder_of, needed_again, parse, value_of
-
-
-@pytest.mark.parametrize(("value", "again"), [("3", False), ("${epochs}", True)])
-def test_a_config_folder_is_needed_again_only_if_it_interpolates(tmp_path: Path, value: str, again: bool) -> None:
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/mine.yaml").write_text(f"_target_: mine.Net\nwidth: {value}\n")
-    words = needed_again(["model=mine", "epochs=2"], [f"hydra.searchpath=[file://{tmp_path}]"])
-    assert words == ([f"--config-dir={tmp_path}"] if again else [])
-
-
-def test_a_word_that_interpolates_is_needed_again() -> None:
-    assert needed_again(["epochs=2", "batch_size=${epochs}"], []) == ["batch_size=${epochs}"]
+from runner.wiring.arguments import check_for_sweep, expand, folder_of, parse, value_of
 
 
 @pytest.mark.parametrize(

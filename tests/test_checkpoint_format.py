@@ -182,7 +182,7 @@ def test_another_programs_content_is_refused(tmp_path: Path, content: Any) -> No
         {"loss": 1},
         {"metrics": None},
         {"config": {}},
-        {"overrides": "seed=0"},
+        {"data_identity": "digits"},
     ],
     ids=str,
 )

@@ -20,7 +20,7 @@ from runner.errors import NonFinite, SaveFailed
 from runner.files import Disk
 from tests.support import difference, entries_of
 
-DESCRIPTION: dict[str, Any] = {"config": "", "overrides": [], "environment": {}}
+DESCRIPTION: dict[str, Any] = {"config": "", "environment": {}}
 
 
 class Slow(Disk):

@@ -21,7 +21,7 @@ def entries(step: int, metric: float | None = None) -> dict[str, Any]:
     """Return a small checkpoint."""
     metrics = {} if metric is None else {"val/loss": metric}
     weights = {"weight": torch.full((4,), float(step))}
-    fixed = {"epoch": 0, "loss": 0.0, "config": "", "overrides": [], "format": FORMAT, "version": VERSION}
+    fixed = {"epoch": 0, "loss": 0.0, "config": "", "format": FORMAT, "version": VERSION}
     return {**fixed, "global_step": step, "metrics": metrics, "model_state_dict": weights}
 
 

@@ -245,7 +245,6 @@ HOSTILE = "seed: 0\nhydra:\n  job_logging:\n    formatters: {x: {(): os.system}}
         ({"config": "seed: ${oc.env:HOME}\n"}, "interpolation"),
         ({"config": "a: &a [1]\nb: [*a, *a]\n"}, "refers to itself"),
         ({"config": "[1, 2]\n"}, "config"),
-        ({"overrides": ["data.root=${oc.env:HOME}"]}, "interpolation"),
     ],
 )
 def test_a_files_config_only_holds_values(whole: Path, capsys: Any, changes: Mapping[str, Any], says: str) -> None:
@@ -290,7 +289,7 @@ def test_a_file_cannot_trust_itself(work: Path, capsys: Any) -> None:
             work / "x/last.tar",
             work.parent / "evil.tar",
             config=config.replace(target[group], "evil.Net"),
-            overrides=["trust=[evil]", "+hydra.searchpath=[file:///tmp]"],
+            overrides=["trust=[evil]", "+hydra.searchpath=[file:///tmp]"],  # of version 1; nobody reads it
         )
         outcome = run(work.parent, f"resume={path}", "name=y", "max_steps=2")
         assert outcome.returncode == 2 and "trust=[evil]" in outcome.stderr, outcome.stderr
@@ -334,7 +333,7 @@ def test_a_config_folder_of_ones_own_serves_the_start_and_is_not_needed_to_go_on
     assert entries_of(work / "x/last.tar")["model_state_dict"]["layers.1.weight"].shape == (6, 4)
     assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/last.tar").code == 0
     refused = cli(capsys, "resume=outputs/x", "model.hidden=[7]")
-    assert refused.code == 2 and "--config-dir" in refused.err
+    assert refused.code == 2 and "model.hidden is [6] in the run and cannot become [7]" in refused.err
 
 
 def test_momentum_and_centering_may_begin_with_a_resume(work: Path, capsys: Any) -> None:

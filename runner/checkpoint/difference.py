@@ -13,7 +13,7 @@ from runner.checkpoint.format import SUFFIX, read_entries
 from runner.checkpoint.listing import steps
 
 # Times, dates and descriptions; two equal runs differ in them.
-_EXEMPT = ("created", "environment", "config", "overrides", f"progress{SUFFIX}.seconds")
+_EXEMPT = ("created", "environment", "config", f"progress{SUFFIX}.seconds")
 _TIME = "seconds"
 
 

@@ -21,8 +21,14 @@ from runner.stateful import Stateful
 
 _MOST_REPLACEMENTS = 10  # while one file is read; `last.tar` is replaced by each save
 
+
+def _without_overrides(entries: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 has no `overrides`; ways from key to key in a config of version 1 are settled by whoever reads one."""
+    return {name: value for name, value in entries.items() if name != "overrides"}
+
+
 # What turns a file of version n into one of version n + 1; version 1 is the first.
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_overrides}
 
 
 def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +122,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointD
 def _current_version(path: Path, entries: Any) -> dict[str, Any]:
     version = version_of(path, entries)
     while version < VERSION:
-        entries = MIGRATIONS[version](entries)
+        entries = {**MIGRATIONS[version](entries), "version": version + 1}
         version += 1
     check_schema(path, entries)
     return dict(entries)

@@ -7,7 +7,7 @@ from typing import Any
 from runner.errors import CheckpointRefused
 
 FORMAT = "runner.general_checkpoint"
-VERSION = 1
+VERSION = 2
 SUFFIX = "_state_dict"
 
 _REQUIRED = {
@@ -16,8 +16,8 @@ _REQUIRED = {
     "loss": float,
     "metrics": dict,
     "config": str,
-    "overrides": list,
 }
+_OPTIONAL = {"data_identity": dict}
 
 
 def version_of(path: Path, entries: Any) -> int:
@@ -48,7 +48,7 @@ def check_schema(path: Path, entries: Mapping[str, Any]) -> None:
     Raises:
         CheckpointRefused: naming what is missing or wrong.
     """
-    for name, kind in _REQUIRED.items():
+    for name, kind in {**_REQUIRED, **{key: kind for key, kind in _OPTIONAL.items() if key in entries}}.items():
         if type(entries.get(name)) is not kind:
             found = f"is {type(entries[name]).__name__}" if name in entries else "is missing"
             raise CheckpointRefused(f"{path} is no valid checkpoint: `{name}` {found}, wanted {kind.__name__}")

@@ -12,7 +12,7 @@ from runner.commands.trials import EPOCH, STEPS, STOP, TrialFailed, Trials, shor
 from runner.errors import ConfigError
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import unique_name
-from runner.wiring.arguments import needed_again, typed_targets, value_of
+from runner.wiring.arguments import flags_of, typed_targets, value_of
 from runner.wiring.compose import compose_config, plain, resolved
 from runner.wiring.placing import OUTPUTS
 from runner.wiring.targets import target_names
@@ -32,9 +32,8 @@ def check_resume_command(words: Sequence[str], searchpath: Sequence[str]) -> int
     config = resolved(composed)
     check_writable(OUTPUTS)
     typed = frozenset(target_names(plain(composed))) | typed_targets(words, searchpath)
-    flags = [word for word in needed_again(words, searchpath) if word.startswith("--")]
     with _folder() as folder:
-        verdict = _compare(Trials(folder, short, flags), config, typed)
+        verdict = _compare(Trials(folder, short, flags_of(searchpath)), config, typed)
         if verdict is None:
             shutil.rmtree(folder)
             print(_exact(config))

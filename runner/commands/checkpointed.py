@@ -56,7 +56,7 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
     verify(path)
     header = read_header(path)
     version_of(path, header)
-    config, _, changes = effective_config(header, words, searchpath=searchpath, checkpoint=path, use=Use.evaluation)
+    config, changes = effective_config(header, words, searchpath=searchpath, checkpoint=path, use=Use.evaluation)
     with open_dict(config):
         config.name = None
         if "augment" in config.data and "data.augment" not in {o.key_or_group for o in parse(words)}:

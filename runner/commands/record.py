@@ -10,12 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from runner.files import replace_text
 from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
-from runner.wiring.compose import without_hydra
 from runner.wiring.prepare import Prepared
 from runner.wiring.start import Origin
 
@@ -65,7 +62,7 @@ def record(run: Prepared, attempt: int, environment: dict[str, Any]) -> None:
     directory = run.start.directory
     first = directory / "config.yaml"
     if not first.exists() or run.start.origin is Origin.scratch:
-        replace_text(first, OmegaConf.to_yaml(without_hydra(run.start.config)))
+        replace_text(first, run.config_text)
     (directory / "overrides").mkdir(exist_ok=True)
     words = "".join(f"{word}\n" for word in sys.argv[1:])
     replace_text(directory / "overrides" / f"attempt_{attempt:04d}.txt", words)

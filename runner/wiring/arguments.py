@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -88,20 +88,6 @@ def _as_typed(override: Override) -> str:
     return re.sub(r"=\s*(.*?)\s*$", r"='\1'", word) if is_number else word
 
 
-def merge(saved: Iterable[str], new: Sequence[str]) -> list[str]:
-    """Return a run's own overrides followed by today's; a newly chosen option drops what was set beneath the old."""
-    today = parse(new)
-    chosen = {o.key_or_group for o in today if not o.is_sweep_override() and "." not in o.key_or_group}
-    replaced = {o.key_or_group for o in today}
-    kept = []
-    for override in parse(list(saved)):
-        key = override.key_or_group
-        beneath = key.split(".")[0] in chosen and "." in key
-        if not beneath and key not in replaced:
-            kept.append(str(override.input_line))
-    return [*kept, *new]
-
-
 def lineage(words: Sequence[str]) -> list[str]:
     """Return the words that a later attempt inherits: none that only this one, or Hydra itself, is meant by."""
     inherited = (o for o in parse(words) if o.key_or_group not in OF_ONE_ATTEMPT)
@@ -119,11 +105,6 @@ def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[
     return frozenset(values.union(*(targets_in(text) for text in texts)))
 
 
-def own_options(searchpath: Sequence[str], group: str) -> set[str]:
-    """Return the options that the user's own config folder adds to a group."""
-    return {path.stem for folder in _folders(searchpath) for path in (folder / group).glob("*.yaml")}
-
-
 def _folders(searchpath: Sequence[str]) -> list[Path]:
     return [Path(match[1]) for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
 
@@ -132,10 +113,9 @@ def _texts(folder: Path) -> list[str]:
     return [path.read_text(errors="replace") for path in folder.rglob("*.yaml")]
 
 
-def needed_again(words: Sequence[str], searchpath: Sequence[str]) -> list[str]:
-    """Return the words that a resume must repeat, since a file may not interpolate: also a folder that does."""
-    folders = [folder for folder in _folders(searchpath) if any("${" in text for text in _texts(folder))]
-    return [*(f"--config-dir={folder}" for folder in folders), *(word for word in lineage(words) if "${" in word)]
+def flags_of(searchpath: Sequence[str]) -> list[str]:
+    """Return the flags that give another process the user's own config folder."""
+    return [f"--config-dir={folder}" for folder in _folders(searchpath)]
 
 
 def folder_of(line: str) -> list[str]:

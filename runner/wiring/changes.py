@@ -57,26 +57,6 @@ def _within(key: str, roots: Iterable[str]) -> bool:
     return any(key == root or key.startswith(root + ".") for root in roots)
 
 
-def effective(
-    saved: Mapping[str, Any], before: Mapping[str, Any], now: Mapping[str, Any], explicit: Sequence[str]
-) -> dict[str, Any]:
-    """Return the config that a resume has, all flat: what the run had, but for what today's words change.
-
-    `before` is what the run's own overrides give on today's `conf/`: where it differs from `saved`,
-    a default has drifted since, and the run's value stands.
-    """
-    merged = dict(now)
-    for key in now.keys() | saved.keys():
-        meant = _within(key, explicit) or now.get(key) != before.get(key) or _within(key, _UNSHOWN)
-        if meant:
-            continue
-        if key in saved:
-            merged[key] = saved[key]
-        elif saved.get(target := f"{key.split('.')[0]}._target_") != now.get(target):
-            del merged[key]  # of a default option that has drifted to another class
-    return merged
-
-
 def check_allowed(allowed: Sequence[str], keys: Iterable[str]) -> None:
     """Raise ConfigError for a key in `resume_allow` that is none, as a misspelt one is."""
     known = list(keys)

@@ -6,9 +6,9 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 """The config groups: a wheel carries them inside the package, the repository has them beside it."""
 
-_KEYS = [field.name for field in dataclasses.fields(schema.Root)]
+KEYS = [field.name for field in dataclasses.fields(schema.Root)]
 _PLUGINS = _PACKAGE / "plugins"
 _FOLDER = re.compile(r"file://([^\],]+)")  # of the search path
 
@@ -88,18 +88,23 @@ def hydra_session(config_dir: str | None) -> Iterator[list[str]]:
         yield folder
 
 
-def compose_config(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
+def compose_config(
+    overrides: Sequence[str], config_name: str = "config", amend: Callable[[DictConfig], None] = lambda config: None
+) -> DictConfig:
     """Return the composed config with Hydra's own node, within a `hydra_session`.
+
+    What the files give is amended before the overrides' values are put on top.
 
     Raises:
         ConfigError: an unknown key or option, or a value of another type.
     """
     try:
         loader = GlobalHydra.instance().config_loader()
-        config = varied(overrides, loader, lambda words: _composed_of(config_name, words, tuple(_files(words))))
+        compose_files = partial(_composed_of, config_name)
+        config = varied(overrides, loader, lambda words: compose_files(words, tuple(_files(words))), amend)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_sentence(error)) from error
-    if unknown := [str(key) for key in config if key not in (*_KEYS, "hydra")]:  # added with +, past the schema
+        raise ConfigError(sentence(error)) from error
+    if unknown := [str(key) for key in config if key not in (*KEYS, "hydra")]:  # added with +, past the schema
         raise ConfigError(f"there is no key {unknown[0]}{_nearest(unknown[0])}")
     return config
 
@@ -129,7 +134,7 @@ def checked(config: DictConfig) -> Any:
     try:
         return OmegaConf.to_object(without_hydra(config))
     except OmegaConfBaseException as error:
-        raise ConfigError(_sentence(error)) from error
+        raise ConfigError(sentence(error)) from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def _example(name: str | None) -> str:
     return f"such as {name}=my_package.MyClass" if name and name.endswith("_target_") else f"with {name}=..."
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """Return Hydra's or OmegaConf's message with what is wrong first, and without their internals."""
     cause = error.__cause__ if isinstance(error.__cause__, (HydraException, OmegaConfBaseException)) else None
     if isinstance(error, MissingMandatoryValue):
@@ -169,5 +174,5 @@ def _sentence(error: BaseException) -> str:
 
 
 def _nearest(key: str) -> str:
-    found = difflib.get_close_matches(key, _KEYS, n=1) or [known for known in _KEYS if known.replace("_", "") == key]
+    found = difflib.get_close_matches(key, KEYS, n=1) or [known for known in KEYS if known.replace("_", "") == key]
     return f"; did you mean {found[0]}?" if found else "; --help names all"

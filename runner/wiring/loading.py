@@ -8,11 +8,11 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
-from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
 from runner.randomness import isolated
 from runner.wiring.build import build_models, build_problem, trust_of
-from runner.wiring.inherited import read_config
+from runner.wiring.inherited import read_config, refuse_interpolations
+from runner.wiring.settled import unsettled
 from runner.wiring.targets import Trust, build
 
 
@@ -29,8 +29,8 @@ def load_models(file: Path, trust: Sequence[str], *, average: bool = True) -> di
     """Return the models by name, with their moving averages where there are any and `average` asks for them."""
     entries = read_entries(file)
     config = read_config(entries["config"], file)
-    if "${" in entries["config"]:
-        raise CheckpointRefused(f"{file} is refused: its config has interpolations, which a file may not resolve")
+    built_of = {group: config.get(group, {}) for group in ("model", "data", "learner")}
+    refuse_interpolations(unsettled(built_of), file)
     with isolated(0, 0):
         models = _build(config, entries, trust_of((), trust))
     stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}

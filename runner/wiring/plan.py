@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from runner.checkpoint.background import AtOnce, Background
@@ -34,7 +33,6 @@ from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
 from runner.wiring.build import facts_of
 from runner.wiring.changes import flatten
-from runner.wiring.compose import without_hydra
 from runner.wiring.prepare import Prepared
 
 
@@ -84,8 +82,7 @@ def _saving(
         "strategy": run.strategy.name,
     }
     description = {
-        "config": OmegaConf.to_yaml(without_hydra(run.start.config)),
-        "overrides": list(run.start.overrides),
+        "config": run.config_text,
         "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
     }
     asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]

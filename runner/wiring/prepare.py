@@ -14,6 +14,7 @@ from runner.strategy.devices import Devices
 from runner.strategy.strategies import Strategy
 from runner.wiring import build, debugging, restoring
 from runner.wiring.compose import resolved
+from runner.wiring.settled import needed_again, text_of
 from runner.wiring.start import Start
 from runner.wiring.trial import try_on_two_samples
 
@@ -24,6 +25,8 @@ class Prepared:
 
     start: Start
     config: dict[str, Any]
+    config_text: str
+    """The config as a checkpoint holds it."""
     problem: build.Problem
     state: TrainState
     strategy: Strategy
@@ -44,7 +47,7 @@ def prepare(start: Start) -> Prepared:
     Raises:
         RunnerError: whatever is wrong with the config, the data, the device or the checkpoint.
     """
-    config = resolved(start.config)
+    config, text = resolved(start.config), text_of(start.config)
     set_deterministic(config["deterministic"])
     trust = build.trust_of(start.typed_targets, config["trust"])
     strategy, devices = build.choose_strategy(config, start.pinned or {})
@@ -61,6 +64,7 @@ def prepare(start: Start) -> Prepared:
     return Prepared(
         start=start,
         config=config,
+        config_text=text,
         problem=problem,
         state=state,
         strategy=strategy,
@@ -70,5 +74,5 @@ def prepare(start: Start) -> Prepared:
         horizon=horizon,
         max_seconds=parse_duration(config["max_time"]),
         reports=reports,
-        again=[*start.again, *build.trust_words(config)],
+        again=[*needed_again(start.config), *build.trust_words(config)],
     )

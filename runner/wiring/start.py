@@ -14,6 +14,7 @@ from omegaconf.errors import ValidationError
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import FOLDER, SUPERSEDED, newest_valid, run_directory_of, steps
+from runner.checkpoint.schema import version_of
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -25,7 +26,7 @@ from runner.errors import (
 from runner.run_directory.claim import check_writable, holds_run, is_taken
 from runner.run_directory.names import check_name
 from runner.run_directory.status import EARLY_STOPPING, read_status
-from runner.wiring.arguments import lineage, needed_again, typed_targets, value_of
+from runner.wiring.arguments import lineage, typed_targets, value_of
 from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
 from runner.wiring.inherited import effective_config
@@ -56,7 +57,7 @@ class Start:
     config: DictConfig
     """The effective config with Hydra's own node."""
     overrides: list[str]
-    """The words that made it, over all attempts."""
+    """What today's command line says of the run itself."""
     directory: Path
     typed_targets: frozenset[str]
     """The `_target_` names that come from conf/ or the command line, and not from a file."""
@@ -66,8 +67,6 @@ class Start:
     """The environment of the checkpoint: what `auto` had chosen."""
     changes: Sequence[Change] = ()
     notices: Sequence[str] = ()
-    again: Sequence[str] = ()
-    """The words that a later attempt has to repeat, since no file may say them."""
     finished: bool = False
     """Whether there is nothing left to do."""
     stopped_early: bool = False
@@ -139,8 +138,7 @@ def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place:
         check_name(config.name)
     directory = (place or place_anew)(config)
     typed = frozenset(target_names(plain(config)))
-    again = needed_again(asked.words, asked.searchpath)
-    return Start(origin, config, lineage(asked.words), directory, typed, checkpoint, again=again)
+    return Start(origin, config, lineage(asked.words), directory, typed, checkpoint)
 
 
 def _automatic(asked: _Asked) -> Start:
@@ -237,20 +235,18 @@ def _resume(
 def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: Place, notices: Sequence[str]) -> Start:
     """Return a start whose config is the checkpoint's own, changed by today's words."""
     header = read_header(checkpoint)
-    config, overrides, changes = effective_config(
-        header, asked.words, searchpath=asked.searchpath, checkpoint=checkpoint
-    )
+    version_of(checkpoint, header)
+    config, changes = effective_config(header, asked.words, searchpath=asked.searchpath, checkpoint=checkpoint)
     return Start(
         origin,
         config,
-        lineage(overrides),
+        lineage(asked.words),
         place(config),
         typed_targets(asked.words, asked.searchpath),
         checkpoint,
         header.get("environment", {}),
         changes,
         notices,
-        needed_again(asked.words, asked.searchpath),
     )
 
 

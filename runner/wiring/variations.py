@@ -34,23 +34,32 @@ class Variations:
         return self._composed[structure]
 
 
-def varied(words: Sequence[str], loader: Any, compose: Callable[[Structure], DictConfig]) -> DictConfig:
+def varied(
+    words: Sequence[str],
+    loader: Any,
+    compose: Callable[[Structure], DictConfig],
+    amend: Callable[[DictConfig], None] = lambda config: None,
+) -> DictConfig:
     """Return what Hydra would compose from these words, given how to compose those that files depend on.
+
+    What `amend` does to the composed config comes before the values of the words.
 
     Raises:
         HydraException: an unknown key or option, or a value of another type.
     """
     parsed = OverridesParser.create().parse_overrides(list(words))
     loader.validate_sweep_overrides_legal(overrides=parsed, run_mode=RunMode.RUN, from_shell=False)
-    values = [override for override in parsed if not _is_structural(override, loader)]
-    structure = tuple(str(override.input_line) for override in parsed if _is_structural(override, loader))
+    values = [override for override in parsed if not is_structural(override, loader)]
+    structure = tuple(str(override.input_line) for override in parsed if is_structural(override, loader))
     config = copy.deepcopy(compose(structure))
+    amend(config)
     ConfigLoaderImpl._apply_overrides_to_config(values, config)
     _sign(config, [override for override in parsed if not override.is_hydra_override()])
     return config
 
 
-def _is_structural(override: Any, loader: Any) -> bool:
+def is_structural(override: Any, loader: Any) -> bool:
+    """Return whether an override chooses files to compose of, or is Hydra's own."""
     group = override.key_or_group  # one with "/" may be known to the user's own search path only
     return bool(override.is_hydra_override() or "/" in group or loader.repository.group_exists(group))
 

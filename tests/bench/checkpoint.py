@@ -20,7 +20,7 @@ from runner.checkpoint.saving import StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
 
 ROUNDS = 7
-DESCRIPTION: dict[str, Any] = {"config": "", "overrides": [], "environment": {}}
+DESCRIPTION: dict[str, Any] = {"config": "", "environment": {}}
 
 
 class Trained:

@@ -1,0 +1,114 @@
+"""A run's config put in the place of what today's files say: as data, under the types of the schema."""
+
+from collections.abc import Collection, Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from runner.errors import CheckpointRefused
+from runner.wiring import schema
+from runner.wiring.arguments import OF_ONE_ATTEMPT
+from runner.wiring.changes import flatten
+from runner.wiring.compose import CONF, KEYS, plain, sentence
+from runner.wiring.named import Named
+from runner.wiring.settled import unsettled
+
+_OBJECTS = ("model", "data", "learner", "optimizer", "scheduler")
+"""The groups that say how an object is built: a run's stay whole, whatever today's options have besides."""
+
+_WITH_KEYS = (*schema.OPTIONS, *schema.NESTED)
+_MISSING = "???"
+
+
+def options_like(values: Mapping[str, Any], named: Collection[str]) -> list[str]:
+    """Return the overrides that choose, in each group that is not `named`, the option of `conf/` that has its form."""
+    words = [f"{group}={_option(group, values.get(group, {}))}" for group in _OBJECTS if group not in named]
+    saves = "checkpoint" in named or "keep_last" in values.get("checkpoint", {})
+    return words if saves else [*words, "checkpoint=off"]
+
+
+def _option(group: str, node: Any) -> str:
+    """Return the option of the class, if all of its keys are there; `own` has the form of everything else."""
+    if group == "scheduler" and not node:
+        return "none"
+    for path in sorted((CONF / group).glob("*.yaml")):
+        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
+        same = keys.get("_target_") == node.get("_target_") and keys.keys() - {"defaults"} <= node.keys()
+        if same and "defaults" in keys:  # its schema is among them
+            return path.stem
+    return "own"
+
+
+class Kept:
+    """The values of a run's config that stay, but for what today's overrides name."""
+
+    def __init__(self, values: Mapping[str, Any], named: Named, path: Path) -> None:
+        """Keep what is no matter of one attempt and is not named.
+
+        Raises:
+            CheckpointRefused: a key that no run has, or a group without keys.
+        """
+        self._path, self._named = path, named
+        own = {key: value for key, value in values.items() if key not in (*OF_ONE_ATTEMPT, *named.groups)}
+        self._check(own)
+        self.lost = unsettled(own)
+        """What interpolates, by its key: it is not kept, and must be set anew."""
+        for key in self.lost:
+            own = _merged(own, _nested(key, _MISSING))
+        self.values: dict[str, Any] = reduce(_merged, named.values, own)
+        self.gained: dict[str, Any] = {}
+        """What today's files have and the run has not, once it was put."""
+
+    def put(self, config: DictConfig) -> None:
+        """Give a config, which today's files have composed, the values that are kept.
+
+        Raises:
+            CheckpointRefused: a value of another type than the schema's.
+        """
+        try:
+            with open_dict(config):
+                for key in self.values.keys() & set(KEYS) - self._named.groups:
+                    self._put(config, key, self.values[key])
+        except OmegaConfBaseException as error:
+            raise CheckpointRefused(f"{self._path} is refused: its config: {sentence(error)}") from error
+        present = flatten({key: value for key, value in plain(config).items() if key in KEYS})
+        kept = flatten(self.values)
+        self.gained = {k: v for k, v in present.items() if k not in kept and k.split(".")[0] not in self._named.groups}
+
+    def _put(self, config: DictConfig, key: str, value: Any) -> None:
+        if key not in _WITH_KEYS or (key in _OBJECTS and OmegaConf.get_type(config[key]) is dict):
+            config[key] = value
+            return
+        known = plain(config[key])
+        with open_dict(config[key]):
+            for name, item in value.items():
+                if name in known or key in _OBJECTS:  # elsewhere an unknown key did nothing, ever
+                    config[key][name] = item
+
+    def _check(self, values: Mapping[str, Any]) -> None:
+        for key, value in values.items():
+            if key not in KEYS and value is not None:
+                raise CheckpointRefused(f"{self._path} is refused: its config has the key {key!r}, which no run has")
+            if key in _WITH_KEYS and not isinstance(value, Mapping):
+                raise CheckpointRefused(f"{self._path} is refused: {key} in its config is no mapping of keys to values")
+
+
+def _merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with others put over them."""
+    merged = dict(values)
+    for key, value in more.items():
+        former = merged.get(key)
+        both = isinstance(former, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(former, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    nested: dict[str, Any] = value
+    return nested
