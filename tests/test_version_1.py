@@ -29,8 +29,7 @@ def test_its_content_is_what_it_was() -> None:
     entries = entries_of(FILE)
     text = json.dumps(described(entries), sort_keys=True)
     assert (
-        hashlib.sha256(text.encode()).hexdigest()
-        == "5e0cec1547f0593dad1d64586989f30c8ea7d289b748e9feca5792a5a40943eb"
+        hashlib.sha256(text.encode()).hexdigest() == "5e0cec1547f0593dad1d64586989f30c8ea7d289b748e9feca5792a5a40943eb"
     )
     assert (entries["version"], entries["epoch"], entries["global_step"]) == (1, 1, 3)
 
