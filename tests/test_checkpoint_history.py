@@ -29,7 +29,7 @@ from runner.checkpoint.policies import KeepBest, KeepLast, KeepPinned, Mode, Ret
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import CheckpointError, SaveFailed
 from runner.files import Disk
-from tests.test_checkpoint_store import entries
+from tests.test_checkpoint_store import behind, entries
 
 
 class Killed(BaseException):
@@ -94,7 +94,7 @@ class Histories(RuleBasedStateMachine):
         """Let a process prepare the directory at the present step."""
         self.disk = Mortal()
         self.store = CheckpointStore(self.run, keep=self.keep, monitor="val/loss", mode=Mode.min, disk=self.disk)
-        self.store.prepare(self.step)
+        self.store.prepare(behind(self.step))
         assert not list(self.run.rglob(".*.tmp-*"))
 
     @rule(metric=st.sampled_from([0.5, 1.0, 2.0, float("nan")]))

@@ -15,6 +15,7 @@ from runner.checkpoint.policies import (
     KeepLast,
     Mode,
     OnImprovement,
+    Retention,
     Saved,
     Trigger,
     is_better,
@@ -33,6 +34,12 @@ def boundary(
     minutes: float = 0.0,
 ) -> Boundary:
     return Boundary(step, epoch, epoch_ended, improved, minutes)
+
+
+def kept(policy: Retention, entries: list[Saved]) -> set[int]:
+    """Return the steps of what a policy keeps."""
+    paths = policy.keep(entries)
+    return {entry.step for entry in entries if entry.path in paths}
 
 
 def saved(*metrics: float | None) -> list[Saved]:
@@ -82,28 +89,28 @@ def test_better_is_strictly_better_and_finite(mode: Mode, candidate: float, best
 
 
 def test_the_last_are_the_newest() -> None:
-    assert KeepLast(2).keep(saved(None, None, None)) == {20, 30}
+    assert kept(KeepLast(2), saved(None, None, None)) == {20, 30}
 
 
 def test_fewer_than_asked_for_are_all_kept() -> None:
-    assert KeepLast(5).keep(saved(None, None)) == {10, 20}
-    assert KeepBest(5, Mode.min).keep(saved(0.2, 0.1)) == {10, 20}
+    assert kept(KeepLast(5), saved(None, None)) == {10, 20}
+    assert kept(KeepBest(5, Mode.min), saved(0.2, 0.1)) == {10, 20}
 
 
 def test_the_best_are_ranked_by_their_mode() -> None:
-    assert KeepBest(2, Mode.min).keep(saved(0.3, 0.1, 0.2)) == {20, 30}
-    assert KeepBest(1, Mode.max).keep(saved(0.3, 0.1, 0.2)) == {10}
+    assert kept(KeepBest(2, Mode.min), saved(0.3, 0.1, 0.2)) == {20, 30}
+    assert kept(KeepBest(1, Mode.max), saved(0.3, 0.1, 0.2)) == {10}
 
 
 def test_nan_and_unmeasured_are_never_the_best() -> None:
     for mode in Mode:
-        assert KeepBest(3, mode).keep(saved(NAN, 0.5, None, NAN)) == {20}
-        assert KeepBest(1, mode).keep(saved(NAN, None)) == set()
+        assert kept(KeepBest(3, mode), saved(NAN, 0.5, None, NAN)) == {20}
+        assert kept(KeepBest(1, mode), saved(NAN, None)) == set()
 
 
 def test_a_tie_keeps_the_earlier_one() -> None:
     for mode in Mode:
-        assert KeepBest(1, mode).keep(saved(0.5, 0.5, 0.5)) == {10}
+        assert kept(KeepBest(1, mode), saved(0.5, 0.5, 0.5)) == {10}
 
 
 def test_zero_is_ranked_like_any_other_metric_and_infinity_never_is() -> None:
@@ -111,8 +118,14 @@ def test_zero_is_ranked_like_any_other_metric_and_infinity_never_is() -> None:
     assert [entry.step for entry in ranked(saved(0.0, math.inf, -1.0), Mode.max)] == [10, 30]
 
 
+def test_two_files_of_an_equal_step_count_as_two() -> None:
+    first, again = Saved(10, Path("10.tar"), None), Saved(10, Path("10.2.tar"), 0.5)
+    assert KeepLast(1).keep([first, again]) == KeepBest(1, Mode.min).keep([first, again]) == {again.path}
+    assert KeepLast(2).keep([first, again]) == KeepEvery(10).keep([first, again]) == {first.path, again.path}
+
+
 def test_every_nth_is_kept_for_ever() -> None:
-    assert KeepEvery(20).keep(saved(None, None, None, None)) == {20, 40}
+    assert kept(KeepEvery(20), saved(None, None, None, None)) == {20, 40}
 
 
 @pytest.mark.parametrize("policy", [KeepLast(2), KeepBest(2, Mode.min), KeepEvery(20)], ids=str)
@@ -126,9 +139,9 @@ METRICS = st.lists(st.none() | st.floats())
 @given(METRICS, st.integers(1, 10), st.sampled_from(Mode))
 def test_nothing_that_was_not_kept_is_better_than_what_was(metrics: list[float | None], count: int, mode: Mode) -> None:
     entries = saved(*metrics)
-    kept = KeepBest(count, mode).keep(entries)
+    chosen = KeepBest(count, mode).keep(entries)
     measured = [entry for entry in entries if entry.metric is not None and math.isfinite(entry.metric)]
-    assert len(kept) == min(count, len(measured))
-    for inside in (entry for entry in measured if entry.step in kept):
-        for outside in (entry for entry in measured if entry.step not in kept):
+    assert len(chosen) == min(count, len(measured))
+    for inside in (entry for entry in measured if entry.path in chosen):
+        for outside in (entry for entry in measured if entry.path not in chosen):
             assert not is_better(mode, outside.metric or 0.0, inside.metric)

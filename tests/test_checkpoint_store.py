@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 import pytest
 import torch
 
+from runner.checkpoint.best import Standing, claimed, standing
 from runner.checkpoint.format import FORMAT, VERSION, read_entries
-from runner.checkpoint.listing import newest_valid, steps
-from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention, Saved
+from runner.checkpoint.listing import StepFile, newest_valid, step_files, steps
+from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, KeepPinned, Mode, Retention, Saved
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import SaveFailed
 from runner.files import Disk
@@ -25,10 +26,15 @@ def entries(step: int, metric: float | None = None) -> dict[str, Any]:
     return {**fixed, "global_step": step, "metrics": metrics, "model_state_dict": weights}
 
 
+def behind(step: int) -> Standing:
+    """Return the standing of a state of this step, behind all files of it."""
+    return Standing(StepFile(step, 99, Path()), None)
+
+
 def store(run: Path, *keep: Retention, disk: Disk | None = None, step: int = 0) -> CheckpointStore:
     """Return a prepared store."""
     made = CheckpointStore(run, keep=keep or (KeepLast(2),), monitor="val/loss", mode=Mode.min, disk=disk)
-    made.prepare(step)
+    made.prepare(behind(step))
     return made
 
 
@@ -84,12 +90,59 @@ def test_a_symlink_called_last_does_not_lead_a_save_into_an_old_file(tmp_path: P
     assert read_entries(tmp_path / "last.tar")["global_step"] == 2
 
 
-def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
+def test_saving_a_step_again_leaves_its_first_file_as_it_is_and_a_resume_takes_the_second(tmp_path: Path) -> None:
     saving = store(tmp_path)
-    saving.save(entries(1))
-    saving.save(entries(1, 0.25))
-    assert read_entries(tmp_path / "last.tar")["metrics"] == {"val/loss": 0.25}
-    assert read_entries(tmp_path / "best.tar")["metrics"] == {"val/loss": 0.25}
+    first = saving.save(entries(1))
+    content = first.read_bytes()
+    second = saving.save(entries(1, 0.25))
+    assert first.read_bytes() == content and first != second
+    assert newest_valid(tmp_path) == (second, []) and steps(tmp_path) == {1: second}
+    assert (tmp_path / "last.tar").samefile(second) and (tmp_path / "best.tar").samefile(second)
+
+
+def test_a_later_file_of_a_step_is_never_called_as_a_pruned_earlier_one_was(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(1))
+    names = [saving.save(entries(7, metric)).name for metric in (0.3, 0.2, 0.1)]
+    assert names == ["step_0000000007.tar", "step_0000000007.2.tar", "step_0000000007.3.tar"]
+    assert [file.path.name for file in step_files(tmp_path)] == names[-1:]
+
+
+def test_a_pin_holds_the_one_file_of_a_step_that_it_names(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(1), KeepPinned())
+    paths = [saving.save(entries(7)), saving.save(entries(7))]
+    paths[1].with_suffix(".pin").touch()
+    saving.save(entries(8))
+    assert [file.path for file in step_files(tmp_path)][:-1] == paths[1:]
+
+
+def test_a_best_whose_step_file_was_deleted_stays_the_best_until_there_is_a_better_one(tmp_path: Path) -> None:
+    first = store(tmp_path, KeepLast(2), KeepBest(1, Mode.min))
+    first.save(entries(1, 0.5)).unlink()
+    newest = first.save(entries(2, 0.7))
+    (tmp_path / "best.tar").unlink()
+    first._link(newest, tmp_path / "best.tar")
+    newest.unlink()
+    again = CheckpointStore(
+        tmp_path, keep=(KeepLast(2), KeepBest(1, Mode.min)), monitor="val/loss", mode=Mode.min, disk=NoLinks()
+    )
+    again.prepare(standing(tmp_path / "best.tar", monitor="val/loss", mode=Mode.min))
+    for step in (3, 4, 5):
+        again.save(entries(step, 0.8))
+    assert claimed(tmp_path, "val/loss") == (0.7, 2) and sorted(steps(tmp_path)) == [2, 4, 5]
+
+
+def test_a_damaged_best_is_passed_over_for_the_next_best(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(2), KeepBest(2, Mode.min))
+    good, bad, last = (saving.save(entries(step, metric)) for step, metric in ((1, 0.5), (2, 0.4), (3, 0.6)))
+    content = bytearray(bad.read_bytes())
+    content[content.index(torch.full((4,), 2.0).numpy().tobytes())] ^= 4
+    bad.write_bytes(content)
+    found = standing(last, monitor="val/loss", mode=Mode.min)
+    assert found.best is not None and found.best.path == good and found.damaged == (bad,)
+    again = CheckpointStore(tmp_path, keep=(KeepLast(2),), monitor="val/loss", mode=Mode.min)
+    again.prepare(found)
+    again.save(entries(4, 0.7))
+    assert claimed(tmp_path, "val/loss") == (0.5, 1)
 
 
 class SyncsNoDirectory(Disk):
@@ -113,7 +166,7 @@ def test_a_step_whose_second_file_could_not_be_synced_counts_by_what_that_file_s
 class Unreadable:
     """A retention that cannot look at the disk."""
 
-    def keep(self, saved: Sequence[Saved]) -> set[int]:
+    def keep(self, saved: Sequence[Saved]) -> set[Path]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
@@ -204,11 +257,21 @@ def test_newer_files_that_a_resume_passed_over_are_set_aside_and_push_out_nothin
         saving.save(entries(step))
     saving.save(entries(10))
     again = CheckpointStore(tmp_path, keep=(KeepLast(2),), monitor="val/loss", mode=Mode.min)
-    again.prepare(5)
+    again.prepare(behind(5))
     again.save(entries(6))
     assert sorted(steps(tmp_path)) == [6]
     assert read_entries(tmp_path / "last.tar")["global_step"] == 6
     assert len(list((tmp_path / "checkpoints/superseded").iterdir())) == 2
+
+
+def test_a_best_that_is_newer_than_what_was_gone_back_to_is_set_aside_with_it(tmp_path: Path) -> None:
+    saving = store(tmp_path, KeepLast(3))
+    for step, metric in ((1, None), (2, 0.5), (3, None)):
+        saving.save(entries(step, metric))
+    store(tmp_path, step=1)
+    assert not (tmp_path / "best.tar").exists() and claimed(tmp_path, "val/loss") is None
+    assert len(list((tmp_path / "checkpoints/superseded").iterdir())) == 2
+    assert read_entries(tmp_path / "last.tar")["global_step"] == 1
 
 
 class Synced(Disk):
@@ -231,7 +294,7 @@ def test_what_is_set_aside_stays_aside_after_a_power_cut(tmp_path: Path) -> None
     for step in (1, 8):
         store(tmp_path).save(entries(step))
     disk = Synced()
-    CheckpointStore(tmp_path, keep=(), monitor="val/loss", mode=Mode.min, disk=disk).prepare(5)
+    CheckpointStore(tmp_path, keep=(), monitor="val/loss", mode=Mode.min, disk=disk).prepare(behind(5))
     assert disk.directories >= {"superseded", "checkpoints"}
 
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import runner
+from runner.run_directory.attempts import read_attempts
 from runner.wiring.help import help_text
 from tests.support import REPOSITORY, cli, entries_of
 
@@ -164,7 +165,10 @@ def test_the_first_config_is_never_overwritten_and_each_attempt_is_recorded(work
     cli(capsys, "resume=outputs/x", "max_steps=5")
     assert (work / "outputs/x/config.yaml").read_text() == config
     assert (work / "outputs/x/.hydra/config.yaml").read_text() == hydra
-    assert (work / "outputs/x/overrides/attempt_0002.txt").read_text() == "resume=outputs/x\nmax_steps=5\n"
+    first, second = read_attempts(work / "outputs/x")
+    assert first.step == 0 and first.checkpoint is None and "\n".join(first.config) == config
+    assert second.overrides == ["resume=outputs/x", "max_steps=5"] and "max_steps: 5" in second.config
+    assert second.checkpoint == f"step_{second.step:010d}.tar"
     assert json.loads((work / "outputs/x/status.json").read_text())["attempt"] == 2
 
 

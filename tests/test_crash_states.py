@@ -20,7 +20,7 @@ from runner.checkpoint.listing import newest_valid, steps
 from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention
 from runner.checkpoint.store import CheckpointStore
 from tests.crash_states import FolderSynced, Recorder, Synced, Tree, after_a_crash, lay_out
-from tests.test_checkpoint_store import entries
+from tests.test_checkpoint_store import behind, entries
 
 BETTER, WORSE = (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 MIXED, UNMEASURED = (2.0, 1.0, float("nan"), 3.0, 0.5, 1.0), (None,) * 6
@@ -84,7 +84,7 @@ def recorded(tmp_path: Path, setting: Setting, kind: type[Recorder] = Recorder) 
     for number, (step, metric) in enumerate(zip(setting.steps, setting.metrics, strict=True), start=1):
         if setting.restarts:
             store = store_in(root, setting, disk)
-            store.prepare(setting.steps[number - 2] if number > 1 else 0)
+            store.prepare(behind(setting.steps[number - 2] if number > 1 else 0))
         path = store.save({**entries(step, metric), "loss": float(number)})
         disk.say(number)
         history.note(root, path)
@@ -155,7 +155,7 @@ def test_a_run_goes_on_and_saves_from_whatever_state_a_crash_leaves(tmp_path: Pa
         step = read_entries(taken)["global_step"] if taken else 0
         assert step >= (told or 0)
         store = store_in(root, setting)
-        store.prepare(step)
+        store.prepare(behind(step))
         assert newest_valid(root / "run") == (taken, [])
         store.save(entries(step + 1, 0.25))
         assert read_entries(root / "run/last.tar")["global_step"] == step + 1
@@ -168,7 +168,7 @@ def test_a_crash_in_a_rewind_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -
     disk, history = recorded(tmp_path, setting)
     before = len(disk.events)
     store = store_in(disk.root, setting, disk)
-    store.prepare(2)
+    store.prepare(behind(2))
     history.note(disk.root, store.save(entries(3, 9.0)))
     pool: dict[bytes, Path] = {}
     for number, (_, tree) in enumerate(after_a_crash(disk.events, first=before)):

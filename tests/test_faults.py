@@ -19,6 +19,7 @@ from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
 from tests.faults import METRICS, Fault, Outcome, compiled, drive, preloaded, store
 from tests.support import assert_same_run
+from tests.test_checkpoint_store import behind
 from tests.warm import Warm, warm
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for the library of faults")
@@ -99,7 +100,7 @@ def wrong(library: Path, tmp_path: Path, faults: list[Fault], names: list[str], 
         found += [
             f"{fault} ({names[fault.at - 1]}): {what}" for what in faults_of(run, outcome, fault, names[fault.at - 1])
         ]
-        store(run).prepare(max(steps(run), default=0))
+        store(run).prepare(behind(max(steps(run), default=0)))
         found += [f"{fault}: {path} stays" for path in temporaries(run)]
         shutil.rmtree(run)
     return found

@@ -106,7 +106,7 @@ def test_a_resume_through_links_harms_no_other_run(
     monkeypatch.chdir(tmp_path)
     assert cli(capsys, *WORDS, "name=other").code == 0
     before = digest(tmp_path / "outputs/other")
-    for name in ("checkpoints", "run.log", "overrides", "metrics.csv", ".lock"):
+    for name in ("checkpoints", "run.log", "attempts", "metrics.csv", ".lock"):
         shutil.copytree("outputs/other", "outputs/x")
         path = tmp_path / "outputs/x" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -194,7 +194,10 @@ def test_a_moving_average_may_be_begun_and_given_up_by_a_resume(work: Path, caps
 def test_a_changed_setting_survives_an_attempt_that_is_stopped_at_once(work: Path, capsys: Any) -> None:
     assert cli(capsys, *PLAIN, "name=x", "epochs=1").code == 0
     assert cli(capsys, "resume=outputs/x", "epochs=3", "clip_norm=0.5", "max_time=0.00001").code == 75
-    assert "clip_norm: 0.5" in entries_of(work / "x/last.tar")["config"]
+    outcome = cli(capsys, "resume=outputs/x", "max_time=null")
+    assert outcome.code == 0 and "attempts/0002.json" in outcome.out and "clip_norm | null | 0.5" in outcome.out
+    last = entries_of(work / "x/last.tar")
+    assert last["epoch"] == 3 and "clip_norm: 0.5" in last["config"]
 
 
 def test_another_monitor_resets_what_a_plateau_has_seen(work: Path, capsys: Any) -> None:

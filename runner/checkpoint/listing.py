@@ -1,8 +1,12 @@
 """Which checkpoints a run directory holds, read from the directory itself, without torch."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
@@ -12,12 +16,31 @@ FOLDER = "checkpoints"
 LAST = "last.tar"
 BEST = "best.tar"
 SUPERSEDED = "superseded"
-_OURS = re.compile(r"step_([0-9]{10}|[1-9][0-9]{10,})\.tar")
+_OURS = re.compile(r"step_([0-9]{10}|[1-9][0-9]{10,15})(?:\.([2-9]|[1-9][0-9]{1,8}))?\.tar")
 
 
-def checkpoint_path(run_directory: Path, step: int) -> Path:
-    """Return where the checkpoint of a step stands."""
-    return run_directory / FOLDER / f"step_{step:010d}.tar"
+_BEHIND = 10**9  # a number that no file of a step has
+
+
+@dataclass(frozen=True, order=True)
+class StepFile:
+    """A checkpoint in the history of its run: a later one is greater, by its step and then by the order of saving."""
+
+    step: int
+    number: int
+    path: Path = field(compare=False)
+
+
+def checkpoint_path(run_directory: Path, step: int, number: int = 1) -> Path:
+    """Return where the checkpoint of a step stands; a step that is saved again gets another number, never the file."""
+    suffix = "" if number == 1 else f".{number}"
+    return run_directory / FOLDER / f"step_{step:010d}{suffix}.tar"
+
+
+def by_name(path: Path) -> StepFile | None:
+    """Return the checkpoint that a path names, None if it is not of our own naming."""
+    match = _OURS.fullmatch(path.name)
+    return StepFile(int(match[1]), int(match[2] or 1), path) if match else None
 
 
 def run_directory_of(checkpoint: Path) -> Path:
@@ -25,18 +48,48 @@ def run_directory_of(checkpoint: Path) -> Path:
     return checkpoint.parent.parent if checkpoint.parent.name == FOLDER else checkpoint.parent
 
 
-def steps(run_directory: Path) -> dict[int, Path]:
-    """Return the checkpoint files of a run by their step: regular files of our own naming, nothing else."""
+def step_files(run_directory: Path) -> list[StepFile]:
+    """Return the checkpoint files of a run, the oldest first: regular files of our own naming, nothing else."""
     folder = run_directory / FOLDER
     if folder.is_symlink() or not folder.is_dir():
-        return {}
-    named = ((_OURS.fullmatch(path.name), path) for path in folder.iterdir())
-    return {int(match[1]): path for match, path in named if match and path.is_file() and not path.is_symlink()}
+        return []
+    named = (by_name(path) for path in folder.iterdir())
+    return sorted(file for file in named if file and file.path.is_file() and not file.path.is_symlink())
+
+
+def steps(run_directory: Path) -> dict[int, Path]:
+    """Return the newest checkpoint file of each step."""
+    return {file.step: file.path for file in step_files(run_directory)}
+
+
+def located(path: Path, run_directory: Path) -> StepFile:
+    """Return which of a run's checkpoints a file is; `last.tar` and `best.tar` are the one that they name.
+
+    One that is none of them stands behind those of its step.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    if path.parent.name == FOLDER and (named := by_name(path)):
+        return named
+    header = read_header(path)
+    step = header.get("global_step")
+    files = [file for file in step_files(run_directory) if file.step == step]
+    linked = [file for file in files if file.path.samefile(path)]
+    copied = (file for file in files if _describes_the_same(file.path, header))
+    return next(chain(linked, copied), StepFile(step if type(step) is int else 0, _BEHIND, path))
+
+
+def _describes_the_same(path: Path, header: Mapping[str, Any]) -> bool:
+    with suppress(CheckpointError):
+        other = read_header(path)
+        return all(other.get(key) == header.get(key) for key in ("created", "global_step", "metrics", "loss"))
+    return False
 
 
 def candidates(run_directory: Path) -> Iterator[Path]:
     """Yield what a resume may take, the newest first; the directory's listing is the authority."""
-    yield from (path for _, path in sorted(steps(run_directory).items(), reverse=True))
+    yield from (file.path for file in reversed(step_files(run_directory)))
     yield from (path for path in (run_directory / LAST, run_directory / BEST) if _lies_in(run_directory, path))
 
 
@@ -63,7 +116,6 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
 
 
 def _check_step(path: Path) -> None:
-    match = _OURS.fullmatch(path.name)
-    step = read_header(path).get("global_step")
-    if match and step != int(match[1]):
+    named, step = by_name(path), read_header(path).get("global_step")
+    if named and step != named.step:
         raise CheckpointError(f"{path} holds step {step}, not the step of its name")

@@ -100,8 +100,8 @@ class Saved:
 class Retention(Protocol):
     """Names the checkpoints that stay; what no retention names is pruned."""
 
-    def keep(self, saved: Sequence[Saved]) -> set[int]:
-        """Return the steps to keep of `saved`, which is in ascending order."""
+    def keep(self, saved: Sequence[Saved]) -> set[Path]:
+        """Return the files to keep of `saved`, which is in ascending order."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ class KeepLast:
 
     count: int
 
-    def keep(self, saved: Sequence[Saved]) -> set[int]:
-        """Return the steps of the newest ones."""
-        return {entry.step for entry in saved[-self.count :]}
+    def keep(self, saved: Sequence[Saved]) -> set[Path]:
+        """Return the newest ones."""
+        return {entry.path for entry in saved[-self.count :]}
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class KeepBest:
     count: int
     mode: Mode
 
-    def keep(self, saved: Sequence[Saved]) -> set[int]:
-        """Return the steps of the best ones."""
-        return {entry.step for entry in ranked(saved, self.mode)[: self.count]}
+    def keep(self, saved: Sequence[Saved]) -> set[Path]:
+        """Return the best ones."""
+        return {entry.path for entry in ranked(saved, self.mode)[: self.count]}
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,18 @@ class KeepEvery:
 
     steps: int
 
-    def keep(self, saved: Sequence[Saved]) -> set[int]:
-        """Return the steps that are such multiples."""
-        return {entry.step for entry in saved if entry.step % self.steps == 0}
+    def keep(self, saved: Sequence[Saved]) -> set[Path]:
+        """Return those of such steps."""
+        return {entry.path for entry in saved if entry.step % self.steps == 0}
 
 
 @dataclass(frozen=True)
 class KeepPinned:
     """Keep those with a file of their name and the ending `.pin` beside them, which a user makes with `touch`."""
 
-    def keep(self, saved: Sequence[Saved]) -> set[int]:
-        """Return the steps that are pinned at this moment."""
-        return {entry.step for entry in saved if entry.path.with_suffix(".pin").exists()}
+    def keep(self, saved: Sequence[Saved]) -> set[Path]:
+        """Return those that are pinned at this moment."""
+        return {entry.path for entry in saved if entry.path.with_suffix(".pin").exists()}
 
 
 def ranked(saved: Sequence[Saved], mode: Mode) -> list[Saved]:

@@ -93,6 +93,8 @@ class StoreSaving:
         self._triggers = tuple(triggers)
         self._description = dict(description)
         self._image = Image()
+        self._safe: Mapping[str, Any] | None = None
+        """The counters of what was last written."""
         self._saved_at = time.monotonic()
 
     def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
@@ -104,17 +106,21 @@ class StoreSaving:
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
         """Take the parts' states with `counters` (epoch, global_step, loss, metrics), once the former is written.
 
+        What was measured as much at that step and is safe already is not written again.
+
         Raises:
             NonFinite: a tensor became NaN or infinite; nothing of it is written.
             SaveFailed: it could not be written, and is one too many; all earlier files are as they were.
                 Both may be of the former save.
         """
         self._worker.settle()
+        if counters == self._safe:
+            return
         created = datetime.now(UTC).isoformat(timespec="seconds")
         entries = compose_entries(parts, {**counters, **self._description, "created": created})
         self._image.take(entries)
         self._saved_at = time.monotonic()
-        self._worker.start(lambda: self._write(entries))
+        self._worker.start(lambda: self._write(entries, counters))
 
     def settle(self) -> None:
         """Return once the latest checkpoint is safe; raise why it is not, also where that was tolerated."""
@@ -123,7 +129,7 @@ class StoreSaving:
         if failure is not None:
             raise failure
 
-    def _write(self, entries: Mapping[str, Any]) -> None:
+    def _write(self, entries: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
         self._image.wait()
         if spoilt := sorted(non_finite(entries, self._image.tensor) - self._meant):
             raise NonFinite(
@@ -133,3 +139,5 @@ class StoreSaving:
             )
         self._before()
         self._tolerance.attempt(lambda: self._store.save(entries, self._image))
+        if not self._tolerance.failures:
+            self._safe = counters

@@ -8,10 +8,21 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.header import read_header
+from runner.checkpoint.best import Standing, metric_of
 from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, checkpoint_path, steps
+from runner.checkpoint.listing import (
+    BEST,
+    FOLDER,
+    LAST,
+    SUPERSEDED,
+    StepFile,
+    by_name,
+    checkpoint_path,
+    located,
+    run_directory_of,
+    step_files,
+)
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
 from runner.errors import CheckpointError, SaveFailed
 from runner.files import Disk, make_directory, remove_stale_temporaries, temporary_beside, write_durably
@@ -39,36 +50,36 @@ class CheckpointStore:
         self._metrics: dict[Path, float | None] = {}
         self._measured = False
 
-    def prepare(self, step: int = 0) -> None:
-        """Make the folder, clear what dead writers left, and set aside what is newer than `step`.
+    def prepare(self, standing: Standing | None = None) -> None:
+        """Make the folder, clear what dead writers left, and let it be that of a state that stands there.
 
-        A newer file is one that a resume has passed over; among the kept it would push out good ones.
+        A newer file is one that a resume has passed over, and is set aside: among the kept it would push out good
+        ones. The best one that no listed file is, of the parent or of `best.tar` alone, is taken among them.
         """
         folder = self._run_directory / FOLDER
         make_directory(folder, self._disk)
         remove_stale_temporaries(folder)
         remove_stale_temporaries(self._run_directory)
-        if newer := [path for at, path in steps(self._run_directory).items() if at > step]:
-            (folder / SUPERSEDED).mkdir(exist_ok=True)
-            for path in newer:
-                self._disk.replace(path, _free(folder / SUPERSEDED / path.name))
-            for changed in (folder / SUPERSEDED, folder):  # or a power cut would bring the passed over ones back
-                self._disk.sync_directory(changed)
+        if standing is not None:
+            self._set_aside(standing.at)
+            self._metrics |= dict.fromkeys(standing.damaged)
+            self._take_along(standing)
         if (saved := self._listing()) and self._may_be_last(saved[-1].path):
             self._publish(saved)
 
     def save(self, entries: Mapping[str, Any], image: Image | None = None) -> Path:
-        """Write `entries` as the checkpoint of their step; when this returns, it will not be lost.
+        """Write `entries` as a new checkpoint of their step; when this returns, it will not be lost.
 
-        An image has taken them before, and what it took is what is written.
+        No earlier file changes, not even one of the same step. An image has taken the entries before, and what it
+        took is what is written.
 
         Raises:
             SaveFailed: the file could not be written; all earlier files are as they were.
         """
-        path = checkpoint_path(self._run_directory, entries["global_step"])
-        taken = image or _taken(entries)
-        self._metrics.pop(path, None)  # should only the last sync of the new file fail, its metric is read from it
+        taken, step = image or _taken(entries), entries["global_step"]
+        path = checkpoint_path(self._run_directory, step)
         try:
+            path = self._free(step)
             write_durably(path, lambda file: taken.write(file, self._disk), self._disk)
             self._metrics[path] = entries["metrics"].get(self._monitor)
             saved = self._listing()
@@ -82,10 +93,46 @@ class CheckpointStore:
                 self.check_space(path.stat().st_size)
         return path
 
+    def _free(self, step: int) -> Path:
+        """Return the name of the next file of a step."""
+        names = (by_name(path) for path in (self._run_directory / FOLDER).iterdir())
+        numbers = [file.number for file in names if file and file.step == step]
+        return checkpoint_path(self._run_directory, step, max(numbers, default=0) + 1)
+
+    def _set_aside(self, at: StepFile) -> None:
+        folder, best = self._run_directory / FOLDER, self._located_best()
+        newer = [file.path for file in reversed(step_files(self._run_directory)) if file > at]
+        if best is not None and best > at:
+            newer = newer if best.path in newer else [best.path, *newer]
+        if newer:
+            (folder / SUPERSEDED).mkdir(exist_ok=True)
+            for path in newer:
+                self._disk.replace(path, _unused(folder / SUPERSEDED / path.name))
+            for changed in (folder / SUPERSEDED, folder, self._run_directory):  # or a power cut would bring them back
+                self._disk.sync_directory(changed)
+        if best is not None and best > at and (self._run_directory / BEST).is_file():
+            self._disk.unlink(self._run_directory / BEST)
+            self._disk.sync_directory(self._run_directory)
+
+    def _located_best(self) -> StepFile | None:
+        best = self._run_directory / BEST
+        with suppress(CheckpointError):
+            return located(best, self._run_directory) if best.is_file() else None
+        return None
+
+    def _take_along(self, standing: Standing) -> None:
+        best = standing.best
+        if best is None or best.path in {file.path for file in step_files(self._run_directory)}:
+            return
+        if run_directory_of(best.path).resolve() != self._run_directory.resolve() and best.step == standing.at.step:
+            return  # a fork's own first checkpoint holds the same
+        self._link(best.path, self._free(best.step))
+        self._disk.sync_directory(self._run_directory / FOLDER)
+
     def check_space(self, size: int) -> None:
         """Warn if the disk has too little space for all that is to be kept, each file of `size` bytes."""
         kept = sum(policy.count for policy in self._keep if isinstance(policy, (KeepLast, KeepBest)))
-        wanted = max(0, kept + 1 - len(steps(self._run_directory))) * size
+        wanted = max(0, kept + 1 - len(step_files(self._run_directory))) * size
         free = shutil.disk_usage(self._run_directory).free
         if wanted > free:
             log.warning(
@@ -95,12 +142,12 @@ class CheckpointStore:
             )  # fmt: skip
 
     def _listing(self) -> list[Saved]:
-        found = steps(self._run_directory)
-        return [Saved(step, path, self._metric(path)) for step, path in sorted(found.items())]
+        files = step_files(self._run_directory)
+        return [Saved(file.step, file.path, self._metric(file.path)) for file in files]
 
     def _metric(self, path: Path) -> float | None:
         if path not in self._metrics:
-            self._metrics[path] = _stored_metric(path, self._monitor)
+            self._metrics[path] = metric_of(path, self._monitor)
         return self._metrics[path]
 
     def _publish(self, saved: Sequence[Saved]) -> None:
@@ -125,24 +172,28 @@ class CheckpointStore:
         pointer = self._run_directory / name
         if not pointer.is_symlink() and pointer.exists() and pointer.samefile(target):
             return  # renaming one name of a file over another would do nothing and leave the first
-        temporary = temporary_beside(pointer)
+        self._link(target, pointer)
+
+    def _link(self, target: Path, name: Path) -> None:
+        """Make `name` another name of a file in one step, or of a durable copy where there are no hard links."""
+        temporary = temporary_beside(name)
         try:
             self._disk.link(target, temporary)
-        except OSError:  # a file system without hard links
+        except OSError:  # a file system without hard links, or another one
             with open(target, "rb") as source:
-                write_durably(pointer, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._disk)
+                write_durably(name, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._disk)
             return
         try:
-            self._disk.replace(temporary, pointer)
+            self._disk.replace(temporary, name)
         except BaseException:
             with suppress(OSError):
                 self._disk.unlink(temporary)
             raise
 
     def _prune(self, saved: Sequence[Saved]) -> None:
-        kept = {saved[-1].step}.union(*(policy.keep(saved) for policy in self._keep))
+        kept = {saved[-1].path}.union(*(policy.keep(saved) for policy in self._keep))
         for entry in saved:
-            if entry.step not in kept:
+            if entry.path not in kept:
                 with suppress(OSError):  # one that stays is no reason to keep the others
                     self._disk.unlink(entry.path)
 
@@ -156,7 +207,7 @@ class CheckpointStore:
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
 
 
-def _free(path: Path) -> Path:
+def _unused(path: Path) -> Path:
     """Return a name like this one that no file has: what an earlier rewinding set aside stays."""
     others = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
     return next(name for name in chain([path], others) if not name.exists())
@@ -166,12 +217,3 @@ def _taken(entries: Mapping[str, Any]) -> Image:
     image = Image()
     image.take(entries)
     return image
-
-
-def _stored_metric(path: Path, monitor: str) -> float | None:
-    try:
-        metrics = read_header(path).get("metrics")
-    except CheckpointError:
-        return None
-    value = metrics.get(monitor) if isinstance(metrics, dict) else None
-    return float(value) if isinstance(value, (int, float)) else None

@@ -4,6 +4,7 @@ import logging
 import shlex
 
 from runner.commands.main import FAILED, INTERRUPTED
+from runner.commands.record import best_of
 from runner.signals import die_by_sigint
 from runner.wiring.arguments import command
 from runner.wiring.changes import table
@@ -61,6 +62,5 @@ def summary(run: Prepared) -> str:
     """Return how far a run has come, and how good it is."""
     progress, monitor = run.state.progress, run.config["checkpoint"]["monitor"]
     length = f"{run.start.directory}, {progress.epoch} epochs, {progress.global_step} steps"
-    if progress.best_metric is None:
-        return length
-    return f"{length}, best {monitor} {progress.best_metric:.4f} at step {progress.best_step}"
+    best = best_of(run)
+    return length if best is None else f"{length}, best {monitor} {best[0]:.4f} at step {best[1]}"

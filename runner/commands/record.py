@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.best import claimed
 from runner.files import replace_text
+from runner.run_directory.attempts import Attempt, new_token, next_number, write_attempt
 from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
 from runner.wiring.prepare import Prepared
@@ -43,7 +45,7 @@ class StatusWriter:
             epoch=progress.epoch,
             attempt=self._attempt,
             reason=reason,
-            best_metric=progress.best_metric,
+            best_metric=best[0] if (best := best_of(self._run)) else None,
             pid=os.getpid(),
             host=platform.node(),
             started=self._started,
@@ -53,19 +55,43 @@ class StatusWriter:
         write_status(self._run.start.directory, status)
 
 
+def best_of(run: Prepared) -> tuple[float, int] | None:
+    """Return the best value of a run and its step, which `best.tar` holds; without checkpoints, what is remembered."""
+    options, progress = run.config["checkpoint"], run.state.progress
+    if "keep_last" in options:
+        return claimed(run.start.directory, options["monitor"])
+    return (
+        None
+        if progress.best_metric is None or progress.best_step is None
+        else (progress.best_metric, progress.best_step)
+    )
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def record(run: Prepared, attempt: int, environment: dict[str, Any]) -> None:
-    """Write what the run was started with, and what this attempt was told."""
+def attempt_of(run: Prepared, former: int) -> Attempt:
+    """Return this attempt as it goes on record, numbered after the `former` one."""
+    start = run.start
+    return Attempt(
+        attempt=next_number(start.directory, former),
+        token=new_token(),
+        started=_now(),
+        step=run.state.progress.global_step,
+        checkpoint=start.standing.at.path.name if start.standing and start.origin is Origin.resume else None,
+        overrides=[word.encode(errors="backslashreplace").decode() for word in sys.argv[1:]],
+        config=run.config_text.split("\n"),
+    )
+
+
+def record(run: Prepared, attempt: Attempt, environment: dict[str, Any]) -> None:
+    """Write what the run was started with, and durably what this attempt makes of it."""
     directory = run.start.directory
     first = directory / "config.yaml"
     if not first.exists() or run.start.origin is Origin.scratch:
-        replace_text(first, run.config_text)
-    (directory / "overrides").mkdir(exist_ok=True)
-    words = "".join(f"{word}\n" for word in sys.argv[1:])
-    replace_text(directory / "overrides" / f"attempt_{attempt:04d}.txt", words)
+        replace_text(first, "\n".join(attempt.config))
+    write_attempt(directory, attempt)
     write_json(directory / "environment.json", environment)
     if run.reports:
         reports = {name: report.entries() for name, report in run.reports.items()}

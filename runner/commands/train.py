@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks
@@ -64,18 +65,18 @@ def _run_job(run: "Prepared") -> int:
 def run_prepared(run: "Prepared") -> int:
     """Train, keep `status.json` true, and return the exit code."""
     from runner.commands import messages
-    from runner.commands.record import StatusWriter, record
+    from runner.commands.record import StatusWriter, attempt_of, record
 
     former = read_status(run.start.directory)
-    attempt = 1 if former is None else former.attempt + 1
+    attempt = attempt_of(run, 0 if former is None else former.attempt)
     environment = describe_environment(sys.argv, str(run.devices))
-    status = StatusWriter(run, attempt)
+    status = StatusWriter(run, attempt.attempt)
     with Stop(run.max_seconds) as stop:
         try:
             record(run, attempt, environment)
             status("running", None)
             messages.announce(run)
-            ending = _train(run, stop, summary(environment), status)
+            ending = _train(run, stop, {**summary(environment), "attempt": attempt.token}, status)
             ending, metrics = _test(run, stop, ending)
         except BaseException as error:
             failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is no success
@@ -117,7 +118,8 @@ def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: 
             failure = error
         finally:
             plan.trackers.close()
-        roll_back(run.state, run.start.directory, limit=run.config["nonfinite_limit"], failure=failure)
+        standing = roll_back(run.state, run.start.directory, config=run.config, failure=failure)
+        run = replace(run, start=replace(run.start, standing=standing))
 
 
 def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
@@ -126,8 +128,8 @@ def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
     from runner.loop.train import train
     from runner.wiring.debugging import watched
 
-    if run.start.parent or (run.start.changes and run.state.progress.global_step):
-        save(run.state, plan)  # so that from here on a bare resume goes on with this config
+    if run.start.parent:
+        save(run.state, plan)  # so that from here on it is a run of its own
     try:
         with watched(plan, run.config, run.start.directory, run.state.progress.global_step) as plan_watched:
             return train(run.state, plan_watched)

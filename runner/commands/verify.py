@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.checkpoint.contents import Kind, read_contents
 from runner.checkpoint.integrity import check_regular
-from runner.checkpoint.listing import BEST, FOLDER, LAST, candidates, checkpoint_path
+from runner.checkpoint.listing import BEST, FOLDER, LAST, by_name, candidates
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 from runner.records import read_text
 from runner.run_directory.status import FILE, read_status
@@ -135,7 +135,8 @@ def _check_checkpoint(path: Path, sound: _Sound) -> None:
                 f"that could be seen, and if there are weights in it, warm_start.path={path} begins a run with them"
             )
         step = sound[status.st_dev, status.st_ino] = contents.entries["global_step"]
-    if path.parent.name == FOLDER and path.name.startswith("step_") and path.name != checkpoint_path(path, step).name:
+    named = by_name(path)
+    if path.parent.name == FOLDER and path.name.startswith("step_") and (named is None or named.step != step):
         raise CheckpointDamaged(f"{path} holds step {step}, not the step of its name, so a resume passes it over")
 
 

@@ -30,7 +30,7 @@ def effective_config(
 ) -> tuple[DictConfig, list[Change]]:
     """Return the config of a checkpoint as today's overrides change it, and the changes.
 
-    `pending` is what an earlier attempt had made of it and no checkpoint has yet; it counts as changes do.
+    What a later attempt made of that config, and no checkpoint has yet, is `pending`: it counts as a change, too.
 
     Raises:
         ConfigError: a change that this use of it does not take.
@@ -44,7 +44,8 @@ def effective_config(
     now = flatten(settled(plain(without_hydra(config))))
     refuse_interpolations({key: value for key, value in kept.lost.items() if now.get(key) == "???"}, checkpoint)
     before = {**kept.gained, **flatten(saved)}
-    allowed = [str(key) for key in config.resume_allow]
+    allowed = [str(key) for key in (*config.resume_allow, *((pending or {}).get("resume_allow") or ()))]
+    config.resume_allow = list(dict.fromkeys(allowed))
     check_allowed(allowed, {*before, *now})
     return config, differences(before, now, allowed, use)
 

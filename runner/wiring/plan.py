@@ -74,7 +74,7 @@ def _saving(
         return NoSaving()
     mode = Mode(options["mode"])
     store = CheckpointStore(run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode)
-    store.prepare(run.state.progress.global_step)
+    store.prepare(run.start.standing)
     devices = run.devices
     resolved = {
         "device_kind": devices.kind,

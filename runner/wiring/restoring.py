@@ -9,12 +9,15 @@ from typing import Any
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from runner.checkpoint.best import Standing, standing
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
 from runner.checkpoint.listing import newest_valid
+from runner.checkpoint.policies import Mode, Saved
 from runner.checkpoint.warm_start import Report
 from runner.errors import ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
 from runner.optim.schedules import Horizon
+from runner.progress import Progress
 from runner.wiring.adopting import adopt
 from runner.wiring.build import Position
 from runner.wiring.changes import Change
@@ -79,7 +82,12 @@ def restore_state(
             start,
             notices=adopt(state, entries, path=start.checkpoint, words=start.overrides, config=config, horizon=horizon),
         )
-    return replace(start, changes=resume(state, entries, start, config))
+    changes = resume(state, entries, start, config)
+    found = _standing(start.checkpoint, config)
+    if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
+        _change_measure(state, found.best, config["checkpoint"]["mode"])
+    notices = [*start.notices, *_keep_record(state, found.best, config)]
+    return replace(start, changes=changes, standing=found, notices=notices)
 
 
 def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any]) -> Sequence[Change]:
@@ -97,8 +105,6 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     if "ema.decay" in changed:
         _match_averages(state, entries)
     restore(parts, entries, start.checkpoint)
-    if changed & {"checkpoint.monitor", "checkpoint.mode"}:
-        _forget_best(state, config["checkpoint"]["mode"])
     before = state.learning_rate()
     apply_changes(state, changed, config, built)
     after = state.learning_rate()
@@ -107,13 +113,13 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
 
 
-def roll_back(state: TrainState, run_directory: Path, *, limit: int, failure: NonFinite) -> None:
-    """Give the state what the newest valid checkpoint holds, and the data another order from there on.
+def roll_back(state: TrainState, run_directory: Path, *, config: Mapping[str, Any], failure: NonFinite) -> Standing:
+    """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
 
     Raises:
-        NonFinite: the failure itself, if there is none to go back to or it happened `limit` times before.
+        NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
     """
-    times = state.progress.rollbacks + 1
+    times, limit = state.progress.rollbacks + 1, config["nonfinite_limit"]
     checkpoint, _ = newest_valid(run_directory)
     if checkpoint is None or times > limit:
         raise failure
@@ -123,12 +129,41 @@ def roll_back(state: TrainState, run_directory: Path, *, limit: int, failure: No
         "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
         failure, checkpoint.name, times, limit,
     )  # fmt: skip
+    found = _standing(checkpoint, config)
+    for notice in _keep_record(state, found.best, config):
+        log.warning("%s", notice)
+    return found
 
 
-def _forget_best(state: TrainState, mode: Any) -> None:
+def _standing(checkpoint: Path, config: Mapping[str, Any]) -> Standing:
+    options = config["checkpoint"]
+    return standing(checkpoint, monitor=options["monitor"], mode=Mode(options["mode"]))
+
+
+def _keep_record(state: TrainState, best: Saved | None, config: Mapping[str, Any]) -> list[str]:
+    """Let the record be the metric of a file that is there; return what is to be said where it was not."""
+    progress, monitor = state.progress, config["checkpoint"]["monitor"]
+    lost = progress.best_metric, progress.best_step
+    if not _begin_record(progress, best) or lost[0] is None:
+        return []
+    now = "anew" if best is None else f"from {best.metric:.6g} at step {best.step}"
+    return [f"no whole checkpoint is left of the best {monitor}, {lost[0]:.6g} at step {lost[1]}: it begins {now}"]
+
+
+def _begin_record(progress: Progress, best: Saved | None) -> bool:
+    """Begin the record with what this file measured, if it is another one; return whether it is."""
+    found = (best.metric, best.step) if best else (None, None)
+    if found == (progress.best_metric, progress.best_step):
+        return False
+    progress.best_metric, progress.best_step = found
+    progress.evaluations_without_improvement = 0
+    return True
+
+
+def _change_measure(state: TrainState, best: Saved | None, mode: Any) -> None:
     """What was best by another metric is no measure for this one."""
-    progress = state.progress
-    progress.best_metric, progress.best_step, progress.evaluations_without_improvement = None, None, 0
+    _begin_record(state.progress, best)
+    state.progress.evaluations_without_improvement = 0
     for scheduler in state.schedulers.values():
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler._init_is_better(mode, scheduler.threshold, scheduler.threshold_mode)

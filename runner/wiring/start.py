@@ -11,9 +11,18 @@ from typing import Any
 from omegaconf import BooleanNode, DictConfig
 from omegaconf.errors import ValidationError
 
+from runner.checkpoint.best import Standing
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.listing import FOLDER, SUPERSEDED, newest_valid, run_directory_of, steps
+from runner.checkpoint.listing import (
+    FOLDER,
+    SUPERSEDED,
+    StepFile,
+    located,
+    newest_valid,
+    run_directory_of,
+    step_files,
+)
 from runner.checkpoint.schema import version_of
 from runner.errors import (
     CheckpointDamaged,
@@ -30,6 +39,7 @@ from runner.wiring.arguments import lineage, typed_targets, value_of
 from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
 from runner.wiring.inherited import effective_config
+from runner.wiring.pending import Pending, newest_pending
 from runner.wiring.placing import OUTPUTS, Place, place_anew, place_in
 from runner.wiring.targets import target_names
 
@@ -67,6 +77,8 @@ class Start:
     """The environment of the checkpoint: what `auto` had chosen."""
     changes: Sequence[Change] = ()
     notices: Sequence[str] = ()
+    standing: Standing | None = None
+    """Where the restored state stands among its run's files."""
     finished: bool = False
     """Whether there is nothing left to do."""
     stopped_early: bool = False
@@ -192,19 +204,14 @@ def _from_file(asked: _Asked, path: Path) -> Start:
         return _restored(asked, Origin.fork, path, place_anew, ())
     if not inside:
         raise ConfigError(f"{path} does not lie in a run directory; add name=my_run to go on from it in a new one")
-    newer = _newer_than(header, directory)
+    newer = [file for file in step_files(directory) if file > located(path, directory)]
     if newer and not asked.rewind:
         raise ConfigError(
             f"{path} is of step {header.get('global_step')}, and {directory} has newer checkpoints, up to step "
-            f"{newer[-1]}; go on from the newest with resume={directory}, fork a new run from this one with "
+            f"{newer[-1].step}; go on from the newest with resume={directory}, fork a new run from this one with "
             "name=another_name, or set the newer ones aside with rewind=true"
         )
     return _resume(asked, directory, path, (), rewound=newer)
-
-
-def _newer_than(header: Mapping[str, Any], directory: Path) -> list[int]:
-    step = header.get("global_step")
-    return sorted(other for other in steps(directory) if type(step) is int and other > step)
 
 
 def _notices(passed_over: Sequence[CheckpointError]) -> list[str]:
@@ -216,27 +223,42 @@ def _resume(
     directory: Path,
     checkpoint: Path,
     passed_over: Sequence[CheckpointError],
-    rewound: Sequence[int] = (),
+    rewound: Sequence[StepFile] = (),
 ) -> Start:
     notices = _notices(passed_over)
     if rewound:
-        notices.append(f"rewinding: {', '.join(f'step {step}' for step in rewound)} to {FOLDER}/{SUPERSEDED}")
-    start = _restored(asked, Origin.resume, checkpoint, partial(place_in, directory), notices)
+        names = ", ".join(file.path.name for file in rewound)
+        notices.append(f"rewinding: {names} to {FOLDER}/{SUPERSEDED}")
+    pending = None if asked.rewind else newest_pending(directory, checkpoint)
+    start = _restored(asked, Origin.resume, checkpoint, partial(place_in, directory), notices, pending)
     status = read_status(directory)
     if status is not None and status.state == "finished" and not notices:
         early = status.reason == EARLY_STOPPING
-        if not give_more_to_do(start.changes, stopped_early=early):
+        if not give_more_to_do(pending.beyond(start.changes) if pending else start.changes, stopped_early=early):
             return replace(start, finished=True, stopped_early=early)
     check_writable(directory)
     asked.own(directory)
     return start
 
 
-def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: Place, notices: Sequence[str]) -> Start:
-    """Return a start whose config is the checkpoint's own, changed by today's words."""
+def _restored(
+    asked: _Asked,
+    origin: Origin,
+    checkpoint: Path,
+    place: Place,
+    notices: Sequence[str],
+    pending: Pending | None = None,
+) -> Start:
+    """Return a start whose config is the checkpoint's own, changed by a pending attempt and by today's words."""
     header = read_header(checkpoint)
     version_of(checkpoint, header)
-    config, changes = effective_config(header, asked.words, searchpath=asked.searchpath, checkpoint=checkpoint)
+    config, changes = effective_config(
+        header,
+        asked.words,
+        searchpath=asked.searchpath,
+        checkpoint=checkpoint,
+        pending=pending.config if pending else None,
+    )
     return Start(
         origin,
         config,
@@ -246,7 +268,7 @@ def _restored(asked: _Asked, origin: Origin, checkpoint: Path, place: Place, not
         checkpoint,
         header.get("environment", {}),
         changes,
-        notices,
+        [*notices, *(pending.notices(changes) if pending else ())],
     )
 
 

@@ -1,0 +1,72 @@
+"""The best checkpoint of a run: which file it is, that it is whole, and what `best.tar` may claim."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.checkpoint.header import read_header
+from runner.checkpoint.integrity import verify
+from runner.checkpoint.listing import BEST, StepFile, by_name, located, run_directory_of, step_files
+from runner.checkpoint.policies import Mode, Saved, ranked
+from runner.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a restored state stands in the history of its run, and what was best up to there."""
+
+    at: StepFile
+    best: Saved | None
+    """The best one that is whole, a file of this run or of its parent."""
+    damaged: tuple[Path, ...] = ()
+    """Those that say they are better, and are not whole."""
+
+
+def standing(checkpoint: Path, *, monitor: str, mode: Mode) -> Standing:
+    """Return where the state of a checkpoint stands among the files of the run that it lies in."""
+    run = run_directory_of(checkpoint)
+    at = located(checkpoint, run)
+    damaged = []
+    upto = sorted(file for file in [*step_files(run), *_unlisted(run, checkpoint)] if file <= at)
+    for entry in ranked([Saved(file.step, file.path, metric_of(file.path, monitor)) for file in upto], mode):
+        try:
+            if not entry.path.samefile(checkpoint):  # which was verified before it was restored
+                verify(entry.path)
+        except (CheckpointError, OSError):
+            damaged.append(entry.path)
+        else:
+            return Standing(at, entry, tuple(damaged))
+    return Standing(at, None, tuple(damaged))
+
+
+def _unlisted(run: Path, checkpoint: Path) -> Iterator[StepFile]:
+    """Yield the checkpoint itself and `best.tar`, if they are no names of a listed file."""
+    for path in dict.fromkeys((run / BEST, checkpoint)):
+        with suppress(CheckpointError, OSError):
+            if path.is_file() and (file := located(path, run)).path == path and by_name(path) is None:
+                yield file
+
+
+def claimed(run_directory: Path, monitor: str) -> tuple[float, int] | None:
+    """Return the metric that `best.tar` claims, and its step; None if there is no such file, or it was not measured."""
+    try:
+        header = read_header(run_directory / BEST)
+    except CheckpointError:
+        return None
+    value, step = _metric(header, monitor), header.get("global_step")
+    return (value, step) if value is not None and type(step) is int else None
+
+
+def metric_of(path: Path, monitor: str) -> float | None:
+    """Return the monitored metric that a checkpoint holds, None if it holds none."""
+    try:
+        return _metric(read_header(path), monitor)
+    except CheckpointError:
+        return None
+
+
+def _metric(header: dict[str, object], monitor: str) -> float | None:
+    metrics = header.get("metrics")
+    value = metrics.get(monitor) if isinstance(metrics, dict) else None
+    return float(value) if isinstance(value, (int, float)) else None
