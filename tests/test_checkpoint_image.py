@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from runner.checkpoint import archive, readable, structure, tree
+from runner.checkpoint import archive, readable, structure
 from runner.checkpoint.contents import read_contents
 from runner.checkpoint.framing import extents
+from runner.checkpoint.header import verified_header
 from runner.checkpoint.image import Image
 from runner.checkpoint.integrity import verify
 from runner.errors import Unsavable
@@ -158,8 +159,7 @@ def test_members_beyond_four_gigabytes_are_framed_as_zipfile_reads_them(tmp_path
 TOO_LARGE = {
     "bytes": ((readable, "LARGEST"),),
     "tensors": ((readable, "LARGEST_DIRECTORY"),),
-    "values": ((readable, "MOST_STEPS"), (tree, "MOST_STEPS")),
-    "steps": ((readable, "MOST_STEPS_OF_STRUCTURE"), (structure, "MOST_STEPS")),
+    "steps": ((structure, "_MOST_STEPS"), (structure, "_STEPS_OF_TENSOR")),
 }
 
 
@@ -173,6 +173,24 @@ def test_what_a_reader_would_refuse_as_too_large_is_refused_when_it_is_written(
         monkeypatch.setattr(module, name, 9)
     with pytest.raises(Unsavable, match="read again"):
         written(image, tmp_path / "large.tar")
+
+
+@pytest.mark.parametrize(
+    "keys", [lambda i: (i, 0), lambda i: i << 30, lambda i: i + 0.5], ids=["pairs", "wide", "floats"]
+)
+def test_as_many_odd_keys_are_written_as_can_be_read_and_no_more(tmp_path: Path, keys: Any) -> None:
+    table = {keys(index): index for index in range(1, structure.MOST_ODD_KEYS + 2)}
+    with pytest.raises(Unsavable, match="could not be read again"):
+        written(taken({"learner_state_dict": table}), tmp_path / "large.tar")
+    del table[keys(5)], table[keys(6)]
+    path = written(taken({"learner_state_dict": table}), tmp_path / "fits.tar")
+    assert verified_header(path)["learner_state_dict"] == table
+
+
+def test_numbers_that_count_are_keys_without_end(tmp_path: Path) -> None:
+    table = {index: None for index in range(4 * structure.MOST_ODD_KEYS)}
+    path = written(taken({"learner_state_dict": table}), tmp_path / "fits.tar")
+    assert verified_header(path)["learner_state_dict"] == table
 
 
 def test_bytes_that_no_reader_would_take_are_refused_when_they_are_written(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_rank_variables_are_read_by_the_strategy_only(path: Path) -> None:
     assert not found or room(path) == "strategy", f"{path} names {sorted(found)}"
 
 
-TRUSTED_LOAD = "torch.load(path, map_location='cpu', weights_only=False)"
+TRUSTED_LOAD = "torch.load(archive.file, map_location='cpu', weights_only=False)"
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

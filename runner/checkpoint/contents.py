@@ -1,21 +1,16 @@
 """What a file holds, as facts: every tensor with its shape and size, every plain value; without torch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.foreign import code_inside
-from runner.checkpoint.header import read_archive
-from runner.checkpoint.inert import Storage, TensorFacts
-from runner.checkpoint.integrity import verify
-from runner.checkpoint.safetensors_header import ENDING, read_safetensors_header
+from runner.checkpoint.header import verified_structure
+from runner.checkpoint.inert import TensorFacts
+from runner.checkpoint.integrity import opened
+from runner.checkpoint.safetensors_header import ENDING, opened_weights
 from runner.checkpoint.schema import FORMAT, SUFFIX, check_schema, version_of
-from runner.checkpoint.structure import Structure
-from runner.checkpoint.tree import TooMany, budget, leaves
-from runner.errors import CheckpointDamaged, CheckpointRefused
-from runner.text import printable
+from runner.checkpoint.tree import leaves
 
 
 class Kind(Enum):
@@ -74,68 +69,34 @@ def read_contents(path: Path) -> Contents:
     """Return what a file holds after every byte of it was checked; nothing in it is built or run.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; refused are also
-            pickled code, claims of more than the file stores, and structures without end.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.opened` and `header.structure_of`.
     """
     if path.suffix == ENDING:
-        tensors, metadata = read_safetensors_header(path)
-        entries = {"metadata": metadata} if metadata else {}
-        return Contents(path, Kind.safetensors, path.stat().st_size, {"": State(list(tensors.items()))}, entries)
-    verify(path)
-    structure, stored = read_archive(path)
-    _check_plain(path, structure)
-    _check_stored(path, structure.storages, stored)
-    try:
-        contents = _sorted_out(path, structure.content)
-    except TooMany as error:
-        raise CheckpointRefused(f"{path} is refused: {error}") from error
-    _check_claims(path, contents)
-    return contents
+        with opened_weights(path) as weights:
+            entries = {"metadata": weights.metadata} if weights.metadata else {}
+            leaves_ = [(name, facts) for name, (_, facts) in weights.tensors.items()]
+            return Contents(path, Kind.safetensors, path.stat().st_size, {"": State(leaves_)}, entries)
+    with opened(path) as archive:
+        return _sorted_out(path, verified_structure(archive).content)
 
 
-def _check_plain(path: Path, structure: Structure) -> None:
-    if structure.foreign:
-        shown = ", ".join(printable(name[:60]) for name in structure.foreign[:3])
-        raise code_inside(path, f" ({shown})")
-
-
-def _check_stored(path: Path, storages: list[Storage], stored: dict[str, int]) -> None:
-    for storage in storages:
-        if stored.get(storage.key, -1) < storage.size:
-            raise CheckpointDamaged(
-                f"{path} is damaged (it has no {storage.size} bytes for the storage {printable(storage.key[:60])!r})"
-            )
-
-
-def _check_claims(path: Path, contents: Contents) -> None:
-    for name, state in contents.states.items():
-        for leaf, value in state.leaves:
-            if isinstance(value, TensorFacts) and not value.fits:
-                place = printable(".".join(filter(None, ("the file", name, leaf))))
-                raise CheckpointRefused(f"{path} is refused: {place} claims more elements than the file stores")
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, TensorFacts)
-
-
-def _state(value: Any, steps: Iterator[int]) -> State:
-    return State(list(leaves(value, _is_tensor, steps)))
+def _state(value: Any) -> State:
+    return State(list(leaves(value)))
 
 
 def _sorted_out(path: Path, content: Any) -> Contents:
-    size, steps = path.stat().st_size, budget()
+    size = path.stat().st_size
     if not isinstance(content, dict):
-        return Contents(path, Kind.other, size, {"": _state(content, steps)})
+        return Contents(path, Kind.other, size, {"": _state(content)})
     if content.get("format") == FORMAT:
         version_of(path, content)
         check_schema(path, content)
         kind = Kind.ours
     elif any(isinstance(value, TensorFacts) for value in content.values()):
-        return Contents(path, Kind.state_dict, size, {"": _state(content, steps)})
+        return Contents(path, Kind.state_dict, size, {"": _state(content)})
     else:
         kind = Kind.general if any(_is_state(name, value) for name, value in content.items()) else Kind.other
-    states = {name: _state(value, steps) for name, value in content.items() if _is_state(name, value)}
+    states = {name: _state(value) for name, value in content.items() if _is_state(name, value)}
     rest = {name: value for name, value in content.items() if name not in states}
     return Contents(path, kind, size, states, rest)
 

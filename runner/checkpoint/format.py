@@ -11,15 +11,14 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from runner.checkpoint.foreign import code_inside
-from runner.checkpoint.integrity import is_still, verify
-from runner.checkpoint.plain import check_bounded, owned, plain_copy
+from runner.checkpoint.building import build
+from runner.checkpoint.header import structure_of
+from runner.checkpoint.integrity import opened
+from runner.checkpoint.plain import plain_copy
 from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
 from runner.checkpoint.schema import SUFFIX as SUFFIX
-from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointMissing, CheckpointRefused
+from runner.errors import CheckpointMismatch, CheckpointRefused
 from runner.stateful import Stateful
-
-_MOST_REPLACEMENTS = 10  # while one file is read; `last.tar` is replaced by each save
 
 
 def _without_overrides(entries: dict[str, Any]) -> dict[str, Any]:
@@ -56,67 +55,48 @@ def read_module(path: Path) -> nn.Module:
     """Return a pickled module, on the CPU: opening it RUNS what the file says, so only where the user asked for that.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused is
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.opened`; also refused is
             what is no module, or cannot be unpickled here.
     """
-    verify(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise CheckpointRefused(f"{path} could not be unpickled: {reason}") from error
+    with opened(path) as archive:
+        archive.check()
+        archive.file.seek(0)
+        try:
+            content = torch.load(archive.file, map_location="cpu", weights_only=False)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise CheckpointRefused(f"{path} could not be unpickled: {reason}") from error
     if not isinstance(content, nn.Module):
         raise CheckpointRefused(f"{path} holds a {type(content).__name__}, wanted a whole nn.Module")
     return content
 
 
+def read_back(path: Path) -> Any:
+    """Return what plain PyTorch reads in a file that this program has just written."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def read_entries(path: Path) -> dict[str, Any]:
     """Return the entries of a general checkpoint of this program, every tensor on the CPU, every byte checked.
-
-    The tensors stay in the file until they are used; `restore` gives a part copies of those that it may keep.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `read_plain`; also refused are another
             program's dictionary and a newer version of the format.
     """
-    return _current_version(path, read_plain(path, mapped=True))
+    return _current_version(path, read_plain(path))
 
 
-def read_plain(path: Path, *, mapped: bool = False) -> Any:
+def read_plain(path: Path) -> Any:
     """Return whatever tensors and plain values `torch.save` wrote, every tensor on the CPU, every byte checked.
 
-    `mapped` tensors stay in the file until they are used: for what is copied at once.
+    A tensor is made of the very bytes that were checked, in memory of its own; nothing that is done to the file
+    afterwards, or meanwhile, changes it. What `header.read_header` refuses is refused, and nothing else.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.verify`; also refused are
-            pickled code, and tensors that claim more elements than the file stores.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.opened` and `header.structure_of`.
     """
-    for _ in range(_MOST_REPLACEMENTS):
-        verified = verify(path)
-        content = _load(path, mapped)
-        if is_still(path, verified):
-            break
-    else:
-        raise CheckpointDamaged(f"{path} is replaced again and again while it is read; name one of its checkpoints/")
-    if unbelievable := check_bounded(content, "the file"):
-        raise CheckpointRefused(f"{path} is refused: {unbelievable}")
-    return content
-
-
-def _load(path: Path, mapped: bool) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except FileNotFoundError as error:  # pruned a moment ago
-        raise CheckpointMissing(f"there is no checkpoint at {path}") from error
-    except Exception as error:
-        raise _unreadable(path, error) from None  # torch's text advises unsafe loading
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointRefused | CheckpointDamaged:
-    text = str(error)
-    if "weights_only" in text.lower() or "Unsupported" in text:
-        return code_inside(path)
-    return CheckpointDamaged(f"{path} is damaged ({text.splitlines()[0] if text else type(error).__name__})")
+    with opened(path) as archive:
+        return build(archive, structure_of(archive))
 
 
 def _current_version(path: Path, entries: Any) -> dict[str, Any]:
@@ -146,15 +126,10 @@ def restore(parts: Mapping[str, Stateful], entries: Mapping[str, Any], path: Pat
         restore_part(name, part, entries[f"{name}{SUFFIX}"], path)
 
 
-def _copies(part: Stateful) -> bool:
-    """Return whether a part copies the tensors that it is given, as a module does into its own."""
-    return isinstance(part, nn.Module) and type(part).load_state_dict is nn.Module.load_state_dict
-
-
 def restore_part(name: str, part: Stateful, state: Any, path: Path) -> None:
     """Give one part its state back, or raise `CheckpointMismatch` with the part's own reason in one line."""
     try:
-        part.load_state_dict(state if _copies(part) else owned(state))
+        part.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:400]
         raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is of another {name}: {reason}") from error

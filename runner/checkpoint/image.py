@@ -83,7 +83,7 @@ class Image:
         """Return everything that follows the tensors."""
         members, pieces = self._members[:], []
         structure = pickled(self._content, self._keys)
-        check_structure(self._content, structure)
+        check_structure(self._content, structure, len(members))
         for name, text in (("data.pkl", structure), ("byteorder", b"little"), ("version", b"3\n")):
             member, crc = place(name, len(text), position), crc32(text)
             pieces += [local_header(member, crc), text]

@@ -1,8 +1,14 @@
-"""Inert stand-ins for what a pickle names: of tensors the facts are kept, of anything else the name."""
+"""Inert stand-ins for what a pickle names: of tensors the facts are kept, of types the name; nothing is called.
+
+Only the forms in which `torch.save` writes tensors and plain values are known. Anything else is
+refused, also where `torch.load(weights_only=True)` would take it: a tensor that is no view of a
+storage in the file has no values of its own.
+"""
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
@@ -26,12 +32,11 @@ _STORAGES = {
     "QInt32": "qint32", "QUInt4x2": "quint4x2", "QUInt2x4": "quint2x4", "Untyped": "uint8",
 }  # fmt: skip
 _STORAGE = re.compile(r"torch\.(?:cuda\.|storage\.)?(\w+)Storage")
-_PLAIN = re.compile(  # what `torch.load(weights_only=True)` lets a file name
-    r"torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout"
-    r"|torch\.(cuda\.|sparse\.|cuda\.sparse\.)?[A-Z][A-Za-z0-9]*(Tensor|Storage)|torch\.(Tensor|Size|device)"
-    r"|torch\.storage\.(Typed|Untyped)Storage|torch\.nn\.parameter\.Parameter|torch\.per_(tensor|channel)_\w+"
-    r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytes|bytearray|complex)"
-)
+_SCHEMES = ("torch.per_tensor_affine", "torch.per_channel_affine")
+_LAYOUTS = {"torch.sparse_coo": 2, **{f"torch.sparse_{kind}": 3 for kind in ("csr", "csc", "bsr", "bsc")}}
+_TENSORS = ("torch.Tensor", "torch.nn.parameter.Parameter")
+_DEVICE = re.compile(r"(cpu|cuda|mps|xpu|meta)(:\d{1,2})?")
+_LARGEST = 2**63
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +46,17 @@ class Inert:
     name: str = "object"
     """The dotted name that the file gives, or of what made it."""
 
-    def __call__(self, *arguments: Any) -> Any:
-        """Return what stands for the result of a call."""
-        return _rebuilt(self.name, arguments)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
+class Dtype(str):
+    """The name of a dtype, where a file has the dtype."""
 
-    def append(self, item: Any) -> None:
-        """Ignore `item`."""
 
-    def extend(self, items: Any) -> None:
-        """Ignore `items`."""
+class Device(str):
+    """The name of a device, where a file has the device."""
+
+
+class Size(tuple[int, ...]):
+    """The lengths of a `torch.Size`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +71,19 @@ class Storage(Inert):
 
 @dataclass(frozen=True, eq=False)
 class TensorFacts(Inert):
-    """What is known of a tensor without its values."""
+    """What is known of a dense tensor without its values."""
 
     dtype: str = "unknown"
     shape: tuple[int, ...] = ()
     storages: tuple[Storage, ...] = ()
-    """None for a tensor on the meta device, two or three for a sparse one."""
-    dense: bool = True
+    """One; two or three for a sparse tensor."""
+    offset: int = 0
+    """Elements before the first one, and between neighbours in each dimension:"""
+    stride: tuple[int, ...] = ()
+    marks: Mapping[str, bool] | None = None
+    """Whether the values are to be conjugated or negated."""
+    parts: "tuple[TensorFacts, ...]" = ()
+    """The tensors that a sparse or quantized one consists of: indices and values, or scales and zero points."""
 
     @property
     def elements(self) -> int:
@@ -82,20 +92,50 @@ class TensorFacts(Inert):
 
     @property
     def size(self) -> int:
-        """Bytes: of the elements of a dense tensor, of all that is stored for another."""
-        if self.dense:
-            return self.elements * ITEM_BYTES.get(self.dtype, 1)
+        """Bytes: of the elements of a dense tensor, of all that is stored for a sparse one."""
+        return self.elements * ITEM_BYTES[self.dtype]
+
+    @property
+    def fits(self) -> bool:
+        """Return whether the tensor lies in its storage, and does not claim more than that has."""
+        stored = self.storages[0].size // ITEM_BYTES[self.dtype]
+        last = sum((length - 1) * step for length, step in zip(self.shape, self.stride, strict=True))
+        inside = self.elements <= stored and self.offset + (last + 1 if self.elements else 0) <= stored
+        return inside and all(part.fits for part in self.parts)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseFacts(TensorFacts):
+    """What is known of a sparse tensor."""
+
+    layout: str = ""
+    coalesced: bool | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all that is stored."""
         return sum(storage.size for storage in self.storages)
 
     @property
     def fits(self) -> bool:
-        """Return whether the file stores as many bytes as the tensor claims."""
-        return not self.dense or not self.storages or self.size <= sum(s.size for s in self.storages)
+        """Return whether each part does."""
+        return all(part.fits for part in self.parts)
 
 
-def is_plain(name: str) -> bool:
-    """Return whether `torch.load(weights_only=True)` lets a file name this; what it lets is inert itself."""
-    return name in ITEM_BYTES or _PLAIN.fullmatch(name) is not None
+@dataclass(frozen=True, eq=False)
+class QuantizedFacts(TensorFacts):
+    """What is known of a quantized tensor."""
+
+    scheme: tuple[Any, ...] = ()
+    """Its name, scale and zero point, and for one of each channel the axis."""
+
+
+def named(name: str) -> Any:
+    """Return what stands for a class or function; None for one that no plain file has."""
+    if name in ITEM_BYTES:
+        return Dtype(name)
+    known = name in _MAKERS or name in _SCHEMES or name in _TENSORS or _STORAGE.fullmatch(name)
+    return Inert(name) if known else None
 
 
 def storage(pid: Any) -> Storage:
@@ -104,76 +144,162 @@ def storage(pid: Any) -> Storage:
     Raises:
         UnpicklingError: it means something else.
     """
-    if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage":
+    if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage":
         raise UnpicklingError("it refers to something that is no storage")
-    _, kind, key, _, length = pid
-    match = _STORAGE.fullmatch(kind.name) if isinstance(kind, Inert) else None
+    _, kind, key, location, length = pid
+    match = _STORAGE.fullmatch(kind.name) if type(kind) is Inert else None
     dtype = f"torch.{_STORAGES.get(match[1], '')}" if match else ""
-    if dtype not in ITEM_BYTES or type(key) is not str or type(length) is not int or not 0 <= length < 2**63:
-        raise UnpicklingError("it has an impossible storage")
+    _require(dtype in ITEM_BYTES and type(key) is type(location) is str and _is_length(length), "an odd storage")
     return Storage("storage", key, dtype, length * ITEM_BYTES[dtype])
 
 
-def _rebuilt(name: str, arguments: Sequence[Any]) -> Any:
-    maker = _MAKERS.get(name)
-    return Inert(name) if maker is None else maker(*arguments)
+def made(function: Any, arguments: Any) -> Any:
+    """Return what stands for the result of a call.
+
+    Raises:
+        UnpicklingError: no call that `torch.save` writes.
+    """
+    maker = _MAKERS.get(function.name) if type(function) is Inert else None
+    _require(maker is not None and type(arguments) is tuple, "a call of what is no function")
+    assert maker is not None
+    try:
+        return maker(*arguments)
+    except TypeError as error:
+        raise UnpicklingError(f"it calls {function.name} in an unknown way") from error
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    plain = isinstance(value, tuple) and len(value) <= 64
-    if not plain or not all(type(length) is int and 0 <= length < 2**63 for length in value):
-        raise UnpicklingError("a tensor has an impossible shape")
+def _require(right: object, what: str) -> None:
+    if not right:
+        raise UnpicklingError(f"it has {what}")
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
+
+
+def _lengths(value: Any) -> tuple[int, ...]:
+    _require(type(value) in (tuple, Size) and len(value) <= 64 and all(map(_is_length, value)), "an impossible shape")
     return tuple(value)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, *_: Any) -> TensorFacts:
-    if not isinstance(storage, Storage):
-        raise UnpicklingError("a tensor has no storage")
-    return TensorFacts("tensor", storage.dtype, _shape(shape), (storage,))
+def _tensor(
+    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any = False, hooks: Any = None, marks: Any = None
+) -> TensorFacts:
+    _require(type(storage) is Storage, "a tensor without a storage")
+    return _view(storage, storage.dtype, offset, shape, stride, marks)
 
 
-def _tensor_v3(storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any) -> Any:
-    facts = _tensor(storage, offset, shape)
-    return TensorFacts("tensor", _dtype(dtype), facts.shape, facts.storages)
+def _tensor_v3(
+    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, marks: Any = None
+) -> TensorFacts:
+    _require(type(storage) is Storage and type(dtype) is Dtype, "a tensor without a storage")
+    return _view(storage, str(dtype), offset, shape, stride, marks)
 
 
-def _meta(dtype: Any, shape: Any, *_: Any) -> TensorFacts:
-    return TensorFacts("tensor on the meta device", _dtype(dtype), _shape(shape))
+def _view(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any, marks: Any) -> TensorFacts:
+    shape, stride = _lengths(shape), _lengths(stride)
+    _require(len(shape) == len(stride) and _is_length(offset), "an impossible shape")
+    plain = type(marks) is dict and marks.keys() <= {"conj", "neg"} and all(type(m) is bool for m in marks.values())
+    _require(marks is None or plain, "a tensor with odd marks")
+    return TensorFacts("tensor", dtype, shape, (storage,), offset, stride, marks or None)
 
 
-def _sparse(layout: Any, parts: Any, *_: Any) -> TensorFacts:
-    tensors = [part for part in parts if isinstance(part, TensorFacts)]
-    shape = next(part for part in parts if isinstance(part, tuple))
-    storages = tuple(storage for tensor in tensors for storage in tensor.storages)
-    return TensorFacts("sparse tensor", tensors[-1].dtype, _shape(shape), storages, dense=False)
+def _quantized(storage: Any, offset: Any, shape: Any, stride: Any, scheme: Any, grad: Any, hooks: Any) -> TensorFacts:
+    facts = _tensor(storage, offset, shape, stride)
+    _require(type(scheme) is tuple and scheme and type(scheme[0]) is Inert, "an odd quantized tensor")
+    kinds = (Inert, float, int) if len(scheme) == 3 else (Inert, TensorFacts, TensorFacts, int)
+    _require(
+        tuple(map(type, scheme)) == kinds and scheme[0].name == _SCHEMES[len(kinds) - 3], "an odd quantized tensor"
+    )
+    parts = tuple(part for part in scheme if type(part) is TensorFacts)
+    storages = (storage, *(part.storages[0] for part in parts))
+    place = (facts.shape, storages, facts.offset, facts.stride, None)
+    return QuantizedFacts("quantized tensor", facts.dtype, *place, parts, scheme)
 
 
-def _first(value: Any = None, *_: Any) -> Any:
-    return value
+def _sparse(layout: Any, data: Any) -> TensorFacts:
+    _require(type(layout) is Inert and layout.name in _LAYOUTS and type(data) is tuple, "an odd sparse tensor")
+    count = _LAYOUTS[layout.name]
+    parts, (shape, *rest) = data[:count], data[count:] or ((),)
+    known = not rest or (count == 2 and len(rest) == 1 and type(rest[0]) is bool)
+    _require(known and [type(part) for part in parts] == [TensorFacts] * count, "an odd sparse tensor")
+    storages = tuple(storage for part in parts for storage in part.storages)
+    facts = ("sparse tensor", parts[-1].dtype, _lengths(shape), storages)
+    return SparseFacts(*facts, parts=parts, layout=layout.name, coalesced=rest[0] if rest else None)
 
 
-def _dtype(value: Any) -> str:
-    return value.name if isinstance(value, Inert) and value.name in ITEM_BYTES else "unknown"
+def _parameter(tensor: Any, grad: Any, hooks: Any, state: Any = None) -> TensorFacts:
+    _require(isinstance(tensor, TensorFacts), "a parameter that is no tensor")
+    return tensor  # type: ignore[no-any-return]
 
 
-def _made_by(function: Any, kind: Any, arguments: Any, *_: Any) -> Any:
-    return _rebuilt(function.name, arguments) if isinstance(function, Inert) and isinstance(arguments, tuple) else None
+def _of_type(function: Any, kind: Any, arguments: Any, state: Any) -> TensorFacts:
+    """A tensor with attributes of its own, which are left out."""
+    direct = type(function) is Inert and function.name.startswith("torch._utils._rebuild_")
+    _require(direct and type(kind) is Inert and kind.name in _TENSORS, "a tensor of another kind")
+    return made(function, arguments)  # type: ignore[no-any-return]
 
 
+def _layout(name: Any) -> Inert:
+    _require(type(name) is str and name in _LAYOUTS, "an unknown layout")
+    return Inert(name)
+
+
+def _device(kind: Any, index: Any = None) -> Device:
+    _require(type(kind) is str and (index is None or type(index) is int), "an odd device")
+    name = kind if index is None else f"{kind}:{index}"
+    _require(_DEVICE.fullmatch(name), "an odd device")
+    return Device(name)
+
+
+def _bytes(text: Any, encoding: Any) -> bytes:
+    _require(type(text) is str and encoding == "latin1", "odd bytes")
+    return text.encode("latin1")  # type: ignore[no-any-return]
+
+
+def _bytearray(content: Any = b"") -> bytearray:
+    _require(type(content) is bytes, "odd bytes")
+    return bytearray(content)
+
+
+def _complex(real: Any, imaginary: Any) -> complex:
+    _require(type(real) is type(imaginary) is float, "an odd number")
+    return complex(real, imaginary)
+
+
+def _set(items: Any) -> set[Any]:
+    _require(type(items) is list and all(map(is_key, items)), "an odd set")
+    return set(items)
+
+
+def _counter(items: Any) -> Counter[Any]:
+    _require(type(items) is dict, "an odd counter")
+    return Counter(items)
+
+
+def is_key(value: Any) -> bool:
+    """Return whether a value may be a dictionary's key or in a set: hashable, short, flat, and no tensor in it."""
+    kind = type(value)
+    return kind in _KEYS or (kind in (tuple, Size) and len(value) <= 8 and all(type(item) in _KEYS for item in value))
+
+
+_KEYS = (str, int, float, bool, type(None), bytes, Dtype, Device)
 _MAKERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    "torch._utils._rebuild_qtensor": _tensor,
-    "torch._utils._rebuild_meta_tensor_no_storage": _meta,
+    "torch._utils._rebuild_qtensor": _quantized,
     "torch._utils._rebuild_sparse_tensor": _sparse,
-    "torch._utils._rebuild_parameter": _first,
-    "torch._utils._rebuild_parameter_with_state": _first,
-    "torch._tensor._rebuild_from_type_v2": _made_by,
-    "torch.Size": _first,
-    "torch.device": _first,
-    "builtins.set": _first,
-    "collections.Counter": _first,
-    "collections.OrderedDict": lambda *_: {},
-    "_codecs.encode": lambda *_: Inert("bytes"),
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _of_type,
+    "torch.serialization._get_layout": _layout,
+    "torch.Size": lambda lengths: Size(_lengths(lengths)),
+    "torch.device": _device,
+    "builtins.set": _set,
+    "builtins.bytearray": _bytearray,
+    "builtins.complex": _complex,
+    "collections.Counter": _counter,
+    "collections.OrderedDict": lambda: OrderedDict(),
+    "_codecs.encode": _bytes,
 }

@@ -8,58 +8,113 @@ import os
 import stat
 import struct
 import zipfile
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from runner.checkpoint.checksums import check_contents
 from runner.checkpoint.foreign import check_known
-from runner.checkpoint.framing import extents
-from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
+from runner.checkpoint.framing import Extent, extents
+from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 
 LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
 _END_OF_ZIP = b"PK\x05\x06"
 _ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, those of large ones first
 
 
-def verify(path: Path) -> os.stat_result:
-    """Return the status of the file that was checked, an undamaged zip archive of the form that `torch.save` writes.
+@dataclass(frozen=True)
+class Archive:
+    """An open file whose members are found; everything that is said of it is read through this one descriptor."""
+
+    path: Path
+    file: BinaryIO
+    members: Mapping[str, Extent]
+    """By their names below the archive's folder."""
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a member, checked."""
+        memory = bytearray(self.members[name].size)
+        self.check([name], {name: memoryview(memory)})
+        return bytes(memory)
+
+    def check(
+        self, names: Iterator[str] | list[str] | None = None, kept: Mapping[str, memoryview] | None = None
+    ) -> None:
+        """Return if every byte of the members, all of them by default, is as it was written.
+
+        The bytes of those that are `kept` are read into that memory, and checked there.
+        """
+        chosen = self.members if names is None else names
+        inside = {self.members[name].name: memory for name, memory in (kept or {}).items()}
+        check_contents(self.file.fileno(), [self.members[name] for name in chosen], inside)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """Open a file once, as an archive of the form that `torch.save` writes; errors inside are about this file too.
 
     Raises:
         CheckpointMissing: there is no such file.
         CheckpointDamaged: truncated, holed, flipped or empty.
         CheckpointRefused: another kind of file, or an archive that `torch.save` never writes.
     """
+    with open_regular(path) as file:
+        try:
+            yield _archive(path, file)
+        except RunnerError:
+            raise
+        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, IndexError, struct.error) as error:
+            raise _damaged(path, str(error)) from error
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file that is not empty; what fails in reading it is said of the file.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: absent, empty or unreadable, and anything else.
+    """
     check_regular(path)
     try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())  # a writer may have put another file in its place since
-            size = status.st_size
-            _check_envelope(path, file.read(512), _tail(file, size))
-            with zipfile.ZipFile(file) as archive:
-                _check_members(path, archive, size)
-                placed = extents(file.fileno(), archive.infolist(), archive.start_dir, size)
-                check_contents(file.fileno(), placed)
-            return status
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, IndexError, struct.error) as error:
-        if isinstance(error, (CheckpointDamaged, CheckpointRefused)):
-            raise
-        raise _damaged(path, str(error)) from error
+        with open(path, "rb", opener=_open_now) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # another may have taken its place since
+                raise CheckpointRefused(f"{path} is not a regular file, so it is not opened")
+            yield file
+    except RunnerError:
+        raise
     except PermissionError as error:
         raise CheckpointRefused(f"{path} cannot be read: {error.strerror}") from error
     except FileNotFoundError as error:  # pruned a moment ago
         raise _missing(path) from error
     except OSError as error:
         raise _damaged(path, f"reading it failed: {error}") from error
-    except RuntimeError as error:  # zipfile: an encrypted member
-        raise CheckpointRefused(f"{path} is not a checkpoint: {error}") from error
 
 
-def is_still(path: Path, status: os.stat_result) -> bool:
-    """Return whether `path` is the very file, unchanged, that had this status."""
-    try:
-        now = path.stat()
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    return (now.st_dev, now.st_ino, now.st_mtime_ns) == (status.st_dev, status.st_ino, status.st_mtime_ns)
+def verify(path: Path) -> None:
+    """Return if a file is an undamaged archive of the form that `torch.save` writes; what it says is not looked at.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened`.
+    """
+    with opened(path) as archive:
+        archive.check()
+
+
+def _open_now(path: str, flags: int) -> int:
+    """Open what may have become a pipe meanwhile, without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _archive(path: Path, file: BinaryIO) -> Archive:
+    size = os.fstat(file.fileno()).st_size
+    _check_envelope(path, file.read(512), _tail(file, size))
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        root = _check_members(path, members, size)
+        placed = extents(file.fileno(), members, archive.start_dir, size)
+    return Archive(path, file, {extent.name.removeprefix(root): extent for extent in placed})
 
 
 def check_regular(path: Path) -> int:
@@ -79,9 +134,9 @@ def check_regular(path: Path) -> int:
     return status.st_size
 
 
-def _tail(file: "zipfile.IO[bytes]", size: int) -> bytes:  # type: ignore[name-defined]
+def _tail(file: BinaryIO, size: int) -> bytes:
     file.seek(max(0, size - _ENDS))
-    return bytes(file.read())
+    return file.read()
 
 
 def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:
@@ -99,22 +154,31 @@ def _directory_size(tail: bytes) -> int:
     return int.from_bytes(tail[40:48] if is_long else tail[-10:-6], "little")
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile, size: int) -> None:
-    members = archive.infolist()
+def _check_members(path: Path, members: list[zipfile.ZipInfo], size: int) -> str:
+    """Return the folder that all members are in."""
     names = [member.filename for member in members]
-    roots = {PurePosixPath(name).parts[0] for name in names if name}
     if len({name.lower() for name in names}) != len(names):
         raise CheckpointRefused(f"{path} has two members of one name, which torch.save never writes")
-    if any(name.startswith("/") or ".." in name.split("/") or "\\" in name for name in names):
+    if any(_is_outside(member) for member in members):
         raise CheckpointRefused(f"{path} has a member outside its own folder, which torch.save never writes")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise CheckpointRefused(f"{path} has compressed members, which torch.save never writes")
-    if len(roots) != 1 or f"{next(iter(roots))}/data.pkl" not in names:
+    structures = [name for name in names if name.lower().endswith("/data.pkl")]
+    root = structures[0].removesuffix("data.pkl") if structures else ""
+    if root.count("/") != 1 or not all(name.startswith(root) for name in names):
         raise CheckpointRefused(f"{path} is a zip archive of another program, not a checkpoint")
+    if len(structures) != 1:
+        raise CheckpointRefused(f"{path} has two structures ({', '.join(structures)[:200]}); torch.save writes one")
     if sum(member.file_size for member in members) > size:
         raise CheckpointRefused(f"{path} claims to hold more bytes than it has")
     if min(member.header_offset for member in members) != 0:
         raise _damaged(path, "something was put before its beginning")
+    return root
+
+
+def _is_outside(member: zipfile.ZipInfo) -> bool:
+    name = member.filename
+    return name != member.orig_filename or name.startswith("/") or ".." in name.split("/") or "\\" in name
 
 
 def _missing(path: Path) -> CheckpointMissing:

@@ -8,8 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.header import verified_header
 from runner.errors import CheckpointError
 
 FOLDER = "checkpoints"
@@ -106,7 +105,6 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
     passed_over: list[CheckpointError] = []
     for path in candidates(run_directory):
         try:
-            verify(path)
             _check_step(path)
         except CheckpointError as error:
             passed_over.append(error)
@@ -116,6 +114,6 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
 
 
 def _check_step(path: Path) -> None:
-    named, step = by_name(path), read_header(path).get("global_step")
+    named, step = by_name(path), verified_header(path).get("global_step")
     if named and step != named.step:
         raise CheckpointError(f"{path} holds step {step}, not the step of its name")

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
-from runner.checkpoint.inert import Inert
-from runner.checkpoint.tree import MOST_LEVELS, TooMany, budget, leaves
+from runner.checkpoint.structure import is_metadata
+from runner.checkpoint.tree import MOST_LEVELS
 from runner.errors import Unsavable
 
 _COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image takes as they are
 _WITHOUT_BYTES = {getattr(torch, f"{sign}int{bits}", None) for sign in ("", "u") for bits in range(1, 8)}
 _PLAIN = (type(None), bool, int, float, str, bytes, torch.Size, torch.dtype, torch.device)
+
+_TOO_MANY_BITS = 8 * 255
 
 
 def plain_copy(value: Any, place: str, level: int = 1) -> Any:
@@ -20,13 +22,14 @@ def plain_copy(value: Any, place: str, level: int = 1) -> Any:
 
     Containers are copied; tensors are detached and share their memory. One that is a view of a
     larger storage is cut out of it, since the whole storage would be written, and an expanded one
-    is written out, since `check_bounded` would refuse it.
+    is written out, since a reader would refuse it.
 
     Raises:
         Unsavable: a value of another type; the message names its key path below `place`.
     """
     kind = type(value)
     if kind in _PLAIN:
+        _check_readable(value, place)
         return value
     if isinstance(value, torch.Tensor):
         return _compact(value, place)
@@ -49,15 +52,28 @@ def _plain_mapping(value: Any, place: str, level: int) -> Any:
     for key, item in value.items():
         copy[_plain_key(key, place)] = plain_copy(item, f"{place}.{key}", level)
     if hasattr(value, "_metadata"):  # a module's version numbers, which its load_state_dict reads
+        if not is_metadata(value._metadata):
+            raise Unsavable(f"{place}._metadata is not what a module's state_dict has: plain values by name, by module")
         copy._metadata = plain_copy(value._metadata, f"{place}._metadata", level)
     return copy
+
+
+def _check_readable(value: Any, place: str) -> None:
+    """`torch.load(weights_only=True)` knows no opcode for such numbers, nor the call that stands for no bytes."""
+    if type(value) is int and value.bit_length() >= _TOO_MANY_BITS:
+        raise Unsavable(f"{place} is a number of {value.bit_length()} bits, which torch.load refuses; make it a string")
+    if value == b"" and type(value) is bytes:
+        raise Unsavable(f"{place} is an empty bytes, which torch.load refuses; let it return None or a string")
 
 
 def _plain_key(key: Any, place: str) -> Any:
     """Return a key of a dictionary, or an element of a set: a value that no tensor is in, since none is found there."""
     if isinstance(key, torch.Tensor) or (isinstance(key, tuple) and any(isinstance(k, torch.Tensor) for k in key)):
         raise Unsavable(f"{place} has a tensor as a key or in a set, which no reader would find again; use a name")
-    return plain_copy(key, f"{place} (key {key!r})")
+    copy = plain_copy(key, f"{place} (key {key!r})")
+    if isinstance(key, tuple) and (len(key) > 8 or any(isinstance(item, tuple) for item in key)):
+        raise Unsavable(f"{place} has the key {key!r:.100}, which no reader would take; use at most 8 plain values")
+    return copy
 
 
 def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
@@ -75,43 +91,6 @@ def _compact(tensor: torch.Tensor, place: str) -> torch.Tensor:
     if tensor.device.type not in _COPIED_LATER:
         tensor = tensor.cpu()
     return tensor.clone() if _bytes(tensor) != tensor.untyped_storage().nbytes() else tensor
-
-
-def owned(value: Any) -> Any:
-    """Return plain containers with a copy of every tensor, so that none shares its memory with a file."""
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(owned, value)) if type(value) in (list, tuple) else value
-    if isinstance(value, dict):
-        copy = value.copy()
-        copy.update({key: owned(item) for key, item in value.items()})
-        if hasattr(value, "_metadata"):
-            copy._metadata = value._metadata  # type: ignore[attr-defined]
-        return copy
-    return value
-
-
-def check_bounded(value: Any, place: str) -> str | None:
-    """Return what is not to be believed of loaded content, None if nothing is.
-
-    A file of a kilobyte can describe a tensor of many gigabytes by strides of zero, or a structure
-    that no walk comes to the end of.
-    """
-    try:
-        for name, item in leaves(value, torch.is_tensor, budget()):
-            if isinstance(item, Inert):
-                return f"{place} is nested too deeply"
-            if isinstance(item, torch.Tensor) and _is_giant(item):
-                dotted = name if name.startswith("[") or not name else f".{name}"
-                return f"{place}{dotted} claims more elements than the file stores"
-    except TooMany as error:
-        return str(error)
-    return None
-
-
-def _is_giant(tensor: torch.Tensor) -> bool:
-    return tensor.layout is torch.strided and _bytes(tensor) > tensor.untyped_storage().nbytes()
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -5,13 +5,16 @@ https://github.com/huggingface/safetensors#format
 
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from runner.checkpoint.foreign import check_known
 from runner.checkpoint.inert import ITEM_BYTES, Storage, TensorFacts
-from runner.checkpoint.integrity import check_regular
+from runner.checkpoint.integrity import open_regular
 from runner.errors import CheckpointDamaged, CheckpointRefused
 
 ENDING = ".safetensors"
@@ -24,31 +27,52 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def read_safetensors_header(path: Path) -> tuple[dict[str, TensorFacts], dict[str, Any]]:
-    """Return the facts of each tensor by name, in the file's order, and the metadata.
+@dataclass(frozen=True)
+class WeightFile:
+    """An open `.safetensors` file: what it says of itself, and where its tensors begin."""
+
+    file: BinaryIO
+    tensors: Mapping[str, tuple[int, TensorFacts]]
+    """Position and facts by name, in the file's order."""
+    metadata: Mapping[str, Any]
+
+
+@contextmanager
+def opened_weights(path: Path) -> Iterator[WeightFile]:
+    """Open a file once and read its header; errors inside are about this file too.
 
     The format has no checksums: flipped bits of a tensor cannot be found in it.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: absent, truncated, or another kind of file.
     """
-    size = check_regular(path)
-    with open(path, "rb") as file:
-        head = file.read(512)
-        check_known(path, head if head[8:9] != b"{" else b"")
-        length = int.from_bytes(head[:8], "little")
-        if length > _LARGEST:
-            raise CheckpointRefused(f"{path} is refused: its header claims {length} bytes, which is too many")
-        file.seek(8)
-        text = file.read(length)
-    try:
-        header = json.loads(text, object_pairs_hook=_unique)
-        metadata = header.pop("__metadata__", {})
-        tensors = sorted((_facts(name, entry) for name, entry in header.items()), key=lambda found: found[1])
-        _check_places([place for _, place, _ in tensors], size - 8 - length)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointDamaged(f"{path} is damaged, or no safetensors file ({str(error)[:200]})") from error
-    return {name: facts for name, _, facts in tensors}, metadata if isinstance(metadata, dict) else {}
+    with open_regular(path) as file:
+        try:
+            yield _weight_file(path, file)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if isinstance(error, (CheckpointDamaged, CheckpointRefused)):
+                raise
+            raise CheckpointDamaged(f"{path} is damaged, or no safetensors file ({str(error)[:200]})") from error
+
+
+def _weight_file(path: Path, file: BinaryIO) -> WeightFile:
+    head, size = file.read(512), os.fstat(file.fileno()).st_size
+    check_known(path, head if head[8:9] != b"{" else b"")
+    length = int.from_bytes(head[:8], "little")
+    if length > _LARGEST:
+        raise CheckpointRefused(f"{path} is refused: its header claims {length} bytes, which is too many")
+    file.seek(8)
+    header = json.loads(file.read(length), object_pairs_hook=_unique, parse_constant=_no_number)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(type(text) is str for text in metadata.values()):
+        raise ValueError("its metadata are no texts")
+    tensors = sorted((_facts(name, entry) for name, entry in header.items()), key=lambda found: found[1])
+    _check_places([place for _, place, _ in tensors], size - 8 - length)
+    return WeightFile(file, {name: (8 + length + begin, facts) for name, (begin, _), facts in tensors}, metadata)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no length")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,7 +88,9 @@ def _facts(name: str, entry: Mapping[str, Any]) -> tuple[str, tuple[int, int], T
         raise ValueError("a tensor has an impossible shape")
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
         raise ValueError("a tensor claims another number of bytes than it has")
-    return name, (begin, end), TensorFacts("tensor", dtype, shape, (Storage("storage", name, dtype, end - begin),))
+    storage = Storage("storage", name, dtype, end - begin)
+    strides = tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
+    return name, (begin, end), TensorFacts("tensor", dtype, shape, (storage,), 0, strides)
 
 
 def _check_places(places: list[tuple[int, int]], size: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runner.checkpoint.building import built
 from runner.checkpoint.format import SUFFIX, read_plain
-from runner.checkpoint.integrity import check_regular
-from runner.errors import CheckpointDamaged, CheckpointMismatch, CheckpointRefused, ConfigError
+from runner.checkpoint.safetensors_header import ENDING, opened_weights
+from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
 
 BARE = ""
 _EMA = "ema"
@@ -60,12 +61,12 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Return the weights in a file, every tensor on the CPU and still in the file until it is used.
+    """Return the weights in a file, every tensor on the CPU.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: it cannot be opened safely, or holds no weights.
     """
-    content = load_safetensors(path) if path.suffix == ".safetensors" else read_plain(path, mapped=True)
+    content = load_safetensors(path) if path.suffix == ENDING else read_plain(path)
     if not isinstance(content, Mapping):
         raise CheckpointRefused(f"{path} holds a {type(content).__name__} and no weights; name a state_dict's file")
     if _is_weights(content):
@@ -113,26 +114,28 @@ def safetensors_bytes(weights: Weights, path: Path) -> bytes:
     return save({name: value.detach().cpu().clone().contiguous() for name, value in weights.items()})
 
 
+def read_safetensors_back(path: Path) -> Weights:
+    """Return what the package safetensors reads in a file that this program has just written with it."""
+    from safetensors.torch import load_file
+
+    found: Weights = load_file(path)
+    return found
+
+
 def load_safetensors(path: Path) -> Weights:
-    """Return the weights in a `.safetensors` file.
+    """Return the weights in a `.safetensors` file, each in memory of its own.
 
     Raises:
-        ConfigError: the package is absent.
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: there is no such file, it is none, or may not be read.
     """
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise _absent(path) from error
-    check_regular(path)
-    try:
-        weights: Weights = load_file(path)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointDamaged(f"{path} is damaged, or no safetensors file ({error})") from error
-    except OSError as error:  # safetensors calls a file that it may not open absent
-        raise CheckpointRefused(f"{path} cannot be read; look at its permissions") from error
-    return weights
+    with opened_weights(path) as weights:
+        memory = {name: torch.empty(facts.size, dtype=torch.uint8) for name, (_, facts) in weights.tensors.items()}
+        for name, (begin, facts) in weights.tensors.items():
+            weights.file.seek(begin)
+            if weights.file.readinto(memory[name].numpy()) != facts.size:  # type: ignore[attr-defined]
+                raise ValueError(f"its tensor {name[:100]!r} ends early")
+        storages = {name: tensor.untyped_storage() for name, tensor in memory.items()}
+        return dict(built({name: facts for name, (_, facts) in weights.tensors.items()}, storages))
 
 
 def _absent(path: Path) -> ConfigError:

@@ -9,8 +9,7 @@ from typing import Any
 
 from omegaconf import open_dict
 
-from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.header import verified_header
 from runner.checkpoint.schema import version_of
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.text import printable
@@ -53,8 +52,7 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
     if any(o.key_or_group.split(".")[0] == "debug" for o in parse(words)):
         raise ConfigError(f"task={task} takes the whole split, so debug can do nothing for it; leave it out")
     path = Path(named)
-    verify(path)
-    header = read_header(path)
+    header = verified_header(path)
     version_of(path, header)
     config, changes = effective_config(header, words, searchpath=searchpath, checkpoint=path, use=Use.evaluation)
     with open_dict(config):

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.checkpoint.format import read_entries, read_module, read_plain, write_module, write_plain
-from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.format import read_back, read_entries, read_module, write_module, write_plain
+from runner.checkpoint.header import holds_code, read_header
 from runner.checkpoint.schema import FORMAT
-from runner.checkpoint.sources import BARE, load_safetensors, read_source, safetensors_bytes
+from runner.checkpoint.sources import BARE, read_safetensors_back, read_source, safetensors_bytes
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
 from runner.files import Disk, temporary_beside, write_durably
 from runner.loop.evaluate import evaluation_mode
@@ -59,7 +58,7 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
 
 
 def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dict[str, Original]:
-    if trust is not None and _is_module(path):
+    if trust is not None and holds_code(path):
         model = read_module(path)
         return {BARE: Original(model.state_dict(), model)}
     if path.suffix == Form.safetensors.value or not _is_ours(path):
@@ -73,21 +72,10 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
 
 
 def _is_ours(path: Path) -> bool:
-    verify(path)
     try:
         return read_header(path).get("format") == FORMAT
     except CheckpointRefused:  # no dictionary
         return False
-
-
-def _is_module(path: Path) -> bool:
-    """Return whether a file of torch's holds more than plain values; ours never does."""
-    verify(path)
-    try:
-        read_plain(path, mapped=True)
-    except CheckpointRefused:
-        return True
-    return False
 
 
 def _sample(entries: Mapping[str, Any]) -> Tensor | None:
@@ -134,9 +122,9 @@ def _ways(original: Original, kind: Form, path: Path) -> tuple[Callable[[Any], A
     """Return how a form is written, and how plain PyTorch, or safetensors, reads it."""
     if kind is Form.safetensors:
         content = safetensors_bytes(original.weights, path)
-        return lambda file: file.write(content), load_safetensors
+        return lambda file: file.write(content), read_safetensors_back
     if kind is Form.state_dict:
-        return lambda file: write_plain(file, original.weights), read_plain
+        return lambda file: write_plain(file, original.weights), read_back
     if original.model is None:
         raise ConfigError(f"{path} holds weights and no model, so --format module cannot be made of it")
     return lambda file: write_module(file, original.model), read_module

@@ -12,8 +12,7 @@ from omegaconf import BooleanNode, DictConfig
 from omegaconf.errors import ValidationError
 
 from runner.checkpoint.best import Standing
-from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.header import read_header, verified_header
 from runner.checkpoint.listing import (
     FOLDER,
     SUPERSEDED,
@@ -195,8 +194,7 @@ def _newest(asked: _Asked, directory: Path) -> tuple[Path | None, list[Checkpoin
 def _from_file(asked: _Asked, path: Path) -> Start:
     directory = run_directory_of(path)
     asked.own_if_continued(directory)
-    verify(path)
-    header = read_header(path)
+    header = verified_header(path)
     if "format" not in header:
         return _adopt(asked, path, header)
     inside = (directory / "config.yaml").is_file()
