@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.header import verified_header
+from runner.checkpoint.header import read_header, verified_header
 from runner.errors import CheckpointError
 
 FOLDER = "checkpoints"
