@@ -178,3 +178,23 @@ class Replaced(NoisyPoints):
     def __init__(self) -> None:
         super().__init__()
         self.train = _Replaced(20)
+
+
+class _Ending(Points):
+    """Has samples for two steps, and fails at the next one."""
+
+    left = 16
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("the data has an end here")
+        return super().__getitem__(index)
+
+
+class Ending(NoisyPoints):
+    """Fails in the third step, after one sample more for a trial."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.train = _Ending(20)
