@@ -52,3 +52,11 @@ class Outputs(Classification):
 
     def prediction(self, models: Any, batch: Any) -> Any:
         return {"output": models["model"](batch[0])}
+
+
+class Mapped(NoisyPoints):
+    """Takes whatever nested values its config has."""
+
+    def __init__(self, more: Any = None) -> None:
+        super().__init__()
+        self.more = more

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.arguments import check_for_sweep, expand, folder_of, parse, value_of
+from runner.wiring.arguments import check_for_sweep, expand, flags_of, folder_of, parse, value_of
+
+
+def test_another_process_is_given_the_users_own_config_folder(tmp_path: Path) -> None:
+    assert flags_of([f"hydra.searchpath=[file://{tmp_path}]"]) == [f"--config-dir={tmp_path}"]
+    assert flags_of([]) == []
 
 
 @pytest.mark.parametrize(

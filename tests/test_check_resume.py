@@ -128,6 +128,15 @@ def test_a_fault_is_noticed_and_its_runs_are_kept(work: Path, capsys: Any, name:
 
 
 @pytest.mark.slow
+def test_the_runs_of_the_check_have_the_users_own_config_folder(work: Path, capsys: Any) -> None:
+    (work / "mine/model").mkdir(parents=True)
+    (work / "mine/model/small.yaml").write_text("_target_: runner.models.Mlp\nhidden: [4]\n")
+    kept = [word for word in WORDS if not word.startswith("model")]
+    outcome = check(capsys, "--config-dir", "mine", *kept, "model=small", "model.hidden=[5]")
+    assert outcome.code == 0, outcome.out + outcome.err
+
+
+@pytest.mark.slow
 def test_a_run_that_fails_is_reported_with_its_own_words(work: Path, capsys: Any) -> None:
     words = [*WORDS, "learner=own", "learner._target_=tests.faulty.NanGradient"]
     outcome = check(capsys, *words)

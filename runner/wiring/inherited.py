@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from runner.errors import CheckpointRefused, ConfigError
 from runner.wiring.changes import Change, Use, check_allowed, differences, flatten
 from runner.wiring.compose import compose_config, plain, without_hydra
-from runner.wiring.kept import Kept, options_like
-from runner.wiring.named import named_by
+from runner.wiring.kept import MISSING, Kept
+from runner.wiring.named import Named, named_by
 from runner.wiring.settled import LOADER, LONGEST, MOST_VALUES, settled
 
 _DEEPEST = 30
@@ -37,17 +37,21 @@ def effective_config(
         CheckpointRefused: a config that does more than hold values.
     """
     saved = read_config(str(header.get("config", "")), checkpoint)
-    named = named_by(words, searchpath)
-    kept = Kept(saved if pending is None else pending, named, checkpoint)
-    options = options_like(kept.values, named.groups)
-    config = compose_config([*searchpath, *options, *words], amend=kept.put)
-    now = flatten(settled(plain(without_hydra(config))))
-    refuse_interpolations({key: value for key, value in kept.lost.items() if now.get(key) == "???"}, checkpoint)
-    before = {**kept.gained, **flatten(saved)}
-    allowed = [str(key) for key in (*config.resume_allow, *((pending or {}).get("resume_allow") or ()))]
+    alone = Kept(saved, Named(), checkpoint)
+    kept = Kept(saved if pending is None else pending, named_by(words, searchpath), checkpoint)
+    before = {**_flat(compose_config([*searchpath, *alone.options()], amend=alone.put)), **alone.lost}
+    config = compose_config([*searchpath, *kept.options(), *words], amend=kept.put)
+    now = _flat(config)
+    refuse_interpolations({key: value for key, value in kept.lost.items() if now.get(key) == MISSING}, checkpoint)
+    again = (pending or {}).get("resume_allow")  # what allowed its changes
+    allowed = [str(key) for key in (*config.resume_allow, *(again if isinstance(again, list) else ()))]
     config.resume_allow = list(dict.fromkeys(allowed))
     check_allowed(allowed, {*before, *now})
     return config, differences(before, now, allowed, use)
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    return flatten(settled(plain(without_hydra(config))))
 
 
 def read_config(text: str, path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A run's config put in the place of what today's files say: as data, under the types of the schema."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.errors import CheckpointRefused
 from runner.wiring import schema
 from runner.wiring.arguments import OF_ONE_ATTEMPT
-from runner.wiring.changes import flatten
 from runner.wiring.compose import CONF, KEYS, plain, sentence
 from runner.wiring.named import Named
 from runner.wiring.settled import unsettled
@@ -21,14 +20,8 @@ _OBJECTS = ("model", "data", "learner", "optimizer", "scheduler")
 """The groups that say how an object is built: a run's stay whole, whatever today's options have besides."""
 
 _WITH_KEYS = (*schema.OPTIONS, *schema.NESTED)
-_MISSING = "???"
-
-
-def options_like(values: Mapping[str, Any], named: Collection[str]) -> list[str]:
-    """Return the overrides that choose, in each group that is not `named`, the option of `conf/` that has its form."""
-    words = [f"{group}={_option(group, values.get(group, {}))}" for group in _OBJECTS if group not in named]
-    saves = "checkpoint" in named or "keep_last" in values.get("checkpoint", {})
-    return words if saves else [*words, "checkpoint=off"]
+MISSING = "???"
+"""The value of a key that must be set."""
 
 
 def _option(group: str, node: Any) -> str:
@@ -58,10 +51,15 @@ class Kept:
         self.lost = unsettled(own)
         """What interpolates, by its key: it is not kept, and must be set anew."""
         for key in self.lost:
-            own = _merged(own, _nested(key, _MISSING))
+            own = _merged(own, _nested(key, MISSING))
         self.values: dict[str, Any] = reduce(_merged, named.values, own)
-        self.gained: dict[str, Any] = {}
-        """What today's files have and the run has not, once it was put."""
+
+    def options(self) -> list[str]:
+        """Return the overrides that choose, in each group that nothing names, the option of `conf/` of its form."""
+        groups = [group for group in _OBJECTS if group not in self._named.groups]
+        words = [f"{group}={_option(group, self.values.get(group, {}))}" for group in groups]
+        saves = "checkpoint" in self._named.groups or "keep_last" in self.values.get("checkpoint", {})
+        return words if saves else [*words, "checkpoint=off"]
 
     def put(self, config: DictConfig) -> None:
         """Give a config, which today's files have composed, the values that are kept.
@@ -69,19 +67,17 @@ class Kept:
         Raises:
             CheckpointRefused: a value of another type than the schema's.
         """
-        try:
-            with open_dict(config):
-                for key in self.values.keys() & set(KEYS) - self._named.groups:
-                    self._put(config, key, self.values[key])
-        except OmegaConfBaseException as error:
-            raise CheckpointRefused(f"{self._path} is refused: its config: {sentence(error)}") from error
-        present = flatten({key: value for key, value in plain(config).items() if key in KEYS})
-        kept = flatten(self.values)
-        self.gained = {k: v for k, v in present.items() if k not in kept and k.split(".")[0] not in self._named.groups}
+        for key in self.values.keys() & set(KEYS) - self._named.groups:
+            try:
+                self._put(config, key, self.values[key])
+            except OmegaConfBaseException as error:
+                place = error.full_key or key
+                raise CheckpointRefused(f"{self._path} is refused: its {place} is wrong: {sentence(error)}") from error
 
     def _put(self, config: DictConfig, key: str, value: Any) -> None:
         if key not in _WITH_KEYS or (key in _OBJECTS and OmegaConf.get_type(config[key]) is dict):
-            config[key] = value
+            with open_dict(config):
+                config[key] = value
             return
         known = plain(config[key])
         with open_dict(config[key]):
@@ -93,8 +89,10 @@ class Kept:
         for key, value in values.items():
             if key not in KEYS and value is not None:
                 raise CheckpointRefused(f"{self._path} is refused: its config has the key {key!r}, which no run has")
-            if key in _WITH_KEYS and not isinstance(value, Mapping):
-                raise CheckpointRefused(f"{self._path} is refused: {key} in its config is no mapping of keys to values")
+            if key in _WITH_KEYS and not (isinstance(value, Mapping) and all(isinstance(name, str) for name in value)):
+                raise CheckpointRefused(
+                    f"{self._path} is refused: {key} in its config is no mapping of names to values"
+                )
 
 
 def _merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def needed_again(config: DictConfig) -> list[str]:
 
 def _quoted(value: Any) -> str:
     text = str(value)
-    is_simple = not isinstance(value, str) or re.fullmatch(r"[\w./:${}-]+", text)
+    is_simple = not isinstance(value, str) or re.fullmatch(r"[\w./:-]*\$\{[\w.:]+\}[\w./:-]*", text)
     return text if is_simple else "'" + text.replace("'", "\\'") + "'"
 
 

@@ -147,6 +147,8 @@ def build(
     Raises:
         ConfigError: an argument that the class does not have or lacks, or its own refusal.
     """
+    if "_target_" not in node:
+        raise ConfigError(f"{place}._target_ is missing; set it, such as {place}._target_=my_package.MyClass")
     cls = resolve(str(node["_target_"]), role, trust, place)
     arguments = {
         key: _nested(value, f"{place}.{key}", trust)
