@@ -316,7 +316,8 @@ def test_a_files_config_of_other_types_is_one_sentence(
 ) -> None:
     succeed(capsys, *SMALL, "name=x")
     path = with_config(outputs / "x/last.tar", Path("evil.tar"), **changes)
-    for command in ((f"resume={path}", "name=y", "max_steps=3"), ("task=evaluate", f"checkpoint_path={path}")):
+    commands = ((f"resume={path}", "name=y", "max_steps=3"), ("task=evaluate", f"checkpoint_path={path}"))
+    for command in commands[:1] if "optimizer" in changes else commands:
         outcome = cli(capsys, *command)
         assert outcome.code == 2 and says in outcome.err, outcome.err
         assert outcome.err.count("\n") == 1 and "Traceback" not in outcome.err, outcome.err
