@@ -11,10 +11,9 @@ from runner.commands.main import FAILED, FINISHED
 from runner.commands.trials import EPOCH, STEPS, STOP, TrialFailed, Trials, shortened
 from runner.errors import ConfigError
 from runner.run_directory.claim import check_writable
-from runner.run_directory.names import unique_name
+from runner.run_directory.names import OUTPUTS, unique_name
 from runner.wiring.arguments import flags_of, typed_targets, value_of
 from runner.wiring.compose import compose_config, plain, resolved
-from runner.wiring.placing import OUTPUTS
 from runner.wiring.targets import target_names
 
 

@@ -10,8 +10,8 @@ from runner.commands.checkpointed import Subject, ask, open_checkpoint, running
 from runner.commands.main import FINISHED
 from runner.errors import ConfigError
 from runner.run_directory.claim import check_writable
+from runner.run_directory.names import OUTPUTS
 from runner.wiring.arguments import value_of
-from runner.wiring.placing import OUTPUTS
 
 _ENDINGS = (".csv", ".npz")
 

@@ -15,7 +15,7 @@ from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError, LeadsElsewhere
 from runner.files import Disk, make_directory, replace_text
-from runner.run_directory.names import check_name, name_with, unique_name
+from runner.run_directory.names import OUTPUTS, check_name, name_with, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, parse_duration
@@ -26,7 +26,6 @@ from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
 from runner.wiring.arguments import command, parse
 from runner.wiring.compose import job_directory, plain
-from runner.wiring.placing import OUTPUTS
 from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"

@@ -22,14 +22,11 @@ def holds_run(directory: Path) -> bool:
     return any((directory / name).exists() for name in (LOCK, STATUS, ".hydra"))
 
 
-def check_free(directory: Path, command_to_go_on: str) -> None:
-    """Raise `NameTaken`, which shows the command that goes on there, if the directory is taken; `RunInUse` if owned."""
+def check_free(directory: Path, way_on: str) -> None:
+    """Raise `NameTaken`, which shows the way to go on there, if the directory is taken; `RunInUse` if owned."""
     if is_taken(directory):
         check_unowned(directory)
-        raise NameTaken(
-            f"{directory} exists already; go on there with {command_to_go_on}, start over by deleting it, "
-            "or take another name="
-        )
+        raise NameTaken(f"{directory} exists already: {way_on}; or start over by deleting it, or take another name=")
 
 
 def check_writable(directory: Path) -> None:

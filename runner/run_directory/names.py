@@ -4,9 +4,13 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from uuid import uuid4
 
 from runner.errors import ConfigError
+
+OUTPUTS = Path("outputs")
+"""Where runs live, below the current directory."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 

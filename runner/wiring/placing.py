@@ -6,10 +6,8 @@ from pathlib import Path
 from omegaconf import DictConfig, open_dict
 
 from runner.run_directory.claim import check_free, check_writable
-from runner.run_directory.names import unique_name
-from runner.wiring.arguments import command
-
-OUTPUTS = Path("outputs")
+from runner.run_directory.names import OUTPUTS, unique_name
+from runner.wiring.ways_on import way_on
 
 Place = Callable[[DictConfig], Path]
 """Puts a config's run somewhere: brings its name and directory into the config, and returns the directory."""
@@ -20,7 +18,7 @@ def place_anew(config: DictConfig) -> Path:
     with open_dict(config):
         config.name = config.name or unique_name()
     directory = Path(str(config.hydra.run.dir))
-    check_free(directory, command(f"resume={directory}"))
+    check_free(directory, way_on(directory))
     check_writable(directory)
     return directory
 

@@ -26,21 +26,20 @@ from runner.checkpoint.schema import version_of
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,
-    CheckpointMissing,
     CheckpointRefused,
     ConfigError,
-    NameTaken,
 )
 from runner.run_directory.claim import check_writable, holds_run, is_taken
-from runner.run_directory.names import check_name
+from runner.run_directory.names import OUTPUTS, check_name
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.wiring.arguments import lineage, typed_targets, value_of
 from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
 from runner.wiring.inherited import effective_config
 from runner.wiring.pending import Pending, newest_pending
-from runner.wiring.placing import OUTPUTS, Place, place_anew, place_in
+from runner.wiring.placing import Place, place_anew, place_in
 from runner.wiring.targets import target_names
+from runner.wiring.ways_on import absent, can_begin_again, check_length, nothing_yet
 
 _TUTORIAL = ("epoch", "model_state_dict", "optimizer_state_dict")
 
@@ -160,11 +159,8 @@ def _automatic(asked: _Asked) -> Start:
         return _typed(asked, Origin.scratch)
     checkpoint, passed_over = _newest(asked, directory)
     if checkpoint is None:  # an attempt ended before its first checkpoint
-        if not holds_run(directory):
-            raise NameTaken(f"{directory} exists and holds no run; take another name= or remove it")
-        status = read_status(directory)
-        if status is not None and status.state == "finished":
-            raise NameTaken(f"{directory} is finished and holds no checkpoint to go on from; take another name=")
+        if not can_begin_again(directory):
+            raise nothing_yet(directory)
         return _typed(asked, Origin.scratch, place=partial(place_in, directory))
     resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
     return _resume(replace(asked, words=resumed), directory, checkpoint, passed_over)
@@ -173,7 +169,7 @@ def _automatic(asked: _Asked) -> Start:
 def _newest_in(asked: _Asked, directory: Path) -> Start:
     checkpoint, passed_over = _newest(asked, directory)
     if checkpoint is None:
-        raise CheckpointMissing(f"{directory} holds no checkpoint yet; start it anew, or name another run's directory")
+        raise nothing_yet(directory)
     if asked.is_another_than(directory):
         return _restored(asked, Origin.fork, checkpoint, place_anew, _notices(passed_over))
     return _resume(asked, directory, checkpoint, passed_over)
@@ -185,8 +181,8 @@ def _newest(asked: _Asked, directory: Path) -> tuple[Path | None, list[Checkpoin
     checkpoint, passed_over = newest_valid(directory)
     if checkpoint is None and passed_over:
         raise CheckpointDamaged(
-            f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to go on from; "
-            f"the newest: {passed_over[0]}"
+            f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to go on from: "
+            f"begin another run with name=, or delete this one; the newest: {passed_over[0]}"
         )
     return checkpoint, passed_over
 
@@ -194,6 +190,8 @@ def _newest(asked: _Asked, directory: Path) -> tuple[Path | None, list[Checkpoin
 def _from_file(asked: _Asked, path: Path) -> Start:
     directory = run_directory_of(path)
     asked.own_if_continued(directory)
+    if not path.exists() and holds_run(directory):
+        raise absent(path, directory)
     header = verified_header(path)
     if "format" not in header:
         return _adopt(asked, path, header)
@@ -257,6 +255,7 @@ def _restored(
         checkpoint=checkpoint,
         pending=pending.config if pending else None,
     )
+    check_length(config, header, asked.words, checkpoint)
     return Start(
         origin,
         config,
