@@ -11,14 +11,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
+from runner.checkpoint.best import Standing, claimed, standing
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid, steps
 from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Retention
 from runner.checkpoint.store import CheckpointStore
+from runner.errors import ConfigError
+from runner.run_directory.attempts import Attempt, read_attempts, write_attempt
 from tests.crash_states import FolderSynced, Recorder, Synced, Tree, after_a_crash, lay_out
 from tests.test_checkpoint_store import behind, entries
 
@@ -181,6 +184,82 @@ def test_a_crash_in_a_rewind_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -
         assert all(tree[name] in history.number_of for name in POINTERS)
 
 
+def test_a_crash_in_a_rewind_behind_the_best_leaves_no_claim_of_what_was_set_aside(tmp_path: Path) -> None:
+    setting = Setting((KeepLast(4),), BETTER[:4], (1, 2, 3, 4))
+    disk, history = recorded(tmp_path, setting)
+    before = len(disk.events)
+    store_in(disk.root, setting, disk).prepare(standing_in(disk.root / "run/checkpoints/step_0000000002.tar"))
+    for number, (_, tree) in enumerate(after_a_crash(disk.events, first=before)):
+        root = tmp_path / f"left_{number}" / "root"
+        root.parent.mkdir()
+        lay_out(tree, root, {})
+        taken, passed_over = newest_valid(root / "run")
+        assert taken is not None and not passed_over
+        assert all(what in history.number_of for name, what in tree.items() if name.endswith(".tar"))
+        store_in(root, setting).prepare(standing_in(taken))
+        assert claimed(root / "run", "val/loss") == (7.0 - steps_of(taken), steps_of(taken))
+
+
+def standing_in(checkpoint: Path) -> Standing:
+    return standing(checkpoint, monitor="val/loss", mode=Mode.min)
+
+
+def steps_of(checkpoint: Path) -> int:
+    return int(read_entries(checkpoint)["global_step"])
+
+
+@pytest.mark.parametrize("kind", [Recorder, WithoutLinks])
+def test_a_crash_in_a_fork_leaves_its_parent_alone_and_of_the_best_all_or_nothing(
+    tmp_path: Path, kind: type[Recorder]
+) -> None:
+    setting = Setting((KeepLast(2), KeepBest(1, Mode.min)), WORSE[:4], (1, 2, 3, 4))
+    disk, history = recorded(tmp_path, setting, kind)
+    parent = {name: what for name, what in history.trees[-1].items() if name.startswith("run/")}
+    disk.say(None)
+    before = len(disk.events)
+    fork = CheckpointStore(disk.root / "fork", keep=setting.keep, monitor="val/loss", mode=Mode.min, disk=disk)
+    fork.prepare(standing_in(disk.root / "run/last.tar"))
+    history.note(disk.root, fork.save({**entries(4, 4.0), "loss": 9.0}))
+    disk.say(4)
+    for number, (told, tree) in enumerate(after_a_crash(disk.events, first=before)):
+        assert {name: tree.get(name) for name in parent} == parent
+        root = tmp_path / f"left_{number}" / "root"
+        root.parent.mkdir()
+        lay_out(tree, root, {})
+        taken, passed_over = newest_valid(root / "fork")
+        assert not passed_over and (told is None or (taken is not None and steps_of(taken) == told))
+        assert claimed(root / "fork", "val/loss") == (1.0, 1) or told is None
+
+
+ATTEMPT = Attempt(2, "a1", "2026-11-29T00:00:00+00:00", 9, None, ["resume=outputs/x"], ["epochs: 4", ""])
+
+
+def recorded_attempt(tmp_path: Path, kind: type[Recorder]) -> Iterator[tuple[Any, list[Attempt] | None]]:
+    """Yield what a reader had been told, and finds, None for half of it, in each state that a crash may leave."""
+    root, aside = tmp_path / "real", tmp_path / "aside"
+    (root / "run").mkdir(parents=True)
+    aside.mkdir()
+    disk = kind(root, aside)
+    disk.look()
+    disk.sync_directory(root)
+    write_attempt(root / "run", ATTEMPT, disk)
+    disk.say("recorded")
+    for number, (told, tree) in enumerate(after_a_crash(disk.events)):
+        left = tmp_path / f"left_{number}" / "root"
+        left.parent.mkdir()
+        lay_out(tree, left, {}) if tree else left.mkdir()
+        try:
+            yield told, read_attempts(left / "run")
+        except ConfigError:
+            yield told, None
+
+
+def test_a_crash_while_an_attempt_goes_on_record_leaves_all_of_it_or_nothing(tmp_path: Path) -> None:
+    found = list(recorded_attempt(tmp_path, Recorder))
+    assert len(found) > 5 and all(left in ([], [ATTEMPT]) for _, left in found)
+    assert all(left == [ATTEMPT] for told, left in found if told)
+
+
 class ForgetsTheFile(Recorder):
     """Never syncs a file."""
 
@@ -284,3 +363,8 @@ MUTANTS = [
 def test_a_writer_with_a_fault_is_caught(tmp_path: Path, mutant: type[Recorder]) -> None:
     _, found = judged(tmp_path, *recorded(tmp_path, Setting(metrics=WORSE), mutant))
     assert found
+
+
+@pytest.mark.parametrize("mutant", [ForgetsTheFile, ForgetsDirectories, SyncsAfterwards, OverwritesInPlace])
+def test_a_record_that_is_written_with_a_fault_is_caught(tmp_path: Path, mutant: type[Recorder]) -> None:
+    assert any(left is None or (told and not left) for told, left in recorded_attempt(tmp_path, mutant))
