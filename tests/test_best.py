@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import torch
 
 from runner.checkpoint.listing import step_files
 from runner.commands.list_runs import list_json_command
+from runner.run_directory.status import read_status, write_status
 from tests import faulty
-from tests.support import cli, entries_of
+from tests.support import TINY, cli, entries_of
+from tests.test_kill_loops import finished, start
 
 # Losses by step, from 1 on: 5 3 4 6 5 2 4 4..., so that step 2 is the best until step 6 is.
 HILLS = (
@@ -104,3 +108,22 @@ def test_without_checkpoints_the_value_is_what_was_measured(work: Path, capsys: 
     outcome = cli(capsys, *HILLS[:-4], "checkpoint=off", "device=cpu", "name=x", "max_steps=7")
     assert outcome.code == 0 and "best val/loss 2.0000 at step 6" in outcome.out
     assert json.loads((work / "x/status.json").read_text())["best_metric"] == 2 and not step_files(work / "x")
+
+
+def test_of_a_run_that_was_killed_the_list_says_what_its_best_file_measures(work: Path, capsys: Any) -> None:
+    assert claimed(work / "x", capsys, *HILLS, "name=x", "max_steps=5") == (3, 2)
+    status = read_status(work / "x")
+    assert status is not None
+    write_status(work / "x", replace(status, state="interrupted", best_metric=5.0))
+    capsys.readouterr()
+    assert list_json_command("outputs") == 0 and json.loads(capsys.readouterr().out)[0]["best_metric"] == 3
+
+
+def test_a_checkpoint_that_is_safe_is_on_record(work: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("STOP_AT", "3")
+    monkeypatch.setenv("STOP_SIGNAL", "SIGKILL")
+    words = (*TINY, "name=x", "checkpoint.every_steps=1", "checkpoint.asynchronous=false")
+    assert finished(start(work.parent, words)) == -signal.SIGKILL
+    status = read_status(work / "x")
+    assert status is not None and status.state == "interrupted" and status.monitor == "val/loss"
+    assert (status.step, status.best_metric) == (3, entries_of(work / "x/best.tar")["metrics"]["val/loss"])

@@ -80,15 +80,16 @@ class StoreSaving:
         tolerance: Tolerance,
         meant: Collection[str] = (),
         before: Callable[[], object] = lambda: None,
+        after: Callable[[], object] = lambda: None,
     ) -> None:
-        """Save what `description` describes, written by `worker`, who calls `before` first.
+        """Save what `description` describes, written by `worker`, who calls `before` first and `after` once it is safe.
 
         NaN and infinity are `meant` in these tensors, a mask for example.
         """
         self._store = store
         self._worker = worker
         self._tolerance = tolerance
-        self._before = before
+        self._before, self._after = before, after
         self._meant = frozenset(meant)
         self._triggers = tuple(triggers)
         self._description = dict(description)
@@ -141,3 +142,4 @@ class StoreSaving:
         self._tolerance.attempt(lambda: self._store.save(entries, self._image))
         if not self._tolerance.failures:
             self._safe = counters
+            self._after()

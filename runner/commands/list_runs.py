@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from runner.checkpoint.best import claimed
 from runner.checkpoint.listing import candidates
 from runner.errors import ConfigError
 from runner.run_directory.status import FILE, Status, read_status
@@ -67,7 +68,8 @@ def _run(path: Path) -> Run:
     status, size = _status(path), _size(path)
     if status is None:
         return Run(str(path), "unreadable", None, None, None, size, _continuing(path))
-    best = status.best_metric if type(status.best_metric) in (int, float) else None
+    found = claimed(path, status.monitor) if status.monitor and status.state != "finished" else None
+    best = status.best_metric if found is None else found[0]  # killed, it could not say what it had saved last
     over = status.state in ("finished", "running")
     command = None if over else _continuing(path)
     return Run(str(path), status.state, status.step, status.epoch, best, size, command)

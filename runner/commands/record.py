@@ -46,6 +46,7 @@ class StatusWriter:
             attempt=self._attempt,
             reason=reason,
             best_metric=best[0] if (best := best_of(self._run)) else None,
+            monitor=self._run.config["checkpoint"]["monitor"],
             pid=os.getpid(),
             host=platform.node(),
             started=self._started,
@@ -60,11 +61,8 @@ def best_of(run: Prepared) -> tuple[float, int] | None:
     options, progress = run.config["checkpoint"], run.state.progress
     if "keep_last" in options:
         return claimed(run.start.directory, options["monitor"])
-    return (
-        None
-        if progress.best_metric is None or progress.best_step is None
-        else (progress.best_metric, progress.best_step)
-    )
+    value, step = progress.best_metric, progress.best_step
+    return None if value is None or step is None else (value, step)
 
 
 def _now() -> str:

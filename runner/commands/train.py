@@ -110,6 +110,7 @@ def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: 
 
     while True:
         plan = make_plan(run, stop, environment, status)
+        status("running", None)  # a rewind, or another monitor, has another best
         try:
             return _attempt(run, plan)
         except NonFinite as error:

@@ -94,7 +94,7 @@ def _saving(
         tenure.check()
         trackers.flush()
 
-    saving = StoreSaving(
+    return StoreSaving(
         store,
         asked,
         description,
@@ -102,20 +102,8 @@ def _saving(
         tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
         meant=non_finite(states),
         before=before,
+        after=lambda: record("running", None),
     )
-    return _RecordingSaving(saving, record)
-
-
-class _RecordingSaving:
-    """A saving after which `status.json` is brought up to date."""
-
-    def __init__(self, inner: Saving, record: Callable[[str, Any], None]) -> None:
-        self._inner, self._record = inner, record
-        self.due, self.settle = inner.due, inner.settle
-
-    def save(self, parts: Mapping[str, Any], **counters: Any) -> None:
-        self._inner.save(parts, **counters)
-        self._record("running", None)
 
 
 def triggers(options: Mapping[str, Any]) -> list[Trigger]:
