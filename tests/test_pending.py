@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from runner.checkpoint.listing import step_files
+from runner.commands.verify import verify_command
 from runner.run_directory.attempts import read_attempts
 from tests import faulty
 from tests.support import TINY, assert_same_run, cli, difference, entries_of
@@ -150,6 +151,8 @@ def test_a_record_that_cannot_be_read_is_said_and_not_passed_over(work: Path, ca
     record.write_text(record.read_text()[:-20])
     outcome = cli(capsys, "resume=outputs/x", "epochs=4")
     assert outcome.code == 2 and "0001.json is no record of an attempt" in outcome.err
+    assert verify_command([str(work / "x")], as_json=False) == 2
+    assert f"damaged {record}" in capsys.readouterr().out
     record.unlink()
     assert cli(capsys, "resume=outputs/x", "epochs=4").code == 0
     assert [attempt.attempt for attempt in read_attempts(work / "x")] == [2]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.checkpoint.header import read_header
 from runner.checkpoint.integrity import verify
-from runner.checkpoint.listing import BEST, StepFile, by_name, located, run_directory_of, step_files
+from runner.checkpoint.listing import BEST, LAST, StepFile, by_name, located, run_directory_of, step_files
 from runner.checkpoint.policies import Mode, Saved, ranked
 from runner.errors import CheckpointError
 
@@ -41,8 +41,9 @@ def standing(checkpoint: Path, *, monitor: str, mode: Mode) -> Standing:
 
 
 def _unlisted(run: Path, checkpoint: Path) -> Iterator[StepFile]:
-    """Yield the checkpoint itself and `best.tar`, if they are no names of a listed file."""
-    for path in dict.fromkeys((run / BEST, checkpoint)):
+    """Yield the checkpoint itself and its run's `best.tar`, if they are no names of a listed file."""
+    best = [run / BEST] if step_files(run) or checkpoint.name in (LAST, BEST) else []
+    for path in dict.fromkeys((*best, checkpoint)):
         with suppress(CheckpointError, OSError):
             if path.is_file() and (file := located(path, run)).path == path and by_name(path) is None:
                 yield file

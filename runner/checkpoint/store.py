@@ -126,7 +126,8 @@ class CheckpointStore:
             return
         if run_directory_of(best.path).resolve() != self._run_directory.resolve() and best.step == standing.at.step:
             return  # a fork's own first checkpoint holds the same
-        self._link(best.path, self._free(best.step))
+        with suppress(FileNotFoundError):  # pruned since, by a parent that is at work
+            self._link(best.path, self._free(best.step))
         self._disk.sync_directory(self._run_directory / FOLDER)
 
     def check_space(self, size: int) -> None:

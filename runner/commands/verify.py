@@ -10,6 +10,8 @@ from runner.checkpoint.integrity import check_regular
 from runner.checkpoint.listing import BEST, FOLDER, LAST, by_name, candidates
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 from runner.records import read_text
+from runner.run_directory.attempts import FOLDER as ATTEMPTS
+from runner.run_directory.attempts import read_attempt, records
 from runner.run_directory.status import FILE, read_status
 from runner.text import printable
 from runner.wiring.inherited import read_config
@@ -76,7 +78,8 @@ def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> 
     if not damaged:
         return 0
     inside = all(any(path.is_relative_to(run) for run in resumes) for path in damaged)
-    return 1 if inside and all(resumes.values()) else 2
+    refused = any(path.parent.name == ATTEMPTS for path in damaged)  # a resume is, with such a record
+    return 1 if inside and all(resumes.values()) and not refused else 2
 
 
 def _resumed(run: Path, good: Container[Path]) -> Path | None:
@@ -99,7 +102,7 @@ def _files(path: Path) -> Iterator[Path]:
         return
     yield from sorted((path / FOLDER).glob("*.tar"))
     yield from (path / name for name in (LAST, BEST) if _is_there(path / name))
-    yield from (path / FILE, path / _CONFIG)
+    yield from (path / FILE, path / _CONFIG, *records(path))
 
 
 def _examined(path: Path, sound: _Sound) -> _Finding:
@@ -116,6 +119,8 @@ def _check(path: Path, sound: _Sound) -> None:
         raise CheckpointMissing(f"{path} is no run directory: it has neither a checkpoint nor a {FILE}")
     if path.name == FILE:
         _check_status(path)
+    elif path.parent.name == ATTEMPTS:
+        read_attempt(path)
     elif path.name == _CONFIG:
         read_config(_text(path), path)
     else:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from runner.errors import ConfigError
 from runner.files import Disk, make_directory, write_durably
-from runner.records import read_as
+from runner.records import Malformed, read_as
 
 FOLDER = "attempts"
 _OURS = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})\.json")
@@ -67,22 +67,29 @@ def read_attempts(run_directory: Path) -> list[Attempt]:
     Raises:
         ConfigError: a record cannot be understood, so that what its attempt changed is not known.
     """
-    folder = run_directory / FOLDER
-    if not folder.is_dir():
-        return []
-    found = [_read(path) for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+    found = [read_attempt(path) for path in records(run_directory)]
     return sorted(found, key=lambda attempt: attempt.attempt)
 
 
-def _write(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
+def records(run_directory: Path) -> list[Path]:
+    """Return the files that are records of attempts by their names."""
+    folder = run_directory / FOLDER
+    return [path for path in sorted(folder.iterdir()) if _OURS.fullmatch(path.name)] if folder.is_dir() else []
 
 
-def _read(path: Path) -> Attempt:
+def read_attempt(path: Path) -> Attempt:
+    """Return what a record says; raises as `read_attempts`."""
     try:
-        return read_as(path, Attempt)
+        attempt = read_as(path, Attempt)
+        if attempt.attempt != int(path.stem):
+            raise Malformed(f"it is of attempt {attempt.attempt}")
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path} is no record of an attempt ({error}), so what that attempt changed is not known; "
             "restore the file, or remove it to go on with what the checkpoint says"
         ) from error
+    return attempt
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
