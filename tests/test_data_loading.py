@@ -18,6 +18,8 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from runner.data import Digits
 from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader, batch_length, micro_batches, move
+from runner.data.memory import InMemory
+from runner.data.selection import selection
 from runner.errors import ConfigError
 
 SIZE, BATCH = 10, 4  # batches of 4, 4 and 2
@@ -127,6 +129,31 @@ def test_a_resumed_loader_goes_on_bit_for_bit(kind: str, consumed: int) -> None:
     epoch, batches = divmod(consumed, 3)
     resumed = take(KINDS[kind](), 7 - consumed, epoch=epoch, sample=batches * BATCH)
     assert same(resumed, uninterrupted[consumed:])
+
+
+class _Downloads(TensorDataset):
+    """Has a method `fetch` of its own, which has nothing to do with the loader's."""
+
+    def __getitem__(self, index: int) -> Any:
+        return super().__getitem__(index)
+
+    def fetch(self, url: str) -> str:
+        raise AssertionError(url)
+
+
+class _Brighter(InMemory):
+    """Changes each sample, and knows nothing of batches."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        inputs, target = super().__getitem__(index)
+        return inputs + 1, target
+
+
+@pytest.mark.parametrize("dataset", [_Downloads(torch.ones(4, 2)), _Brighter(torch.zeros(4, 2), torch.zeros(4))])
+def test_a_method_of_the_users_own_is_never_taken_for_the_loaders(dataset: Any) -> None:
+    for delivered in (dataset, selection(dataset, 3)):
+        (batch,) = EvaluationLoader(delivered, batch_size=4, workers=0)
+        assert torch.equal(batch[0], torch.ones(len(delivered), 2))
 
 
 def test_a_resumed_loader_fetches_nothing_that_was_consumed() -> None:

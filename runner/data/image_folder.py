@@ -6,10 +6,10 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from runner.data.memory import augmented, check_augmentation, scaled
 from runner.data.selection import without_val
+from runner.data.whole import WholeBatches
 from runner.errors import ConfigError, DataMissing
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -54,7 +54,7 @@ class ImageFolder:
         self.test = split(_files(folder / "test", self.classes)) if (folder / "test").is_dir() else None
 
 
-class Images(Dataset[tuple[Tensor, Tensor]]):
+class Images(WholeBatches):
     """Image files with their classes, read a batch at a time, by loader workers where there are some."""
 
     def __init__(self, files: list[tuple[Path, int]], size: int, mode: str, augment: str) -> None:

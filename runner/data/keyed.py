@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
 
+from runner.data.whole import delivers_whole
 from runner.errors import ConfigError
 
 Key = tuple[int, torch.Tensor]
@@ -31,7 +32,7 @@ class Keyed(Dataset[Any]):
         """Return the collated batch of a key, which has come as plain numbers to a worker."""
         epoch, indices = key[0], torch.as_tensor(key[1])
         dataset = self._dataset
-        if hasattr(dataset, "fetch"):
+        if delivers_whole(dataset):
             return dataset.fetch(indices, seed=self._seed, epoch=epoch)
         if type(dataset) is TensorDataset:
             return tuple(tensor[indices] for tensor in dataset.tensors)

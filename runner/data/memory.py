@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from runner.data.whole import WholeBatches
 from runner.errors import ConfigError
 
 AUGMENTATIONS = ("none", "shift", "flip_shift")
 _SHIFT = 2  # pixels, in each direction
 
 
-class InMemory(Dataset[tuple[Tensor, Tensor]]):
+class InMemory(WholeBatches):
     """Inputs and targets as tensors; `fetch` takes a batch with one indexing.
 
     uint8 inputs are scaled to [-1, 1] when they are fetched, which keeps a quarter of the memory.

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from runner.data.keyed import size_of
+from runner.data.whole import WholeBatches, delivers_whole
 from runner.errors import ConfigError
 
 _VAL = 0.1
@@ -37,7 +38,7 @@ def selection(dataset: Any, count: int) -> Any:
     indices = torch.randperm(size, generator=torch.Generator().manual_seed(0))[:count].sort().values
     if type(dataset) is TensorDataset:
         return TensorDataset(*(tensor[indices] for tensor in dataset.tensors))
-    if hasattr(dataset, "fetch"):
+    if delivers_whole(dataset):
         return _FetchedSelection(dataset, indices)
     return _BatchedSelection(dataset, indices) if hasattr(dataset, "__getitems__") else _Selection(dataset, indices)
 
@@ -60,6 +61,6 @@ class _BatchedSelection(_Selection):
         return self._dataset.__getitems__(self._indices[indices].tolist())
 
 
-class _FetchedSelection(_Selection):
+class _FetchedSelection(_Selection, WholeBatches):
     def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> Any:
         return self._dataset.fetch(self._indices[indices], seed=seed, epoch=epoch)

@@ -1,0 +1,28 @@
+"""Data sets of the runner's own that deliver a whole batch with one indexing."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class WholeBatches(Dataset[Any], ABC):
+    """Marks a data set whose `fetch` is ours to call; a method of this name in people's own classes is theirs."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> Any:
+        """Return the samples at `indices` as one batch, augmented as a pure function of (seed, epoch, index)."""
+
+
+def delivers_whole(dataset: Any) -> bool:
+    """Return whether a data set's own way to a batch is our `fetch`, which no subclass has passed by."""
+    if isinstance(dataset, WholeBatches):
+        for cls in type(dataset).__mro__:
+            if "fetch" in vars(cls) or "__getitem__" in vars(cls):
+                return "fetch" in vars(cls)
+    return False
