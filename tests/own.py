@@ -60,3 +60,54 @@ class Mapped(NoisyPoints):
     def __init__(self, more: Any = None) -> None:
         super().__init__()
         self.more = more
+
+
+class Leading(StoppableClassification):
+    """Leads the model towards the mean of the losses so far, its state, as momentum does in contrastive learning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = torch.zeros(())
+        self.seen: list[float] = []
+
+    def training(self, models: Any, name: str, batch: Any) -> Any:
+        loss = super().training(models, name, batch)["loss"]
+        self.mean = 0.9 * self.mean + 0.1 * loss.detach()
+        self.seen = [*self.seen[-3:], float(self.mean)]
+        return {"loss": loss * (1 + self.mean) + 0.01 * loss * sum(self.seen)}
+
+    def evaluation(self, models: Any, batch: Any) -> Any:
+        values = super().evaluation(models, batch)
+        return {**values, "loss": values["loss"] + self.mean}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean, "seen": self.seen}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.mean, self.seen = state["mean"], list(state["seen"])
+
+
+class LeadingModule(torch.nn.Module):
+    """The same as an `nn.Module`, with a parameter that no optimizer has."""
+
+    metrics = ("loss",)
+    models = ("model",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.norm = torch.nn.BatchNorm1d(4)
+
+    def updates(self, step: int) -> Any:
+        return StoppableClassification().updates(step)
+
+    def training(self, models: Any, name: str, batch: Any) -> Any:  # type: ignore[override]
+        inputs, targets = batch
+        loss = torch.nn.functional.cross_entropy(models[name](self.norm(inputs)), targets)
+        self.mean += 0.1 * loss.detach()
+        return {"loss": loss * (self.scale + self.mean)}
+
+    def evaluation(self, models: Any, batch: Any) -> Any:
+        inputs, targets = batch
+        return {"loss": torch.nn.functional.cross_entropy(models["model"](self.norm(inputs)), targets) + self.mean}

@@ -38,6 +38,8 @@ class Subject:
     dataset: Any
     config: Mapping[str, Any]
     strategy: Any
+    identity: Mapping[str, Any] | None = None
+    """What the data know of themselves; None for those that the file was just written on."""
 
 
 def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
@@ -71,8 +73,11 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     Raises:
         ConfigError: the data has no such split.
     """
+    import torch
+
     from runner.randomness import set_deterministic
     from runner.wiring import build
+    from runner.wiring.identity import identity_of
 
     config = asked.config
     set_deterministic(config["deterministic"])
@@ -83,7 +88,10 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     if dataset is None:
         raise ConfigError(f"data.split={split}: {type(problem.data).__name__} has no such split; try data.split=val")
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
-    return Subject(asked.path, models, problem.learner, dataset, config, strategy), split
+    if isinstance(problem.learner, torch.nn.Module):
+        problem.learner.to(strategy.device)
+    identity = identity_of(problem.data)
+    return Subject(asked.path, models, problem.learner, dataset, config, strategy, identity), split
 
 
 @contextmanager
@@ -114,10 +122,21 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
 def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
     from runner.checkpoint.format import SUFFIX, restore_part
     from runner.loop.state import inference_part
+    from runner.stateful import Stateful
+    from runner.wiring.identity import IDENTITY, compare_identities
 
+    if subject.identity is not None:
+        allowed = subject.config["resume_allow"]
+        for line in compare_identities(entries.get(IDENTITY), subject.identity, subject.path, allowed=allowed):
+            print(line, file=sys.stderr)
     parts = {key.removesuffix(SUFFIX) for key in entries if key.endswith(SUFFIX)}
     for name, model in subject.models.items():
         if name not in parts:
             raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
         part = inference_part(name, parts)
         restore_part(part, model, entries[f"{part}{SUFFIX}"], subject.path)
+    if isinstance(subject.learner, Stateful):
+        if "learner" in parts:
+            restore_part("learner", subject.learner, entries[f"learner{SUFFIX}"], subject.path)
+        else:
+            print(f"{subject.path} has no state of the learner, which is as it was built", file=sys.stderr)

@@ -61,8 +61,9 @@ def _predict(subject: Subject, output: Path) -> int:
     """Predict, write, and return the number of samples."""
     from runner.loop.predict import predict
     from runner.tracking.predictions import write_predictions
+    from runner.wiring.identity import classes_of
 
     with running(subject) as (models, loader):
         predictions = predict(models, subject.learner, loader, subject.strategy.device)
-    write_predictions(output, predictions)
+    write_predictions(output, predictions, classes_of(subject.identity or {}))
     return loader.size  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from runner.files import replace_text
 from runner.run_directory.attempts import Attempt, new_token, next_number, write_attempt
 from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
+from runner.wiring.identity import IDENTITY
 from runner.wiring.prepare import Prepared
 from runner.wiring.start import Origin
 
@@ -90,7 +91,7 @@ def record(run: Prepared, attempt: Attempt, environment: dict[str, Any]) -> None
     if not first.exists() or run.start.origin is Origin.scratch:
         replace_text(first, "\n".join(attempt.config))
     write_attempt(directory, attempt)
-    write_json(directory / "environment.json", environment)
+    write_json(directory / "environment.json", {**environment, IDENTITY: run.identity})
     if run.reports:
         reports = {name: report.entries() for name, report in run.reports.items()}
         write_json(directory / "warm_start.json", {"path": run.config["warm_start"]["path"], "models": reports})

@@ -17,6 +17,7 @@ from runner.errors import CheckpointError, ConfigError, DataMissing
 
 _SPLITS = ("train", "val", "test")
 _NAMED = ("_inputs", "_targets")
+_CLASSES = "classes"
 _UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -26,6 +27,7 @@ class Arrays:
     Inputs of bytes, (samples, channels, height, width) or (samples, height, width), are images, scaled to [-1, 1].
     Without `val` a tenth of the training samples is taken for it, always the same. Integer targets are
     classes; of others `num_classes` is how many numbers a sample has, which is what a model has to return.
+    A list `classes` gives the classes' names, in the order of their numbers.
     """
 
     def __init__(self, path: str | None, read_tensors: Callable[[Path], Any]) -> None:
@@ -38,7 +40,7 @@ class Arrays:
         if path is None:
             raise ConfigError("data=arrays needs a file; set data.path=FILE, a .npz or .pt")
         file = Path(path).expanduser()
-        arrays = _npz(file) if file.suffix == ".npz" else _pt(file, read_tensors)
+        arrays, names = _npz(file) if file.suffix == ".npz" else _pt(file, read_tensors)
         _check_names(arrays, file)
         pairs = {split: _pair(arrays, split, file) for split in _SPLITS}
         if pairs["train"] is None:
@@ -49,6 +51,7 @@ class Arrays:
             pairs["train"], pairs["val"] = (inputs[rest], targets[rest]), (inputs[val], targets[val])
         found = {split: pair for split, pair in pairs.items() if pair is not None}
         self.num_classes = _classes([targets for _, targets in found.values()], file)
+        self._classes = _class_names(names, self.num_classes, file)
         shape = _shape([inputs for inputs, _ in found.values()], file)
         self.in_features = math.prod(shape)
         if len(shape) == 3:
@@ -56,12 +59,18 @@ class Arrays:
         self.train, self.val = InMemory(*found["train"]), InMemory(*found["val"])
         self.test = InMemory(*found["test"]) if "test" in found else None
 
+    def identity(self) -> dict[str, Any]:
+        """Return the names of the classes, if the file has them."""
+        return {"classes": self._classes} if self._classes else {}
 
-def _npz(path: Path) -> dict[str, Tensor]:
+
+def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Return the arrays by name, and the names of the classes."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            return {name: _array(archive, names[name]) for name in _named(names, path)}
+            found = {name: torch.from_numpy(_array(archive, names[name])) for name in _named(names, path)}
+            return found, _array(archive, names[_CLASSES]).tolist() if _CLASSES in names else None
     except DataMissing:
         raise
     except FileNotFoundError as error:
@@ -71,13 +80,13 @@ def _npz(path: Path) -> dict[str, Tensor]:
         raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it anew") from error
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> Tensor:
+def _array(archive: zipfile.ZipFile, name: str) -> Any:
     with archive.open(name) as member:
         array = numpy.lib.format.read_array(member, allow_pickle=False)
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> dict[str, Tensor]:
+def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> tuple[dict[str, Tensor], Any]:
     if not path.is_file():
         raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt")
     try:
@@ -90,7 +99,7 @@ def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> dict[str, Tensor]:
     found = {name: content[name] for name in _named(content, path)}
     if odd := [name for name, value in found.items() if not isinstance(value, Tensor) or value.is_complex()]:
         raise DataMissing(f"{path}: {', '.join(odd)} is no tensor of real numbers")
-    return {str(name): value.detach() for name, value in found.items()}
+    return {str(name): value.detach() for name, value in found.items()}, content.get(_CLASSES)
 
 
 def _named(names: Iterable[Any], path: Path) -> list[Any]:
@@ -142,6 +151,15 @@ def _classes(targets: list[Tensor], path: Path) -> int:
     if first.dim() != 1 or min(int(each.min()) for each in targets) < 0:
         raise DataMissing(f"{path}: integer targets are classes, so they have one dimension and begin with 0")
     return 1 + max(int(each.max()) for each in targets)
+
+
+def _class_names(names: Any, count: int, path: Path) -> list[str]:
+    """Return the names of the classes, none if the file has none."""
+    if names is None:
+        return []
+    if not isinstance(names, list) or len(names) < count or any(not isinstance(name, str) for name in names):
+        raise DataMissing(f"{path}: {_CLASSES} is not a list of a name for each of the {count} classes; give it all")
+    return names
 
 
 def _shape(inputs: list[Tensor], path: Path) -> tuple[int, ...]:

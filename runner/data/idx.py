@@ -6,7 +6,7 @@ import os
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from torch import Tensor
 from torch.nn import functional
@@ -38,6 +38,7 @@ class IdxImages:
     _hashes: Mapping[str, str]
     _elsewhere: tuple[Path, ...] = ()
     _hint = ""
+    _classes: tuple[str, ...] = ()
 
     def __init__(self, root: str | None = None, download: bool = False, augment: str = "none") -> None:
         """Read the files from `root`, by default the user's cache directory.
@@ -59,6 +60,10 @@ class IdxImages:
         self.val = InMemory(images[-_VAL:], labels[-_VAL:])
         self.test = InMemory(*_labelled(found[2], found[3], more_than=0))
 
+    def identity(self) -> dict[str, Any]:
+        """Return the names of the classes, where they are more than their numbers."""
+        return {"classes": self._classes} if self._classes else {}
+
     def _fetch(self, home: Path) -> None:
         for name in _NAMES:
             url = f"{self._source}{name}.gz"
@@ -78,6 +83,9 @@ class FashionMnist(IdxImages):
     _source = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
     _elsewhere = (Path("/usr/share/datasets/fashion-mnist"),)
     _hint = ", or install Debian's package dataset-fashion-mnist"
+    _classes = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    )  # fmt: skip
     _hashes = dict(
         zip(
             _NAMES,

@@ -1,5 +1,7 @@
 """Images in folders, one a class."""
 
+import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ class ImageFolder:
         if mode not in _MODES:
             raise ConfigError(f"data.mode={mode} is unknown; choose one of {', '.join(_MODES)}")
         check_augmentation(augment)
-        folder = Path(root).expanduser()
+        self._folder = folder = Path(root).expanduser()
         self.classes = _classes(folder / "train")
         self.in_channels = 3 if mode == "rgb" else 1
         self.image_size = (image_size, image_size)
@@ -53,25 +55,31 @@ class ImageFolder:
         self.train = split(train, augment)
         self.test = split(_files(folder / "test", self.classes)) if (folder / "test").is_dir() else None
 
+    def identity(self) -> dict[str, Any]:
+        """Return the classes, and a digest of the list of files below the root, of which none is read."""
+        parts = [part for part in (self.train, self.val, self.test) if part is not None]
+        names = sorted(os.fsencode(path.relative_to(self._folder)) for part in parts for path, _ in part.files)
+        return {"classes": self.classes, "listing": hashlib.sha256(b"\0".join(names)).hexdigest()}
+
 
 class Images(WholeBatches):
     """Image files with their classes, read a batch at a time, by loader workers where there are some."""
 
     def __init__(self, files: list[tuple[Path, int]], size: int, mode: str, augment: str) -> None:
-        self._files, self._size, self._mode, self._augment = files, size, mode, augment
+        self.files, self._size, self._mode, self._augment = files, size, mode, augment
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Return one image, not augmented, and its class."""
-        path, label = self._files[index]
+        path, label = self.files[index]
         return scaled(_read(path, self._size, self._mode)), torch.tensor(label)
 
     def fetch(self, indices: Tensor, *, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Return the images at `indices`, augmented as a pure function of (seed, epoch, index)."""
-        chosen = [self._files[index] for index in indices.tolist()]
+        chosen = [self.files[index] for index in indices.tolist()]
         images = torch.stack([_read(path, self._size, self._mode) for path, _ in chosen])
         images = augmented(images, self._augment, indices, seed=seed, epoch=epoch)
         return scaled(images), torch.tensor([label for _, label in chosen])

@@ -1,6 +1,6 @@
 """Learners: the models of a problem with their losses and metrics, and which model is updated when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -9,11 +9,14 @@ from runner.learners.classification import Classification
 from runner.learners.gan import Gan
 from runner.learners.regression import Regression
 
-__all__ = ["Classification", "Gan", "Learner", "Predicting", "Regression"]
+__all__ = ["Classification", "Gan", "Learner", "Predicting", "Regression", "training_of"]
 
 
 class Learner(Protocol):
-    """What the loop asks for; about 30 lines to write."""
+    """What the loop asks for; about 30 lines to write.
+
+    One that is `Stateful` is a part of the checkpoint, `learner_state_dict`.
+    """
 
     metrics: tuple[str, ...]
     """The names that `evaluation` returns."""
@@ -28,6 +31,14 @@ class Learner(Protocol):
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
         """Return the means of the metrics over the batch, as scalars."""
+
+
+def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:
+    """Return the method `training`, also of a learner that is an `nn.Module`, whose mode of this name hides it."""
+    method: Callable[..., Mapping[str, Tensor]] = (
+        type(learner).training.__get__(learner) if isinstance(learner, nn.Module) else learner.training
+    )
+    return method
 
 
 @runtime_checkable

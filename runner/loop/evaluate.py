@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ def evaluate(
     """
     totals: dict[str, Tensor] = {}
     samples = 0
-    with torch.no_grad(), evaluation_mode(models):
+    with torch.no_grad(), evaluation_mode(models, learner):
         for batch in loader:
             if stop():
                 return None
@@ -40,11 +41,12 @@ def evaluate(
 
 
 @contextmanager
-def evaluation_mode(models: Mapping[str, nn.Module]) -> Iterator[None]:
+def evaluation_mode(models: Mapping[str, nn.Module], learner: Any = None) -> Iterator[None]:
     """Put every module into `eval()` mode, and each back into its own mode afterwards."""
-    modules = [module for model in models.values() for module in model.modules()]
+    whole = [thing for thing in (*models.values(), learner) if isinstance(thing, nn.Module)]
+    modules = [module for model in whole for module in model.modules()]
     modes = [module.training for module in modules]
-    for model in models.values():
+    for model in whole:
         model.eval()
     try:
         yield

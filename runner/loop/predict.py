@@ -21,7 +21,7 @@ def predict(
         ConfigError: the learner returned something else than one row a sample under the same names.
     """
     found: dict[str, list[Tensor]] = {}
-    with torch.no_grad(), evaluation_mode(models):
+    with torch.no_grad(), evaluation_mode(models, learner):
         for batch in loader:
             outputs = learner.prediction(models, move(batch, device))
             _check(outputs, learner, batch_length(batch), list(found) or list(outputs))

@@ -35,6 +35,8 @@ class TrainState:
     data: DataPosition
     rng: Randomness
     progress: Progress
+    learner: Stateful | None = None
+    """The learner, if it has a state."""
 
     def __post_init__(self) -> None:
         """Begin whole; raise ConfigError if two parts would have one name in the file."""
@@ -53,7 +55,7 @@ class TrainState:
             value = getattr(self, entry.name)
             if _NAMING in entry.metadata:
                 yield from ((part_name(model, entry.metadata[_NAMING]), part) for model, part in value.items())
-            else:
+            elif value is not None:
                 assert isinstance(value, Stateful), f"{entry.name} is no part of a checkpoint"
                 yield entry.name, value
 

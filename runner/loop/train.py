@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from runner.data.loading import micro_batches, move
+from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate
 from runner.loop.plan import Ending, Plan, save
@@ -62,7 +63,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
     plan.guard.begin(state.models)
     for part, share in micro_batches(batch, plan.accumulate):
         with state.scaler.autocast():
-            values = plan.learner.training(models, name, move(part, plan.strategy.device))
+            values = training_of(plan.learner)(models, name, move(part, plan.strategy.device))
         check_training(values, plan.learner)
         state.scaler.backward(values["loss"], share)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))

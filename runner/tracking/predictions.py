@@ -3,7 +3,8 @@
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,29 +16,43 @@ from runner.errors import ConfigError
 from runner.files import Disk, write_durably
 
 _ROWS = 4096  # that become text at once
+_TAKEN = ("index", "class_name", "classes")
 _SHORT = {"probabilities": "p"}
 
 
-def write_predictions(path: Path, predictions: Mapping[str, Tensor]) -> None:
+def write_predictions(path: Path, predictions: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
     """Make the file durably: `index`, then each output; the ending says in which form.
 
     In a `.csv` an output (samples,) is one column under its name, and (samples, k) is `name_0` to
     `name_<k-1>`, `p_0`... for probabilities; numbers are the shortest that read back the same. In a
-    `.npz` each output is an array of its own.
+    `.npz` each output is an array of its own. Where the data know the names of their `classes`, `class_name`
+    stands beside the output "class", probabilities are `p_<name>`, and a `.npz` has the names as `classes`.
 
     Raises:
         ConfigError: an output is called "index", or the file cannot be written.
     """
-    if "index" in predictions:
-        raise ConfigError("an output of the learner is called 'index', as the first column is; give it another name")
+    if taken := [name for name in _TAKEN if name in predictions]:
+        raise ConfigError(
+            f"an output of the learner is called {taken[0]!r}, as a column of ours is; give it another name"
+        )
     count = len(next(iter(predictions.values())))
-    arrays = {"index": numpy.arange(count), **{name: _array(rows) for name, rows in predictions.items()}}
-    write = _write_npz if path.suffix == ".npz" else _write_csv
+    arrays = {"index": numpy.arange(count), **dict(_named(predictions, classes))}
+    write = _write_npz if path.suffix == ".npz" else partial(_write_csv, classes=classes)
+    if classes and path.suffix == ".npz":
+        arrays["classes"] = numpy.array(classes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, lambda file: write(file, arrays), Disk())
     except OSError as error:
         raise ConfigError(f"{path} could not be written ({error}); name another file with output=") from error
+
+
+def _named(predictions: Mapping[str, Tensor], classes: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for name, rows in predictions.items():
+        yield name, _array(rows)
+        if name == "class" and rows.dim() == 1 and not rows.is_floating_point() and classes:
+            known = [*classes, ""]  # a model may have more outputs than the data have classes
+            yield "class_name", numpy.array([known[min(number, len(classes))] for number in rows.tolist()])
 
 
 def _array(rows: Tensor) -> Any:
@@ -52,10 +67,10 @@ def _write_npz(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
                 numpy.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _write_csv(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+def _write_csv(file: BinaryIO, arrays: Mapping[str, Any], classes: Sequence[str]) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([column for name, array in arrays.items() for column in _columns(name, array.shape[1:])])
+    rows.writerow([column for name, array in arrays.items() for column in _columns(name, array.shape[1:], classes)])
     for start in range(0, len(arrays["index"]), _ROWS):
         pieces = [array[start : start + _ROWS] for array in arrays.values()]
         rows.writerows(numpy.hstack([piece.reshape(len(piece), -1).astype(str) for piece in pieces]).tolist())
@@ -63,6 +78,9 @@ def _write_csv(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
     text.detach()
 
 
-def _columns(name: str, shape: tuple[int, ...]) -> Iterator[str]:
+def _columns(name: str, shape: tuple[int, ...], classes: Sequence[str]) -> Iterator[str]:
+    if name == "probabilities" and shape == (len(classes),):
+        yield from (f"p_{one}" for one in classes)
+        return
     for place in numpy.ndindex(shape):
         yield "_".join([_SHORT.get(name, name) if shape else name, *map(str, place)])

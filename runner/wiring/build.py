@@ -20,16 +20,17 @@ from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
+from runner.stateful import Stateful
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
 from runner.wiring.arguments import targets_in
 from runner.wiring.compose import CONF
 from runner.wiring.fitting import check_data, check_latent, check_learner, check_optimizer
+from runner.wiring.identity import facts_of
 from runner.wiring.program import project_folder
 from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
 
-_FACTS = ("in_channels", "image_size", "in_features", "num_classes")
 _LOADING = ("workers", "timeout", "split")
 
 
@@ -103,11 +104,6 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
     }
 
 
-def facts_of(data: Any) -> dict[str, Any]:
-    """Return what the data knows that a model is built with, such as `num_classes`."""
-    return {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
-
-
 def _place(group: str, name: str) -> str:
     return group if name == "model" else f"{group}.{name}"
 
@@ -166,8 +162,10 @@ def build_state(
     config: Any, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
-    trust = problem.trust
+    trust, learner = problem.trust, problem.learner
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
+    if isinstance(learner, nn.Module):
+        learner.to(strategy.device)
     optimizers = {
         name: _build_optimizer(node_of(config["optimizer"], name), name, model, trust) for name, model in models.items()
     }
@@ -186,6 +184,7 @@ def build_state(
         averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
         rng=Randomness(devices.indices),
         progress=Progress(),
+        learner=learner if isinstance(learner, Stateful) else None,
     )
 
 

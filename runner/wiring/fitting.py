@@ -12,6 +12,7 @@ from runner.learners import Gan
 from runner.models import Generator
 
 _METHODS = ("updates", "training", "evaluation")
+_STATE = ("state_dict", "load_state_dict")
 
 
 def check_data(data: Any) -> None:
@@ -25,14 +26,29 @@ def check_learner(learner: Any) -> None:
     """Raise ConfigError for a learner that lacks what the loop asks for."""
     name = type(learner).__name__
     for method in _METHODS:
-        if not callable(getattr(learner, method, None)):
+        if not callable(getattr(type(learner) if isinstance(learner, nn.Module) else learner, method, None)):
             raise ConfigError(f"learner: {name} has no method `{method}`; it needs {', '.join(_METHODS)} and `metrics`")
     if not hasattr(learner, "metrics"):
         raise ConfigError(f'learner: {name} has no `metrics`; give it the names that `evaluation` returns: ("loss",)')
+    states = [callable(getattr(learner, method, None)) for method in _STATE]
+    if any(states) and not all(states):
+        raise ConfigError(
+            f"learner: {name} has only one of {' and '.join(_STATE)}, so its state is not saved; give it both"
+        )
     for attribute, example in (("metrics", "loss"), ("models", "model")):
         names = getattr(learner, attribute, (example,))
         if isinstance(names, str) or not isinstance(names, Collection) or not names:
             raise ConfigError(f'learner: {name} has {attribute} = {names!r}; give it a tuple such as ("{example}",)')
+
+
+def untrained(learner: Any) -> list[str]:
+    """Return one sentence if a learner has parameters of its own, which nobody trains."""
+    parameters = learner.named_parameters() if isinstance(learner, nn.Module) else ()
+    if names := [name for name, parameter in parameters if parameter.requires_grad]:
+        return [
+            f"no optimizer has the learner's own parameters: {', '.join(names)}; what is to learn belongs to a model"
+        ]
+    return []
 
 
 def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:

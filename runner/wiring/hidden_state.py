@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from runner.checkpoint.difference import differences
 from runner.data.keyed import Keyed
 from runner.data.loading import move
+from runner.learners import training_of
 from runner.wiring import build
 from runner.wiring.debugging import limited
 
@@ -67,7 +68,7 @@ def _memory(problem: build.Problem, batch: Any, device: torch.device) -> Iterato
     before = {root: _found(thing, root) for root, thing in roots.items()}
     for step in range(3):
         for name in learner.updates(step):
-            learner.training(models, name, batch)
+            training_of(learner)(models, name, batch)
     for root, thing in roots.items():
         for place, kind in _changed(before[root], _found(thing, root)).items():
             yield f"{place} ({kind}) changes while training and is in no state_dict, so a resume begins it anew"

@@ -31,8 +31,8 @@ from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
-from runner.wiring.build import facts_of
 from runner.wiring.changes import flatten
+from runner.wiring.identity import IDENTITY, facts_of
 from runner.wiring.prepare import Prepared
 
 
@@ -84,6 +84,7 @@ def _saving(
     description = {
         "config": run.config_text,
         "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
+        IDENTITY: run.identity,
     }
     asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}

@@ -14,6 +14,8 @@ from runner.strategy.devices import Devices
 from runner.strategy.strategies import Strategy
 from runner.wiring import build, debugging, restoring
 from runner.wiring.compose import resolved
+from runner.wiring.fitting import untrained
+from runner.wiring.identity import identity_of
 from runner.wiring.settled import needed_again, text_of
 from runner.wiring.start import Start
 from runner.wiring.trial import try_on_two_samples
@@ -37,6 +39,8 @@ class Prepared:
     max_seconds: float | None
     reports: Mapping[str, Report]
     """What a warm start loaded, by model."""
+    identity: Mapping[str, Any]
+    """What the data know of themselves."""
     again: Sequence[str]
     """The words that a later attempt has to repeat."""
 
@@ -54,12 +58,15 @@ def prepare(start: Start) -> Prepared:
     problem = build.build_problem(config, trust)
     if start.checkpoint is None:
         try_on_two_samples(problem)
+    identity = identity_of(problem.data)
     problem = replace(problem, data=debugging.limited(problem.data, config))
     train_loader, val_loader = build.loaders(config, problem.data)
     restoring.check_monitor(config, problem.learner)
     reports, entries = restoring.prepare_models(problem.models, start, config)
+    start = restoring.check_data(start, entries, identity, config, train_loader.size)
     horizon = build.horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
+    start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
     start = restoring.restore_state(state, entries, start=start, config=config, horizon=horizon)
     return Prepared(
         start=start,
@@ -75,4 +82,5 @@ def prepare(start: Start) -> Prepared:
         max_seconds=parse_duration(config["max_time"]),
         reports=reports,
         again=[*needed_again(start.config), *build.trust_words(config)],
+        identity=identity,
     )

@@ -11,10 +11,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.best import Standing, standing
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
+from runner.checkpoint.header import read_header
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Mode, Saved
 from runner.checkpoint.warm_start import Report
-from runner.errors import ConfigError, NonFinite
+from runner.errors import CheckpointError, ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
@@ -22,6 +23,7 @@ from runner.wiring.adopting import adopt
 from runner.wiring.build import Position
 from runner.wiring.changes import Change
 from runner.wiring.effects import apply_changes, position_scheduler, settings_of
+from runner.wiring.identity import IDENTITY, compare_identities, transferred
 from runner.wiring.start import Origin, Start
 from runner.wiring.warm import freeze_as_stored, warm_start
 
@@ -58,6 +60,37 @@ def prepare_models(
     return {}, entries
 
 
+def check_data(
+    start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: dict[str, Any], size: int
+) -> Start:
+    """Return the start with what is to be said of data that differ from those of its file.
+
+    A position amid an epoch of them holds in data of another size only where that is allowed, as well as it can.
+
+    Raises:
+        CheckpointMismatch: they are other data.
+    """
+    if start.checkpoint is None:
+        source = Path(config["warm_start"]["path"] or "")
+        said = transferred(_said(source), identity, source) if config["warm_start"]["path"] else []
+    else:
+        allowed = config["resume_allow"]
+        said = compare_identities(entries.get(IDENTITY), identity, start.checkpoint, allowed=allowed)
+        position = entries.get(f"data{SUFFIX}")
+        free = any(key.split(".")[0] == "data" for key in allowed)
+        if isinstance(position, dict) and type(sample := position.get("sample")) is int and (free or not sample):
+            position.update(size=size, sample=sample if sample < size else 0)
+    return replace(start, notices=[*start.notices, *said])
+
+
+def _said(path: Path) -> Any:
+    """Return what a file to start warm from says of its data; one of another program says nothing."""
+    try:
+        return read_header(path).get(IDENTITY)
+    except CheckpointError:  # a file that is no archive: another form of weights
+        return None
+
+
 def position(start: Start, entries: Mapping[str, Any]) -> Position:
     """Return where the checkpoint stands; another program's counts no samples, and a fresh start has none."""
     if start.checkpoint is None or start.origin is Origin.adopted:
@@ -82,11 +115,12 @@ def restore_state(
             start,
             notices=adopt(state, entries, path=start.checkpoint, words=start.overrides, config=config, horizon=horizon),
         )
+    afresh = _match_learner(state, entries, start)
     changes = resume(state, entries, start, config)
     found = _standing(start.checkpoint, config)
     if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
         _change_measure(state, found.best, config["checkpoint"]["mode"])
-    notices = [*start.notices, *_keep_record(state, found.best, config)]
+    notices = [*start.notices, *afresh, *_keep_record(state, found.best, config)]
     return replace(start, changes=changes, standing=found, notices=notices)
 
 
@@ -181,6 +215,18 @@ def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start, 
         if getattr(scheduler, "last_epoch", None) == 0:
             position_scheduler(scheduler, config, epoch=entries["epoch"], global_step=entries["global_step"])
         entries[f"{part_name(name, 'scheduler')}{SUFFIX}"] = scheduler.state_dict()
+
+
+def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:
+    """Let a learner whose state the file cannot hold begin afresh, and drop one of a learner that is no more wanted."""
+    key = f"learner{SUFFIX}"
+    changed = any(change.key.split(".")[0] == "learner" for change in start.changes)
+    if state.learner is None and changed:
+        entries.pop(key, None)
+    if state.learner is None or key in entries or (IDENTITY in entries and not changed):
+        return []
+    entries[key] = state.learner.state_dict()
+    return [f"{start.checkpoint} has no state of the learner, which begins afresh, so this is not exact"]
 
 
 def _match_averages(state: TrainState, entries: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def try_on_two_samples(problem: Problem) -> None:
         return
     batch = train.fetch(torch.tensor([0, _of_last_class(train)]), seed=0, epoch=0)
     try:
-        with torch.no_grad(), evaluation_mode(models):
+        with torch.no_grad(), evaluation_mode(models, learner):
             learner.evaluation(models, batch)
     except RunnerError:
         raise

@@ -1,0 +1,85 @@
+"""A learner with a state is a part of the checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.errors import ConfigError
+from runner.wiring.fitting import check_learner
+from tests.own import Leading
+from tests.support import TINY, Outcome, assert_same_run, cli, entries_of
+
+LEARNERS = ("Leading", "LeadingModule")
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in, with deterministic threads."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    return tmp_path / "outputs"
+
+
+def train(capsys: Any, learner: str, *words: str) -> Outcome:
+    return cli(capsys, *TINY, f"learner._target_=tests.own.{learner}", *words, "resume=auto")
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_stateful_learner_goes_on_with_its_state_bit_for_bit(
+    work: Path, capsys: Any, monkeypatch: Any, learner: str
+) -> None:
+    assert train(capsys, learner, "name=whole").code == 0
+    monkeypatch.setenv("STOP_AT", "4")
+    assert train(capsys, learner, "name=x").code == 75
+    assert float(entries_of(work / "x/last.tar")["learner_state_dict"]["mean"]) > 0
+    monkeypatch.delenv("STOP_AT")
+    resumed = train(capsys, learner, "name=x")
+    assert resumed.code == 0 and "restored model" in resumed.out and "progress, learner" in resumed.out
+    assert_same_run(work / "whole", work / "x")
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_an_evaluation_has_the_learners_state(work: Path, capsys: Any, learner: str) -> None:
+    assert train(capsys, learner, "name=x").code == 0
+    stored = entries_of(work / "x/best.tar")["metrics"]["val/loss"]
+    outcome = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar")
+    assert json.loads(outcome.out.splitlines()[-1])["loss"] == stored
+
+
+def test_parameters_of_a_learner_are_said_not_to_be_trained(work: Path, capsys: Any) -> None:
+    outcome = train(capsys, "LeadingModule", "name=x", "epochs=1")
+    assert "no optimizer has the learner's own parameters: scale, norm.weight, norm.bias" in outcome.out
+    stored = entries_of(work / "x/last.tar")
+    assert stored["learner_state_dict"]["scale"] == 1 and stored["optimizer_state_dict"]["param_groups"]
+
+
+def test_the_state_of_a_learner_is_missed(work: Path, capsys: Any, monkeypatch: Any) -> None:
+    assert cli(capsys, *TINY, "epochs=1", "name=x").code == 0
+    monkeypatch.setattr("tests.own.StoppableClassification.state_dict", Leading.state_dict, raising=False)
+    monkeypatch.setattr("tests.own.StoppableClassification.load_state_dict", Leading.load_state_dict, raising=False)
+    monkeypatch.setattr("tests.own.StoppableClassification.mean", torch.zeros(()), raising=False)
+    monkeypatch.setattr("tests.own.StoppableClassification.seen", [], raising=False)
+    outcome = cli(capsys, "resume=outputs/x", "epochs=2")
+    assert outcome.code == 2 and "lacks the state of learner" in outcome.err
+
+
+def test_a_file_from_before_learners_had_a_state_begins_with_a_fresh_one(
+    work: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("runner.wiring.build.Stateful", type("Nothing", (), {}))
+    monkeypatch.setattr("runner.wiring.plan.IDENTITY", "unknown")
+    assert train(capsys, "Leading", "epochs=1", "name=x").code == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(work.parent)
+    assert "learner_state_dict" not in entries_of(work / "x/last.tar")
+    outcome = cli(capsys, "resume=outputs/x", "epochs=2")
+    assert outcome.code == 0 and "has no state of the learner, which begins afresh" in outcome.out
+    assert "learner_state_dict" in entries_of(work / "x/last.tar")
+
+
+def test_a_learner_that_can_say_its_state_and_not_take_it_back_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Half has only one of state_dict and load_state_dict"):
+        check_learner(type("Half", (Leading,), {"load_state_dict": None})())
