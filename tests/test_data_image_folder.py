@@ -42,7 +42,7 @@ def test_a_square_image_of_the_size_is_read_as_it_is(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "train/cat/0.png")
     data = ImageFolder(str(tmp_path), image_size=20, mode="grey")
-    files = [path for path, _ in data.train._files + data.val._files]
+    files = [path for path, _ in data.train.files + data.val.files]
     place = next(i for i, path in enumerate(files) if path == tmp_path / "train/cat/0.png")
     image = data.train[place][0] if place < len(data.train) else data.val[place - len(data.train)][0]
     assert torch.equal(image, torch.tensor(pixels)[None].float() * (2 / 255) - 1)

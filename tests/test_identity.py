@@ -12,6 +12,7 @@ from PIL import Image
 
 from runner.data import Arrays
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError, DataMissing
+from runner.tracking.predictions import write_predictions
 from runner.wiring.identity import compare_identities, facts_of, identity_of, transferred
 from tests.own import NoisyPoints
 from tests.support import TINY, cli, entries_of
@@ -108,6 +109,17 @@ def test_predictions_have_the_names_of_the_classes(work: Path, capsys: Any) -> N
     with np.load(work / "p.npz") as arrays:
         assert arrays["classes"].tolist() == ["circle", "square"]
         assert arrays["class_name"].tolist() == [arrays["classes"][number] for number in arrays["class"]]
+
+
+def test_a_name_is_no_formula_in_a_table_and_stays_what_it_is_in_arrays(tmp_path: Path) -> None:
+    outputs = {"class": torch.tensor([1, 0, 2]), "probabilities": torch.ones(3, 2)}
+    for name in ("p.csv", "p.npz"):
+        write_predictions(tmp_path / name, outputs, ["=cmd", "\udcff"])
+    table = rows(tmp_path / "p.csv")
+    assert list(table[0]) == ["index", "class", "class_name", "p_'=cmd", "p_\\udcff"]
+    assert [row["class_name"] for row in table] == ["\\udcff", "'=cmd", ""]
+    with np.load(tmp_path / "p.npz") as arrays:
+        assert arrays["class_name"].tolist() == ["\udcff", "=cmd", ""]
 
 
 def test_a_warm_start_from_other_classes_is_said_and_not_refused(work: Path, capsys: Any) -> None:

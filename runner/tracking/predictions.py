@@ -14,6 +14,7 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.files import Disk, write_durably
+from runner.text import cell
 
 _ROWS = 4096  # that become text at once
 _TAKEN = ("index", "class_name", "classes")
@@ -29,17 +30,18 @@ def write_predictions(path: Path, predictions: Mapping[str, Tensor], classes: Se
     stands beside the output "class", probabilities are `p_<name>`, and a `.npz` has the names as `classes`.
 
     Raises:
-        ConfigError: an output is called "index", or the file cannot be written.
+        ConfigError: an output is called as a column of ours, or the file cannot be written.
     """
     if taken := [name for name in _TAKEN if name in predictions]:
         raise ConfigError(
             f"an output of the learner is called {taken[0]!r}, as a column of ours is; give it another name"
         )
-    count = len(next(iter(predictions.values())))
-    arrays = {"index": numpy.arange(count), **dict(_named(predictions, classes))}
-    write = _write_npz if path.suffix == ".npz" else partial(_write_csv, classes=classes)
-    if classes and path.suffix == ".npz":
-        arrays["classes"] = numpy.array(classes)
+    is_csv, count = path.suffix != ".npz", len(next(iter(predictions.values())))
+    names = [cell(name) for name in classes] if is_csv else list(classes)
+    arrays = {"index": numpy.arange(count), **dict(_named(predictions, names))}
+    if names and not is_csv:
+        arrays["classes"] = numpy.array(names)
+    write = partial(_write_csv, classes=names) if is_csv else _write_npz
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, lambda file: write(file, arrays), Disk())
@@ -68,7 +70,7 @@ def _write_npz(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
 
 
 def _write_csv(file: BinaryIO, arrays: Mapping[str, Any], classes: Sequence[str]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([column for name, array in arrays.items() for column in _columns(name, array.shape[1:], classes)])
     for start in range(0, len(arrays["index"]), _ROWS):

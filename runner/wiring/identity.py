@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy
 
-from runner.checkpoint.tree import brief, printable
+from runner.checkpoint.tree import brief
 from runner.data.keyed import size_of
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
+from runner.text import printable
 
 IDENTITY = "data_identity"
 _FACTS = ("in_channels", "image_size", "in_features", "num_classes")
