@@ -45,7 +45,7 @@ def test_a_run_goes_on_from_it(tmp_path: Path, capsys: Any, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     outcome = cli(capsys, f"resume={FILE}", "name=x")
     assert outcome.code == 0 and "as a fork of" in outcome.out and "step 5/5" in outcome.out, outcome.err
-    assert set(entries_of(Path("outputs/x/last.tar"))) == set(entries_of(FILE)) - {"overrides"}
+    assert set(entries_of(Path("outputs/x/last.tar"))) == set(entries_of(FILE)) - {"overrides"} | {"data_identity"}
 
 
 def test_it_is_evaluated_and_loaded(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
