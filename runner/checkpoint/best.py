@@ -1,11 +1,12 @@
 """The best checkpoint of a run: which file it is, that it is whole, and what `best.tar` may claim."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from runner.checkpoint.header import read_header
+from runner.checkpoint.facts import facts
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import BEST, LAST, StepFile, by_name, located, run_directory_of, step_files
 from runner.checkpoint.policies import Mode, Saved, ranked
@@ -52,22 +53,22 @@ def _unlisted(run: Path, checkpoint: Path) -> Iterator[StepFile]:
 def claimed(run_directory: Path, monitor: str) -> tuple[float, int] | None:
     """Return the metric that `best.tar` claims, and its step; None if there is no such file, or it was not measured."""
     try:
-        header = read_header(run_directory / BEST)
+        said = facts(run_directory / BEST)
     except CheckpointError:
         return None
-    value, step = _metric(header, monitor), header.get("global_step")
+    value, step = _metric(said, monitor), said.get("global_step")
     return (value, step) if value is not None and type(step) is int else None
 
 
 def metric_of(path: Path, monitor: str) -> float | None:
     """Return the monitored metric that a checkpoint holds, None if it holds none."""
     try:
-        return _metric(read_header(path), monitor)
+        return _metric(facts(path), monitor)
     except CheckpointError:
         return None
 
 
-def _metric(header: dict[str, object], monitor: str) -> float | None:
-    metrics = header.get("metrics")
+def _metric(said: Mapping[str, Any], monitor: str) -> float | None:
+    metrics = said.get("metrics")
     value = metrics.get(monitor) if isinstance(metrics, dict) else None
     return float(value) if isinstance(value, (int, float)) else None

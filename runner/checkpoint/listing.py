@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.header import read_header, verified_header
+from runner.checkpoint.facts import facts
+from runner.checkpoint.header import verified_header
 from runner.errors import CheckpointError
 
 FOLDER = "checkpoints"
@@ -71,18 +71,18 @@ def located(path: Path, run_directory: Path) -> StepFile:
     """
     if path.parent.name == FOLDER and (named := by_name(path)):
         return named
-    header = read_header(path)
-    step = header.get("global_step")
-    files = [file for file in step_files(run_directory) if file.step == step]
-    linked = [file for file in files if file.path.samefile(path)]
-    copied = (file for file in files if _describes_the_same(file.path, header))
-    return next(chain(linked, copied), StepFile(step if type(step) is int else 0, _BEHIND, path))
+    files = step_files(run_directory)
+    if path.exists() and (linked := [file for file in files if file.path.samefile(path)]):
+        return linked[0]
+    said = facts(path)
+    step = said.get("global_step")
+    copied = (file for file in files if file.step == step and _says_the_same(file.path, said))
+    return next(copied, StepFile(step if type(step) is int else 0, _BEHIND, path))
 
 
-def _describes_the_same(path: Path, header: Mapping[str, Any]) -> bool:
+def _says_the_same(path: Path, said: Mapping[str, Any]) -> bool:
     with suppress(CheckpointError):
-        other = read_header(path)
-        return all(other.get(key) == header.get(key) for key in ("created", "global_step", "metrics", "loss"))
+        return facts(path) == said
     return False
 
 

@@ -47,6 +47,8 @@ class CheckpointStore:
         self._monitor = monitor
         self._mode = mode
         self._disk = disk or Disk()
+        self.best: Saved | None = None
+        """What `best.tar` is."""
         self._metrics: dict[Path, float | None] = {}
         self._measured = False
 
@@ -153,8 +155,10 @@ class CheckpointStore:
 
     def _publish(self, saved: Sequence[Saved]) -> None:
         self._point(LAST, saved[-1].path)
-        if best := ranked(saved, self._mode):
+        best = ranked(saved, self._mode)
+        if best:
             self._point(BEST, best[0].path)
+        self.best = best[0] if best else None
         self._disk.sync_directory(self._run_directory)
 
     def _may_be_last(self, path: Path) -> bool:

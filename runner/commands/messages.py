@@ -4,7 +4,6 @@ import logging
 import shlex
 
 from runner.commands.main import FAILED, INTERRUPTED
-from runner.commands.record import best_of
 from runner.signals import die_by_sigint
 from runner.wiring.arguments import command
 from runner.wiring.changes import table
@@ -58,9 +57,8 @@ def leave(run: Prepared, reason: str) -> int:
     return code
 
 
-def summary(run: Prepared) -> str:
+def summary(run: Prepared, best: tuple[float, int] | None) -> str:
     """Return how far a run has come, and how good it is."""
     progress, monitor = run.state.progress, run.config["checkpoint"]["monitor"]
     length = f"{run.start.directory}, {progress.epoch} epochs, {progress.global_step} steps"
-    best = best_of(run)
     return length if best is None else f"{length}, best {monitor} {best[0]:.4f} at step {best[1]}"

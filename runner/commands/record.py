@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.best import claimed
+from runner.checkpoint.policies import Saved
 from runner.files import replace_text
 from runner.run_directory.attempts import Attempt, new_token, next_number, write_attempt
 from runner.run_directory.ownership import Tenure
@@ -28,7 +28,15 @@ class StatusWriter:
     def __init__(self, run: Prepared, attempt: int) -> None:
         self._run, self._attempt = run, attempt
         self._started = _now()
+        progress = run.state.progress
+        self.best = _pair(progress.best_metric, progress.best_step) if run.start.parent is None else None
+        """The best value and its step: what `best.tar` holds, where there are checkpoints."""
         self._tenure = Tenure(run.start.directory)
+
+    def saved(self, best: Saved | None) -> None:
+        """Write that the run goes on with this as its best checkpoint."""
+        self.best = _pair(best.metric, best.step) if best else None
+        self("running", None)
 
     def __call__(self, state: str, reason: str | None, test: Mapping[str, float] | None = None) -> None:
         """Write it; a disk that takes nothing is a warning, for what failed because of it is what to report."""
@@ -40,13 +48,15 @@ class StatusWriter:
     def _write(self, state: str, reason: str | None, test: Mapping[str, float] | None) -> None:
         self._tenure.check()
         progress = self._run.state.progress
+        if "keep_last" not in self._run.config["checkpoint"]:
+            self.best = _pair(progress.best_metric, progress.best_step)
         status = Status(
             state=state,
             step=progress.global_step,
             epoch=progress.epoch,
             attempt=self._attempt,
             reason=reason,
-            best_metric=best[0] if (best := best_of(self._run)) else None,
+            best_metric=self.best[0] if self.best else None,
             monitor=self._run.config["checkpoint"]["monitor"],
             pid=os.getpid(),
             host=platform.node(),
@@ -57,13 +67,8 @@ class StatusWriter:
         write_status(self._run.start.directory, status)
 
 
-def best_of(run: Prepared) -> tuple[float, int] | None:
-    """Return the best value of a run and its step, which `best.tar` holds; without checkpoints, what is remembered."""
-    options, progress = run.config["checkpoint"], run.state.progress
-    if "keep_last" in options:
-        return claimed(run.start.directory, options["monitor"])
-    value, step = progress.best_metric, progress.best_step
-    return None if value is None or step is None else (value, step)
+def _pair(metric: float | None, step: int | None) -> tuple[float, int] | None:
+    return None if metric is None or step is None else (metric, step)
 
 
 def _now() -> str:

@@ -96,7 +96,7 @@ def _end(run: "Prepared", ending: "Ending", reason: str | None, status: "StatusW
         status("interrupted", reason)
         return messages.leave(run, str(reason))
     status("finished", None if ending is Ending.finished else EARLY_STOPPING, metrics)
-    log.info("%s: %s", "finished" if ending is Ending.finished else "stopped early", messages.summary(run))
+    log.info("%s: %s", "finished" if ending is Ending.finished else "stopped early", messages.summary(run, status.best))
     if metrics is not None:
         log.info("best.tar on test: %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     return FINISHED
@@ -109,8 +109,7 @@ def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: 
     from runner.wiring.restoring import roll_back
 
     while True:
-        plan = make_plan(run, stop, environment, status)
-        status("running", None)  # a rewind, or another monitor, has another best
+        plan = make_plan(run, stop, environment, status.saved)
         try:
             return _attempt(run, plan)
         except NonFinite as error:

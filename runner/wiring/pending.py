@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.header import read_header
+from runner.checkpoint.facts import facts
 from runner.checkpoint.listing import StepFile, by_name, located
 from runner.run_directory.attempts import FOLDER, Attempt, file_of, read_attempts
 from runner.wiring.changes import Change, flatten
@@ -43,7 +43,7 @@ class Pending:
 
 def newest_pending(run_directory: Path, checkpoint: Path) -> Pending | None:
     """Return the newest attempt from this checkpoint, or from a later one, whose settings the checkpoint lacks."""
-    environment, at = read_header(checkpoint).get("environment"), located(checkpoint, run_directory)
+    environment, at = facts(checkpoint).get("environment"), located(checkpoint, run_directory)
     token = environment.get("attempt") if isinstance(environment, dict) else None
     attempts = read_attempts(run_directory)
     writer = next((one.attempt for one in attempts if one.token == token), 0)

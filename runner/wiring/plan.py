@@ -20,6 +20,7 @@ from runner.checkpoint.policies import (
     Mode,
     OnImprovement,
     Retention,
+    Saved,
     Trigger,
 )
 from runner.checkpoint.saving import NoSaving, Saving, StoreSaving, Tolerance
@@ -36,7 +37,9 @@ from runner.wiring.identity import IDENTITY, facts_of
 from runner.wiring.prepare import Prepared
 
 
-def make_plan(run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None]) -> Plan:
+def make_plan(
+    run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None]
+) -> Plan:
     """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
     config, state = run.config, run.state
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
@@ -67,7 +70,7 @@ def make_plan(run: Prepared, stop: Stop, environment: Mapping[str, Any], record:
 
 
 def _saving(
-    run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[str, Any], None], trackers: Tracker
+    run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None], trackers: Tracker
 ) -> Saving:
     options = run.config["checkpoint"]
     if "keep_last" not in options:
@@ -75,6 +78,7 @@ def _saving(
     mode = Mode(options["mode"])
     store = CheckpointStore(run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode)
     store.prepare(run.start.standing)
+    record(store.best)
     devices = run.devices
     resolved = {
         "device_kind": devices.kind,
@@ -103,7 +107,7 @@ def _saving(
         tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
         meant=non_finite(states),
         before=before,
-        after=lambda: record("running", None),
+        after=lambda: record(store.best),
     )
 
 
