@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -106,9 +107,22 @@ class Progress:
         return asdict(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take all fields back; ValueError names those that are missing or unknown."""
-        own = set(asdict(self))
-        if own != set(state_dict):
-            raise ValueError(f"its counters differ: {sorted(own ^ set(state_dict))}")
+        """Take all fields back; ValueError names those that are missing, unknown or of another kind."""
+        kinds = get_type_hints(Progress)
+        if kinds.keys() != state_dict.keys():
+            raise ValueError(f"its counters differ: {sorted(map(str, kinds.keys() ^ state_dict.keys()))}")
+        if odd := [name for name, value in state_dict.items() if not _is_a(value, kinds[name])]:
+            raise ValueError(f"its counter {odd[0]} is no {kinds[odd[0]]}")
         for name, value in state_dict.items():
             setattr(self, name, dict(value) if isinstance(value, dict) else value)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Return whether a value that comes out of a file may stand in a field of this kind; counts are not negative."""
+    if get_origin(kind) is UnionType:
+        return any(_is_a(value, option) for option in get_args(kind))
+    if get_origin(kind) is dict:
+        return type(value) is dict and all(type(k) is str and _is_a(v, get_args(kind)[1]) for k, v in value.items())
+    if kind is Tensor:
+        return isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
+    return type(value) is kind and (kind is not int or 0 <= value < 2**63)

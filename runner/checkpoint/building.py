@@ -10,7 +10,7 @@ from torch.storage import TypedStorage, UntypedStorage
 
 from runner.checkpoint.inert import Device, Dtype, QuantizedFacts, Size, SparseFacts, Storage, TensorFacts
 from runner.checkpoint.integrity import Archive
-from runner.checkpoint.structure import Structure
+from runner.checkpoint.structure import Structure, uncollected
 
 # Typed too narrowly, or not at all.
 _make_coo: Any = torch.sparse_coo_tensor
@@ -51,7 +51,8 @@ def built(content: Any, memory: Mapping[str, UntypedStorage]) -> Any:
         ValueError: the values of a sparse or quantized tensor do not fit each other, or torch does not know a dtype.
     """
     try:
-        return _Builder(memory).built(content)
+        with uncollected():
+            return _Builder(memory).built(content)
     except (RuntimeError, ValueError, TypeError, IndexError, OverflowError) as error:
         raise ValueError(f"a tensor cannot be: {str(error).splitlines()[0] if str(error) else error!r}") from error
 
@@ -70,33 +71,38 @@ def _read(archive: Archive, storages: Iterable[Storage], order: str) -> dict[str
 class _Builder:
     def __init__(self, storages: Mapping[str, UntypedStorage]) -> None:
         self._storages = storages
-        self._done: dict[int, Any] = {}
+        self._filled: set[int] = set()  # of lists and dictionaries, which stay where they are
+        self._made: dict[int, tuple[Any, Any]] = {}  # of the others with what they are made of, or ids would come again
 
     def built(self, value: Any) -> Any:
-        """Return what stands for a value: itself where it is plain."""
+        """Return what stands for a value: itself where it is plain, and of a list or dictionary always."""
         kind = type(value)
-        if issubclass(kind, TensorFacts) or kind in (dict, list, tuple) or issubclass(kind, dict):
-            if id(value) not in self._done:
-                self._done[id(value)] = (self._built(value), value)  # the value too, or its id would be used again
-            return self._done[id(value)][0]
-        return _STANDS_FOR[kind](value) if kind in _STANDS_FOR else value
-
-    def _built(self, value: Any) -> Any:
-        if isinstance(value, TensorFacts):
-            return self._tensor(value)
-        if isinstance(value, dict):
-            return self._dictionary(value)
-        if isinstance(value, tuple):
+        if kind in _PLAIN:
+            return value
+        if kind in _STANDS_FOR:
+            return _STANDS_FOR[kind](value)
+        if kind is tuple:
             return tuple(map(self.built, value))
-        value[:] = map(self.built, value)
-        return value
+        if isinstance(value, (list, dict)):
+            self._fill(value)
+            return value
+        if id(value) not in self._made:
+            made = self._tensor(value) if isinstance(value, TensorFacts) else set(map(self.built, value))
+            self._made[id(value)] = value, made
+        return self._made[id(value)][1]
 
-    def _dictionary(self, value: dict[Any, Any]) -> dict[Any, Any]:
-        items = [(self.built(key), self.built(item)) for key, item in value.items()]
-        value.clear()
-        for key, item in items:  # a Counter's update would count them
-            value[key] = item
-        return value
+    def _fill(self, value: Any) -> None:
+        if id(value) in self._filled:
+            return
+        self._filled.add(id(value))
+        if isinstance(value, dict) and not _PLAIN.issuperset(map(type, value)):
+            items = [(self.built(key), item) for key, item in value.items()]
+            value.clear()
+            for key, item in items:  # a Counter's update would count them
+                value[key] = item
+        for place, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if type(item) not in _PLAIN:
+                value[place] = self.built(item)
 
     def _tensor(self, facts: TensorFacts) -> Tensor:
         if isinstance(facts, SparseFacts):
@@ -131,9 +137,5 @@ def _dtype(name: str) -> torch.dtype:
     return found
 
 
-_STANDS_FOR: dict[type, Any] = {
-    Dtype: _dtype,
-    Device: torch.device,
-    Size: torch.Size,
-    set: lambda value: {_STANDS_FOR[type(item)](item) if type(item) in _STANDS_FOR else item for item in value},
-}
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray})
+_STANDS_FOR: dict[type, Any] = {Dtype: _dtype, Device: torch.device, Size: torch.Size}

@@ -9,7 +9,7 @@ from runner.checkpoint.header import verified_structure
 from runner.checkpoint.inert import TensorFacts
 from runner.checkpoint.integrity import opened
 from runner.checkpoint.safetensors_header import ENDING, opened_weights
-from runner.checkpoint.schema import FORMAT, SUFFIX, check_schema, version_of
+from runner.checkpoint.schema import SUFFIX, check_if_ours
 from runner.checkpoint.tree import leaves
 
 
@@ -88,9 +88,7 @@ def _sorted_out(path: Path, content: Any) -> Contents:
     size = path.stat().st_size
     if not isinstance(content, dict):
         return Contents(path, Kind.other, size, {"": _state(content)})
-    if content.get("format") == FORMAT:
-        version_of(path, content)
-        check_schema(path, content)
+    if check_if_ours(path, content):
         kind = Kind.ours
     elif any(isinstance(value, TensorFacts) for value in content.values()):
         return Contents(path, Kind.state_dict, size, {"": _state(content)})

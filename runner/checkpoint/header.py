@@ -6,6 +6,7 @@ from typing import Any
 from runner.checkpoint.foreign import code_inside
 from runner.checkpoint.inert import Inert
 from runner.checkpoint.integrity import Archive, opened
+from runner.checkpoint.schema import check_if_ours
 from runner.checkpoint.structure import Foreign, Structure, Unreasonable, read_structure
 from runner.errors import CheckpointDamaged, CheckpointRefused
 from runner.text import printable
@@ -24,7 +25,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `structure_of`; also refused is what is
-            no dictionary.
+            no dictionary, or one of this program's with an entry that no run has.
     """
     with opened(path) as archive:
         return _entries(path, structure_of(archive))
@@ -113,4 +114,5 @@ def _check_stored(archive: Archive, structure: Structure) -> None:
 def _entries(path: Path, structure: Structure) -> dict[str, Any]:
     if not isinstance(structure.content, dict):
         raise CheckpointRefused(f"{path} is not a general checkpoint: it holds no dictionary of named entries")
+    check_if_ours(path, structure.content)
     return structure.content

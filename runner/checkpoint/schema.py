@@ -17,7 +17,7 @@ _REQUIRED = {
     "metrics": dict,
     "config": str,
 }
-_OPTIONAL = {"data_identity": dict}
+_OPTIONAL = {"data_identity": dict, "environment": dict, "created": str}
 
 
 def version_of(path: Path, entries: Any) -> int:
@@ -42,6 +42,19 @@ def version_of(path: Path, entries: Any) -> int:
     return version
 
 
+def check_if_ours(path: Path, entries: Mapping[str, Any]) -> bool:
+    """Return whether entries are of a general checkpoint of this program, checked as such; others are not looked at.
+
+    Raises:
+        CheckpointRefused: a version that this program does not know, or an entry that no run has.
+    """
+    if entries.get("format") != FORMAT:
+        return False
+    version_of(path, entries)
+    check_schema(path, entries)
+    return True
+
+
 def check_schema(path: Path, entries: Mapping[str, Any]) -> None:
     """Return if entries of the present version have all that they need.
 
@@ -52,7 +65,15 @@ def check_schema(path: Path, entries: Mapping[str, Any]) -> None:
         if type(entries.get(name)) is not kind:
             found = f"is {type(entries[name]).__name__}" if name in entries else "is missing"
             raise CheckpointRefused(f"{path} is no valid checkpoint: `{name}` {found}, wanted {kind.__name__}")
+    for name, value in entries.items():
+        if type(name) is not str or (name.endswith(SUFFIX) and not isinstance(value, Mapping)):
+            raise CheckpointRefused(
+                f"{path} is no valid checkpoint: its entry {str(name)[:50]!r} is no state by its name"
+            )
     if entries["epoch"] < 0 or not 0 <= entries["global_step"] < 2**53:
         raise CheckpointRefused(
             f"{path} is no valid checkpoint: epoch {entries['epoch']}, global_step {entries['global_step']}"
         )
+    for name, value in entries["metrics"].items():
+        if type(name) is not str or type(value) not in (int, float) or (type(value) is int and abs(value) >= 2**63):
+            raise CheckpointRefused(f"{path} is no valid checkpoint: one of its metrics is no number by its name")

@@ -17,7 +17,7 @@ from runner.checkpoint.inert import Device, Dtype, Size, Storage, TensorFacts, i
 from runner.checkpoint.tree import MOST_LEVELS, leaves
 from runner.text import printable
 
-MOST_ODD_KEYS = 10_000  # of kinds whose hashes a file can make collide
+MOST_ODD_KEYS = 5_000  # of kinds whose hashes a file can make collide
 _MOST_STEPS, _STEPS_OF_TENSOR = 2_000_000, 40  # some two seconds; a tensor takes about 25
 _SCALARS = (type(None), bool, int, float, str)
 _LEAVES = (*_SCALARS, complex, bytes, bytearray, set, Dtype, Device, Size)
@@ -62,7 +62,7 @@ def read_structure(pickled: bytes, tensors: int, byte_order: str = "little") -> 
         Exception: whatever the pickle module raises of a malformed pickle.
     """
     reader = _Reader(BytesIO(pickled), len(pickled), most_steps(tensors))
-    with _uncollected():
+    with uncollected():
         content = reader.load()
         _check_tree(content, iter(range(min(2 * len(pickled) + 1000, most_steps(tensors)))))
     if not reader.fits:
@@ -76,7 +76,7 @@ def _misfit(content: Any) -> str:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Nothing is let go of meanwhile, so that looking for garbage among millions of new objects finds none."""
     enabled = gc.isenabled()
     gc.disable()

@@ -1,0 +1,186 @@
+"""Files with right checksums and wrong contents: each reader takes one, or none; nothing is run, nothing is slow."""
+
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from runner.checkpoint.contents import read_contents
+from runner.checkpoint.format import read_entries, read_plain
+from runner.checkpoint.header import verified_header
+from runner.checkpoint.inert import TensorFacts
+from runner.checkpoint.schema import FORMAT
+from runner.commands.inspect import inspect_command
+from runner.errors import RunnerError
+from runner.wiring.loading import load_models
+from tests.pickles import Members, edited_config, edited_members, edited_pickle, edited_value, saved, write, zoo
+from tests.support import REPOSITORY, cli, entries_of
+from tests.test_hostile_files import RUN
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
+
+FEW, MANY = 250, 2500
+BOTH = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
+
+
+@pytest.fixture(autouse=True)
+def bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A directory of its own, in which nothing has been made by the end, and no gigabyte more in use."""
+    monkeypatch.chdir(tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000  # KiB
+    assert not list(tmp_path.glob("*marker*")) and not (tmp_path / "archive").exists()
+
+
+def answered(read: Any, path: Path) -> tuple[Any, RunnerError | None]:
+    """Return what a reader gives, or its refusal, in a few seconds."""
+    began = time.monotonic()
+    try:
+        return read(path), None
+    except RunnerError as error:
+        assert "weights_only" not in str(error) and "\n" not in str(error)
+        return None, error
+    finally:
+        assert time.monotonic() - began < 5
+
+
+def agreed(path: Path) -> Any:
+    """Return what a file holds, or None, if all readers say the same of it."""
+    contents, refused = answered(read_contents, path)
+    found, unreadable = answered(read_plain, path)
+    if isinstance(found, dict) and found.get("format") == FORMAT:
+        found, unreadable = answered(read_entries, path)
+    assert (refused is None) == (unreadable is None), f"{refused!r} and {unreadable!r}"
+    if refused is not None:
+        return None
+    header, no_header = answered(verified_header, path)
+    assert (no_header is None) == isinstance(found, dict), no_header
+    for as_json in (False, True):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            inspect_command(str(path), as_json=as_json)
+        if as_json:
+            json.loads(printed.getvalue())
+    shown = [(facts.dtype, facts.shape) for facts in contents.whole.tensors]
+    tensors = [leaf for leaf in leaves(header if isinstance(found, dict) else [], TensorFacts)]
+    assert not isinstance(found, dict) or len(tensors) >= len(shown)
+    assert_as_torch_reads_it(path, found)
+    return found
+
+
+def leaves(value: Any, kind: type) -> Iterator[Any]:
+    """Yield what is of a kind inside plain containers."""
+    if isinstance(value, kind):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from leaves(item, kind)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item, kind)
+
+
+def assert_as_torch_reads_it(path: Path, found: Any) -> None:
+    """What torch reads at all in a file that we take, it reads as we do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:
+            return
+    assert same(found, expected), f"{found!r:.500}\n{expected!r:.500}"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two nests are equal, NaN to NaN and tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        if not isinstance(other, torch.Tensor) or (one.dtype, one.shape, one.layout) != (
+            other.dtype, other.shape, other.layout
+        ):  # fmt: skip
+            return False
+        return str(one.detach()) == str(other.detach())
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and (one == other if isinstance(one, set) else repr(one) == repr(other))
+
+
+@pytest.mark.parametrize("count", BOTH)
+def test_readers_agree_on_edited_pickles(tmp_path: Path, count: int) -> None:
+    bases, taken = list(map(saved, zoo())), 0
+    for number in range(count):
+        chance = random.Random(number)
+        members: Members = edited_pickle(chance, chance.choice(bases))
+        taken += agreed(write(tmp_path / "x.pt", members)) is not None
+    assert 0.02 * count < taken < 0.6 * count
+
+
+@pytest.mark.parametrize("count", BOTH)
+def test_readers_agree_on_edited_members(tmp_path: Path, count: int) -> None:
+    bases, taken = list(map(saved, zoo())), 0
+    for number in range(count):
+        chance = random.Random(number)
+        members: Members = chance.choice(bases)
+        for _ in range(chance.choice([1, 1, 2])):
+            members = edited_members(chance, members)
+        taken += agreed(write(tmp_path / "x.pt", members)) is not None
+    assert 0.1 * count < taken < 0.8 * count
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The entries of a real run's checkpoint, with a moving average and a schedule."""
+    folder = tmp_path_factory.mktemp("origin")
+    program, words = str(REPOSITORY / "run.py"), [*RUN, "ema.decay=0.5", "scheduler=step", "name=x"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, program, *words], cwd=folder, check=True, capture_output=True, env=environment)
+    return entries_of(folder / "outputs/x/last.tar")
+
+
+COMMANDS = (
+    ("resume=x.tar", "name=new", "max_steps=3"),
+    ("task=evaluate", "checkpoint_path=x.tar"),
+    (*RUN, "warm_start.path=x.tar", "name=new"),
+)
+
+
+SEEDS = [range(12), *(pytest.param(range(at, at + 60), marks=pytest.mark.slow) for at in range(12, 1212, 60))]
+
+
+def edited_entries(chance: random.Random, entries: dict[str, Any]) -> Any:
+    """Return entries with another value somewhere, or another text of the config."""
+    if chance.random() < 0.5:
+        return {**entries, "config": edited_config(chance, entries["config"])}
+    return edited_value(chance, entries)
+
+
+@pytest.mark.parametrize("seeds", SEEDS, ids=str)
+def test_commands_answer_edited_entries_in_a_sentence_or_do_what_they_say(
+    tmp_path: Path, capsys: Any, entries: dict[str, Any], seeds: range
+) -> None:
+    for number in seeds:
+        chance = random.Random(number)
+        torch.save(edited_entries(chance, entries), tmp_path / "x.tar")
+        agreed(tmp_path / "x.tar")
+        answered(lambda path: load_models(path, ()), Path("x.tar"))
+        words = chance.choice(COMMANDS)
+        outcome = cli(capsys, *words)
+        assert outcome.code in (0, 2) and "Traceback" not in outcome.err, f"{number}: {outcome}"
+        if outcome.code:
+            *_, last = outcome.err.strip().splitlines()
+            assert last.startswith("error: ") and not Path("outputs").exists(), f"{number}: {outcome}"
+        shutil.rmtree("outputs", ignore_errors=True)
