@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
+from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
 from runner.randomness import isolated
 from runner.wiring.build import build_models, build_problem, trust_of
@@ -32,7 +33,7 @@ def load_models(file: Path, trust: Sequence[str], *, average: bool = True) -> di
     built_of = {group: config.get(group, {}) for group in ("model", "data", "learner")}
     refuse_interpolations(unsettled(built_of), file)
     with isolated(0, 0):
-        models = _build(config, entries, trust_of((), trust))
+        models = _build(config, entries, trust_of((), trust), file)
     stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
     for name, model in models.items():
         part = inference_part(name, stored) if average else name
@@ -41,11 +42,25 @@ def load_models(file: Path, trust: Sequence[str], *, average: bool = True) -> di
     return models
 
 
-def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust) -> dict[str, nn.Module]:
+def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust, file: Path) -> dict[str, nn.Module]:
     """Build the models by what the file knows of its data; of a file that says nothing, by the data themselves."""
     environment = entries.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
+    known = isinstance(facts, Mapping)
+    for group in ("model", "learner") if known else ("model", "learner", "data"):
+        _check_described(config, group, file)
     if not isinstance(facts, Mapping):
-        return build_problem(config, trust).models
+        return build_problem({"seed": 0, **config}, trust).models
     learner = build(config["learner"], object, place="learner", trust=trust)
-    return build_models(config["model"], SimpleNamespace(**facts), learner, trust)
+    return build_models(
+        config["model"], SimpleNamespace(**{str(name): fact for name, fact in facts.items()}), learner, trust
+    )
+
+
+def _check_described(config: Mapping[str, Any], group: str, file: Path) -> None:
+    """Raise CheckpointRefused if a config that comes out of a file does not name the class of an object."""
+    node = config.get(group)
+    several = group == "model" and isinstance(node, Mapping) and "_target_" not in node
+    nodes = list(node.values()) if several and isinstance(node, Mapping) else [node]
+    if not nodes or not all(isinstance(inner, Mapping) and type(inner.get("_target_")) is str for inner in nodes):
+        raise CheckpointRefused(f"{file} is refused: its config does not say what its {group} is")
