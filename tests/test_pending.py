@@ -126,6 +126,12 @@ def test_an_evaluation_that_was_stopped_is_made_up_for_in_a_file_of_its_own(
     names = [file.path.name for file in step_files(work / "x")]
     assert names == ["step_0000000003.tar", "step_0000000006.tar", "step_0000000006.2.tar", "step_0000000009.tar"]
     assert before["checkpoints/step_0000000006.tar"] == contents(work / "x")["checkpoints/step_0000000006.tar"]
+    older = cli(capsys, f"resume={work}/x/checkpoints/step_0000000006.tar")
+    assert older.code == 2 and "newer checkpoints, up to step_0000000009.tar" in older.err
+    assert cli(capsys, f"resume={work}/x/checkpoints/step_0000000006.tar", "rewind=true").code == 0
+    assert_same_run(work / "whole", work / "x")
+    aside = sorted(path.name for path in (work / "x/checkpoints/superseded").iterdir())
+    assert aside == ["step_0000000006.2.tar", "step_0000000009.tar"]
 
 
 def test_a_rollback_changes_no_file(work: Path, capsys: Any) -> None:
@@ -137,6 +143,17 @@ def test_a_rollback_changes_no_file(work: Path, capsys: Any) -> None:
     assert outcome.code == 0 and "going back to" in outcome.out
     after = contents(work / "x")
     assert all(after[name] == content for name, content in before.items() if name != "best.tar")
+
+
+def test_a_rollback_keeps_what_a_resume_has_changed(work: Path, capsys: Any) -> None:
+    words = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=9", "on_nonfinite=rollback")
+    assert cli(capsys, *words, "name=x").code == 0
+    before = contents(work / "x")
+    faulty.PoisonedOnce.fired = False
+    outcome = cli(capsys, "resume=outputs/x", *CHANGED, "trust=[tests]")
+    assert outcome.code == 0 and "going back to step_0000000009.2.tar" in outcome.out
+    assert entries_of(work / "x/last.tar")["optimizer_state_dict"]["param_groups"][0]["initial_lr"] == 0.5
+    assert all(contents(work / "x")[name] == content for name, content in before.items() if name != "best.tar")
 
 
 def test_a_run_that_fails_where_it_saved_saves_no_second_file(work: Path, capsys: Any) -> None:

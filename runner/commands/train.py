@@ -18,7 +18,7 @@ from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
 from runner.wiring.compose import checked
-from runner.wiring.start import choose_start
+from runner.wiring.start import Origin, choose_start
 
 if TYPE_CHECKING:  # each of them imports torch
     from runner.commands.record import StatusWriter
@@ -108,6 +108,7 @@ def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: 
     from runner.wiring.plan import make_plan
     from runner.wiring.restoring import roll_back
 
+    changing = environment["attempt"] if run.start.changes else None
     while True:
         plan = make_plan(run, stop, environment, status.saved)
         try:
@@ -118,8 +119,8 @@ def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: 
             failure = error
         finally:
             plan.trackers.close()
-        standing = roll_back(run.state, run.start.directory, config=run.config, failure=failure)
-        run = replace(run, start=replace(run.start, standing=standing))
+        standing = roll_back(run.state, run.start.directory, config=run.config, attempt=changing, failure=failure)
+        run = replace(run, start=replace(run.start, origin=Origin.resume, standing=standing, changes=()))
 
 
 def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
@@ -128,8 +129,9 @@ def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
     from runner.loop.train import train
     from runner.wiring.debugging import watched
 
-    if run.start.parent:
-        save(run.state, plan)  # so that from here on it is a run of its own
+    rolls_back = run.config["on_nonfinite"] == "rollback"
+    if run.start.parent or (rolls_back and run.start.changes):
+        save(run.state, plan)  # so that what follows begins with these settings: a run of its own, or a rollback
     try:
         with watched(plan, run.config, run.start.directory, run.state.progress.global_step) as plan_watched:
             return train(run.state, plan_watched)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.best import Standing, standing
+from runner.checkpoint.facts import facts
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
 from runner.checkpoint.header import read_header
 from runner.checkpoint.listing import newest_valid
@@ -147,8 +148,12 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
 
 
-def roll_back(state: TrainState, run_directory: Path, *, config: Mapping[str, Any], failure: NonFinite) -> Standing:
+def roll_back(
+    state: TrainState, run_directory: Path, *, config: Mapping[str, Any], attempt: str | None, failure: NonFinite
+) -> Standing:
     """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
+
+    An `attempt` that changed settings goes back to a checkpoint of its own, which has them.
 
     Raises:
         NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
@@ -156,6 +161,8 @@ def roll_back(state: TrainState, run_directory: Path, *, config: Mapping[str, An
     times, limit = state.progress.rollbacks + 1, config["nonfinite_limit"]
     checkpoint, _ = newest_valid(run_directory)
     if checkpoint is None or times > limit:
+        raise failure
+    if attempt is not None and facts(checkpoint)["environment"].get("attempt") != attempt:
         raise failure
     restore(state.parts(), read_entries(checkpoint), checkpoint)
     state.progress.rollbacks, state.whole = times, True

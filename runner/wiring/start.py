@@ -200,12 +200,13 @@ def _from_file(asked: _Asked, path: Path) -> Start:
         return _restored(asked, Origin.fork, path, place_anew, ())
     if not inside:
         raise ConfigError(f"{path} does not lie in a run directory; add name=my_run to go on from it in a new one")
-    newer = [file for file in step_files(directory) if file > located(path, directory)]
+    at = located(path, directory)
+    newer = [file for file in step_files(directory) if file > at]
     if newer and not asked.rewind:
         raise ConfigError(
-            f"{path} is of step {header.get('global_step')}, and {directory} has newer checkpoints, up to step "
-            f"{newer[-1].step}; go on from the newest with resume={directory}, fork a new run from this one with "
-            "name=another_name, or set the newer ones aside with rewind=true"
+            f"{path} is of step {header.get('global_step')}, and {directory} has newer checkpoints, up to "
+            f"{newer[-1].path.name} of step {newer[-1].step}; go on from the newest with resume={directory}, fork a "
+            "new run from this one with name=another_name, or set the newer ones aside with rewind=true"
         )
     return _resume(asked, directory, path, (), rewound=newer)
 
