@@ -16,7 +16,7 @@ import pytest
 from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
 from runner.sweeps.results import Record, check_goal, write_record
-from tests.support import REPOSITORY, assert_same_run
+from tests.support import REPOSITORY, assert_same_run, cli
 
 WORDS = (
     "-m", "hydra.launcher.n_jobs=2", "model=own", "data=own",
@@ -24,7 +24,12 @@ WORDS = (
     "model._target_=tests.sweeping.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
 )  # fmt: skip
 IN_WORK = 3  # the step that is cut, and what waits to be saved or is being saved
-CASES = "+model.case=good,raises,exits,killed"
+BAD = {
+    "raises": "ValueError: as asked for", "exits": "SystemExit: 3", "killed": "killed by SIGKILL",
+    "leaves": "it ended with exit code 0 before it was finished",
+    "pretends": "exit code 75, though nothing had stopped it",
+}  # fmt: skip
+CASES = f"+model.case=good,{','.join(BAD)}"
 
 
 def sweep(work: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,18 +39,27 @@ def sweep(work: Path, *words: str, **environment: str) -> subprocess.CompletedPr
     return subprocess.run(command, cwd=work, env=surroundings, capture_output=True, text=True, timeout=180)
 
 
+def results(work: Path) -> list[dict[str, str]]:
+    with open(work / "outputs/s/results.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_path: Path) -> None:
     first = sweep(tmp_path, CASES, "hydra.launcher.job_timeout=60")
     assert first.returncode == 1, first.stdout + first.stderr
     failures = [line for line in first.stdout.splitlines() if line.startswith("FAILED ")]
-    assert len(failures) == 3 and "killed by SIGKILL" in first.stdout and "exit code 1" in first.stdout
+    assert len(failures) == len(BAD)
+    for case, reason in BAD.items():
+        assert any(f"case-{case}-" in line and reason in line for line in failures), failures
+    assert {row["model.case"]: row["state"] for row in results(tmp_path)} == {
+        "good": "finished", **dict.fromkeys(BAD, "failed"),
+    }  # fmt: skip
     assert all(Path(tmp_path, line.rpartition("its log: ")[2]).is_file() for line in failures)
     again = sweep(tmp_path, CASES, MENDED="1")
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.count("finished already") == 1 and "FAILED" not in again.stdout
-    with open(tmp_path / "outputs/s/results.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 4 and {row["state"] for row in rows} == {"finished"}
+    rows = results(tmp_path)
+    assert len(rows) == 1 + len(BAD) and {row["state"] for row in rows} == {"finished"}
     metrics = [float(row["val/loss"]) for row in rows]
     assert metrics == sorted(metrics)
     assert (tmp_path / "outputs/s/best").resolve() == tmp_path / "outputs/s" / rows[0]["job"]
@@ -64,6 +78,28 @@ def test_jobs_at_a_time_have_a_gpu_each_unless_the_user_names_one(tmp_path: Path
         assert done.returncode == 0, done.stdout + done.stderr
         logs = [path.read_text() for path in (tmp_path / "outputs" / name / "logs").glob("*.log")]
         assert {re.findall(r"sees GPU (\S+)", log)[0] for log in logs} == seen
+
+
+def test_a_job_that_was_stopped_from_outside_ends_its_sweep_with_75_unless_another_one_failed(tmp_path: Path) -> None:
+    stopped = sweep(tmp_path, "+model.case=told,good", "hydra.sweeper.max_batch_size=1")
+    assert stopped.returncode == 75 and stopped.stdout.count("go on with:") == 1, stopped.stdout + stopped.stderr
+    assert {row["model.case"]: row["state"] for row in results(tmp_path)} == {"good": "finished", "told": "interrupted"}
+    failed = sweep(tmp_path, "+model.case=told,raises")
+    assert failed.returncode == 1 and "go on with:" in failed.stdout, failed.stdout + failed.stderr
+
+
+def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_them_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["checkpoint.monitor=val/loss,val/accuracy"],
+        ["checkpoint.mode=min,max"],
+        ["hydra/sweeper=optuna", "hydra.sweeper.pruner=null", "checkpoint.mode=min,max"],
+    ):
+        refused = cli(capsys, "-m", "name=s", *words)
+        assert refused.code == 2 and "give both" in refused.err, refused.out + refused.err
+        assert refused.err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -106,7 +142,7 @@ def test_a_wrong_option_is_one_sentence_and_makes_nothing(tmp_path: Path, word: 
 
 def test_a_preview_runs_nothing(tmp_path: Path) -> None:
     preview = sweep(tmp_path, CASES, "hydra.launcher.preview=true")
-    assert preview.returncode == 0 and "4 of 4 jobs would run" in preview.stdout
+    assert preview.returncode == 0 and "6 of 6 jobs would run" in preview.stdout
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))
 
 
@@ -161,8 +197,7 @@ def test_a_job_is_found_again_whatever_is_swept_and_a_second_sweep_at_a_time_is_
     assert len(list((tmp_path / "outputs/s").glob("seed-*-????????"))) == 2
     fewer = sweep(tmp_path, *words, "seed=1")
     assert fewer.returncode == 0 and fewer.stdout.count("finished already") == 1, fewer.stdout
-    with open(tmp_path / "outputs/s/results.csv", newline="") as file:
-        assert {row["seed"] for row in csv.DictReader(file)} == {"0", "1"}  # nothing is lost with a value
+    assert {row["seed"] for row in results(tmp_path)} == {"0", "1"}  # nothing is lost with a value
     with Ownership() as ownership:
         ownership.take(tmp_path / "outputs/s")
         ownership.sign()

@@ -44,5 +44,22 @@ def test_a_picture_holds_a_point_for_each_job_at_the_place_of_its_value(tmp_path
     assert [line.get_label() for line in dict(drawn)["curves.png"].axes[0].lines][-1] == "seed=0"  # the best, on top
 
 
+def test_what_came_to_no_end_is_no_point_and_a_dashed_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn = {}
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: drawn.update({path.name: figure}))
+    rows = [Row(name, {"seed": seed}, state, 2, 0.5, {}) for name, seed, state in (
+        ("a", "0", "finished"), ("b", "1", "interrupted"), ("c", "2", "failed"),
+    )]  # fmt: skip
+    for row in rows:
+        (tmp_path / row.name).mkdir()
+        (tmp_path / row.name / "metrics.csv").write_text("step,epoch,val/loss\n1,0,1.0\n")
+    write_plots(tmp_path, rows, "val/loss")
+    assert drawn["seed.png"].axes[0].collections[0].get_offsets().tolist() == [[0.0, 0.5]]
+    styles = {line.get_label(): line.get_linestyle() for line in drawn["curves.png"].axes[0].lines}
+    assert styles == {"seed=0": "-", "seed=1": "--", "seed=2": "--"}
+
+
 def test_jobs_without_a_metric_make_no_picture(tmp_path: Path) -> None:
     assert write_plots(tmp_path, [Row("never", {"seed": "1"}, "failed", 0, None, {})], "val/loss") == []

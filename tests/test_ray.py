@@ -93,9 +93,9 @@ def test_a_killed_worker_costs_its_own_job_and_the_repetition_ends_in_the_bits_o
     os.kill(parent_of(job), signal.SIGKILL)
     code, said = finished(sweep)
     assert code == 1 and "Traceback" not in said, said
-    assert states(tmp_path) == {"good": "finished", "raises": "failed", "slow": "running"}
+    assert states(tmp_path) == {"good": "finished", "raises": "failed", "slow": "failed"}
     failures = [line for line in said.splitlines() if line.startswith("FAILED ")]
-    assert len(failures) == 2 and "exit code 1" in said and "killed by SIGKILL" in said, said
+    assert len(failures) == 2 and "ValueError: as asked for" in said and "killed by SIGKILL" in said, said
     assert not Path(f"/proc/{job}").exists()
     assert "the job was lost: " in next((tmp_path / "outputs/s/logs").glob("*slow*")).read_text()
     again, said = finished(started(tmp_path, RAY, cases, "name=s", MENDED="1"))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn
 
-from runner.commands.sweeping import Launcher, Sweep, open_sweep, returned
+from runner.commands.sweeping import Launcher, check_one_goal, open_sweep, returned
 from runner.run_directory.environment import describe_environment
 from runner.signals import dying_by_sigint
 from runner.sweeps.jobs import Job, Need, Rerun, made_by_other_code, need_of
 from runner.sweeps.results import check_goal
-from runner.sweeps.schedule import Ended, Listed
+from runner.sweeps.schedule import Listed
 
 
 def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
@@ -23,18 +23,21 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
         SystemExit: a stop was asked for.
     """
     with open_sweep(launcher) as sweep:
-        check_goal(sweep.directory, *sweep.goal)
         swept = _swept(overrides)
         with dying_by_sigint():
             jobs = [sweep.job(words, swept) for words in overrides]
+        check_goal(sweep.directory, *check_one_goal(jobs))
         distinct = list({job.directory: job for job in jobs}.values())
         wanted = _wanted(distinct, sweep.rerun)
         if sweep.preview:
             _preview(distinct, wanted)
             return []
-        with sweep.owned():
+        with sweep.owned() as stop:
             sweep.put_on_record(distinct)
-            sweep.close(*_run(sweep, wanted))
+            for job in wanted:
+                sweep.set_aside(job)
+            ended = sweep.run(Listed(wanted), len(wanted), stop)
+            sweep.close(ended, stop.requested())
         return [returned(job) for job in jobs]
 
 
@@ -63,11 +66,3 @@ def _preview(jobs: Sequence[Job], wanted: Sequence[Job]) -> None:
         if job in wanted:
             print(f"{job.name}: {need_of(job).value}: {' '.join(job.words)}")
     print(f"{len(wanted)} of {len(jobs)} jobs would run")
-
-
-def _run(sweep: Sweep, jobs: Sequence[Job]) -> tuple[list[Ended], str | None]:
-    if not jobs:
-        return [], None
-    for job in jobs:
-        sweep.set_aside(job)
-    return sweep.run(Listed(jobs), len(jobs))

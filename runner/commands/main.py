@@ -114,7 +114,9 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else FAILED
-        return WRONG if code == FAILED and not job.entered else code or job.exit_code
+        if not job.entered:
+            return WRONG if code == FAILED else code
+        job.note(code)
     return job.exit_code
 
 

@@ -12,10 +12,11 @@ from runner.commands.sweeping import OWN_SUBDIR, SUPERSEDED, Launcher, Sweep, op
 from runner.errors import ConfigError
 from runner.files import replace_text
 from runner.run_directory.names import is_segment, unique_name
+from runner.signals import Stop
 from runner.sweeps.jobs import Job, Rerun
 from runner.sweeps.results import RECORD, Record, check_goal, write_record
 from runner.wiring.compose import plain
-from runner.wiring.search import SearchConfig, read_search
+from runner.wiring.search import SearchConfig, another_goal, read_search
 
 if TYPE_CHECKING:  # optional
     from optuna.study import Study
@@ -62,14 +63,14 @@ def _search(sweep: Sweep, config: SearchConfig) -> None:
     if sweep.preview:
         _preview(outstanding(study, config.n_trials), summary(study))
         return
-    with sweep.owned():
+    with sweep.owned() as stop:
         if anew:
             _set_aside(sweep)
         study = make_study(sweep.directory, search)
         drawn = len(study.get_trials(deepcopy=False))  # of which no values are to be drawn again
         study.sampler = make_sampler(config.sampler, config.sampler_options, config.seed + drawn)
         study.pruner = pruner
-        _run(sweep, config, study)
+        _run(sweep, config, study, stop)
 
 
 def _identity(sweep: Sweep, config: SearchConfig) -> "Search":
@@ -85,9 +86,12 @@ def _identity(sweep: Sweep, config: SearchConfig) -> "Search":
 
 def _job(sweep: Sweep, config: SearchConfig, words: Sequence[str]) -> Job:
     try:
-        return sweep.job([*config.fixed, *words], words)
+        job = sweep.job([*config.fixed, *words], words)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    if job.goal != (config.monitor, config.mode):
+        raise ConfigError(another_goal(job.goal, (config.monitor, config.mode)))
+    return job
 
 
 def _preview(left: "Outstanding", there: str) -> None:
@@ -96,7 +100,7 @@ def _preview(left: "Outstanding", there: str) -> None:
     print(f"trials: {there}\n{left.total} would run{f': {said}' if said else ''}")
 
 
-def _run(sweep: Sweep, config: SearchConfig, study: "Study") -> None:
+def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None:
     from runner.sweeps.searching import StudySource
     from runner.sweeps.study import WORDS, best_of, outstanding, summary
 
@@ -107,12 +111,12 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study") -> None:
         study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs[WORDS]})
     source = StudySource(study, config.space, list(config.metrics), _jobs(sweep, config, study))
     source.want(left.begun, left.total - len(left.begun))
-    ended, reason = sweep.run(source, left.total) if left.total else ([], None)
+    ended = sweep.run(source, left.total, stop) if left.total else []
     if (best := best_of(study)) is not None:
         replace_text(sweep.directory / BEST, OmegaConf.to_yaml(OmegaConf.create(best)))
     told = f"; {source.told} had the values of an earlier one, and its result without a run" if source.told else ""
     print(f"trials: {summary(study)}{told}")
-    sweep.close([*ended, *source.failures], reason)
+    sweep.close([*ended, *source.failures], stop.requested())
 
 
 def _jobs(sweep: Sweep, config: SearchConfig, study: "Study") -> "Jobs":
@@ -123,12 +127,14 @@ def _jobs(sweep: Sweep, config: SearchConfig, study: "Study") -> "Jobs":
 
     metrics = config.metrics if len(config.metrics) > 1 else {}
 
-    def put_on_record(jobs: Mapping[str, Sequence[str]], pruned: Sequence[str] = ()) -> None:
-        write_record(sweep.directory, Record(config.monitor, config.mode, jobs, metrics, pruned))
+    def put_on_record(
+        jobs: Mapping[str, Sequence[str]], pruned: Sequence[str] = (), kinds: Mapping[str, str] | None = None
+    ) -> None:
+        write_record(sweep.directory, Record(config.monitor, config.mode, jobs, metrics, pruned, kinds or {}))
 
     def job_of(words: Sequence[str]) -> Job:
         job = _job(sweep, config, words)
-        put_on_record({job.name: job.words})
+        put_on_record({job.name: job.words}, kinds={job.name: job.kind})
         return job
 
     put_on_record({}, sorted(jobs_of(study, TrialState.PRUNED)))

@@ -26,9 +26,17 @@ class Job:
         self.entered = False
         self.exit_code = 0
 
+    def note(self, code: int) -> None:
+        """Remember how a job ended, or a part of the sweep: a failure counts most, a stop more than a success."""
+        from runner.commands.main import FINISHED, INTERRUPTED
+
+        self.exit_code = max(
+            self.exit_code, code, key=lambda one: (one != FINISHED) + (one not in (FINISHED, INTERRUPTED))
+        )
+
     def __call__(self, config: DictConfig) -> None:
         """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
-        from runner.commands.main import FAILED, complain, log_failure
+        from runner.commands.main import FAILED, INTERRUPTED, complain, log_failure
 
         self.entered = True
         try:
@@ -38,9 +46,9 @@ class Job:
             code = FAILED  # also of a wrong config: Hydra has made the job's directory
         except (Exception, SystemExit) as error:  # of the user's own code: this job's affair, not the sweep's
             code = log_failure(error)
-        if code == 75:
+        self.note(code)
+        if code == INTERRUPTED:
             raise SystemExit(code)
-        self.exit_code = max(self.exit_code, code)
 
 
 def _run(config: DictConfig) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -13,19 +13,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
-from runner.errors import ConfigError, LeadsElsewhere
+from runner.errors import ConfigError, LeadsElsewhere, RunnerError
 from runner.files import Disk, make_directory, replace_text
 from runner.run_directory.names import OUTPUTS, check_name, name_with, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, parse_duration
 from runner.sweeps.display import display
-from runner.sweeps.executor import Executor
+from runner.sweeps.executor import STOPPED, Executor
 from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
-from runner.sweeps.schedule import STOPPED, Ended, Limits, Schedule, Source
+from runner.sweeps.schedule import Ended, Limits, Schedule, Source
 from runner.wiring.arguments import command, parse
-from runner.wiring.compose import job_directory, plain
+from runner.wiring.compose import goal_of, job_directory, kind_of, plain
 from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"
@@ -89,31 +89,30 @@ class Sweep:
             place = directory / _found(directory, job_directory(_root_=composed)[-8:], [name])
         if place.is_symlink():
             raise LeadsElsewhere(f"{place} is a link, and each job has a real folder; put the folder itself there")
-        return Job(place, own)
-
-    @property
-    def goal(self) -> tuple[str, str]:
-        """What runs are judged by, and its mode."""
-        options = plain(self.launcher.config)["checkpoint"]
-        return options["monitor"], options["mode"]
+        return Job(place, own, kind_of(composed), goal_of(composed))
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Make the directory and hold it; RunInUse while another sweep of this name is going on."""
+    def owned(self) -> Iterator[Stop]:
+        """Make the directory, hold it, and listen for a stop; RunInUse while another sweep of this name is going on."""
         self.launcher.command.entered = True
         make_directory(self.directory, Disk())
         with Ownership() as ownership:
             ownership.take(self.directory)
             ownership.sign()
             replace_text(self.directory / "multirun.yaml", OmegaConf.to_yaml(self.launcher.config))
-            yield
+            with Stop() as stop:
+                yield stop
 
     def put_on_record(self, jobs: Sequence[Job]) -> None:
-        """Let the report know these jobs."""
-        write_record(self.directory, Record(*self.goal, {job.name: job.words for job in jobs}))
+        """Let the report know these jobs, which have one goal."""
+        kinds = {job.name: job.kind for job in jobs}
+        write_record(self.directory, Record(*jobs[0].goal, {job.name: job.words for job in jobs}, kinds=kinds))
 
-    def run(self, source: Source, total: int) -> tuple[list[Ended], str | None]:
-        """Run what comes from the source, about `total` jobs; return how each ended, and why a stop was asked for."""
+    def run(self, source: Source, total: int, stop: Stop) -> list[Ended]:
+        """Run what comes from the source, about `total` jobs, and return how each ended.
+
+        What ends the sweep itself is raised when what has come of it so far is reported.
+        """
         name = self.directory.resolve().relative_to(OUTPUTS.resolve())
         flags = self.launcher.command.flags
         chosen = [word for word in self.launcher.config.hydra.overrides.hydra if word.startswith("hydra/")]
@@ -122,9 +121,14 @@ class Sweep:
             # `chosen`, since the user's own files may set keys of a sweeper or launcher, which must be there then
             return [sys.argv[0], *flags, *chosen, *job.words, f"name={name}/{job.name}", "resume=auto"]
 
-        with Stop() as stop:
-            ended = Schedule(self.executor, source, self.limits, argv, display(total)).run(stop)
-            return ended, stop.requested()
+        schedule = Schedule(self.executor, source, self.limits, argv, display(total))
+        try:
+            return schedule.run(stop)
+        except Exception:
+            if schedule.done:
+                with suppress(RunnerError):  # of the same disk; what ended the sweep stays the one that is told
+                    report(self.directory, [end for end in schedule.done if end.failed])
+            raise
 
     def set_aside(self, job: Job) -> None:
         """Move what a job that is to begin anew had made, so that nothing is lost."""
@@ -135,16 +139,20 @@ class Sweep:
             job.directory.rename(target)
 
     def close(self, ended: Sequence[Ended], reason: str | None) -> None:
-        """Report; of a stop say how to go on, and end as Ctrl-C does or with 75; end with 1 if a job failed."""
-        report(self.directory, [end for end in ended if end.failed])
-        if any(end.failed for end in ended):
-            self.launcher.command.exit_code = 1
-        if reason is None and not any(end.code == STOPPED and not end.given_up for end in ended):
-            return
-        print(f"stopped{f' by {reason}' if reason else ''}; go on with:\n{command(*sys.argv[1:])}", flush=True)
+        """Report and, of a stop, say how to go on; a stop of the sweep itself ends it, by Ctrl-C as that does.
+
+        The exit code is 1 as soon as a job has failed, or else 75 if one was stopped.
+        """
+        failures = [end for end in ended if end.failed]
+        stopped = reason is not None or any(end.code == STOPPED and not end.given_up for end in ended)
+        self.launcher.command.note(1 if failures else STOPPED if stopped else 0)
+        report(self.directory, failures)
+        if stopped:
+            print(f"stopped{f' by {reason}' if reason else ''}; go on with:\n{command(*sys.argv[1:])}", flush=True)
         if reason == "SIGINT":
             raise KeyboardInterrupt
-        raise SystemExit(STOPPED)
+        if reason is not None:
+            raise SystemExit(self.launcher.command.exit_code)
 
 
 def open_sweep(launcher: Launcher) -> Sweep:
@@ -180,6 +188,22 @@ def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
     return Limits(at_a_time, options["retries"], timeout, options["on_failure"] == "stop"), Rerun(options["rerun"])
 
 
+def check_one_goal(jobs: Sequence[Job]) -> tuple[str, str]:
+    """Return the metric that all jobs are judged by, and its mode.
+
+    Raises:
+        ConfigError: there is more than one, and no table could compare the jobs.
+    """
+    goals = {job.goal: job.name for job in jobs}
+    if len(goals) == 1:
+        return next(iter(goals))
+    said = ", ".join(f"the {mode} of {monitor} ({name})" for (monitor, mode), name in goals.items())
+    raise ConfigError(
+        f"the jobs cannot be compared, since each is judged by its own checkpoint.monitor and checkpoint.mode: {said}; "
+        "give both on the command line to judge all by one metric, or make a sweep of each"
+    )
+
+
 def _found(sweep: Path, digest: str, named: Sequence[str]) -> str:
     """Return the directory that has this job's hash already, whatever named it then; else one by what names it now."""
     there = sorted(path.name for path in sweep.glob(f"*-{digest}") if not path.is_symlink())
@@ -187,8 +211,8 @@ def _found(sweep: Path, digest: str, named: Sequence[str]) -> str:
 
 
 def returned(job: Job) -> JobReturn:
-    """Return what Hydra is told of a job: its best metric, None if it has none."""
+    """Return what Hydra is told of a job: its best metric, None if it has none or is not finished."""
     status = read_status(job.directory)
     done = JobReturn(overrides=list(job.words), working_dir=str(job.directory), status=JobStatus.COMPLETED)
-    done.return_value = None if status is None else status.best_metric
+    done.return_value = status.best_metric if status is not None and status.state == "finished" else None
     return done

@@ -37,7 +37,12 @@ def unique_name() -> str:
 
 def job_name(overrides: Sequence[str], identity: str) -> str:
     """Return the directory name of a sweep's job: its overrides, made safe, and a hash of `identity`."""
-    return name_with(overrides, hashlib.sha256(identity.encode()).hexdigest()[:8])
+    return name_with(overrides, digest_of(identity))
+
+
+def digest_of(identity: str) -> str:
+    """Return the hash by which a text is known in names and records."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
 def name_with(overrides: Sequence[str], digest: str) -> str:

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
@@ -53,6 +55,19 @@ def write_status(run_directory: Path, status: Status) -> None:
     entries["best_metric"] = _number(status.best_metric)
     entries["test"] = None if status.test is None else {name: _number(value) for name, value in status.test.items()}
     replace_text(run_directory / FILE, json.dumps(entries, indent=2) + "\n")
+
+
+def put_failure(run_directory: Path, reason: str) -> None:
+    """Say for a dead run, which could not say so itself, that it failed; where nothing can be written, do nothing."""
+    if is_owned(run_directory):  # somebody has begun there since
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    begun = Status("failed", 0, 0, 1, reason, None, os.getpid(), platform.node(), now, now)
+    former = read_status(run_directory)
+    status = begun if former is None else replace(former, state="failed", reason=reason, updated=now)
+    with suppress(OSError):
+        run_directory.mkdir(exist_ok=True)
+        write_status(run_directory, status)
 
 
 def _number(value: float | None) -> float | None:

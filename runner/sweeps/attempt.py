@@ -14,7 +14,7 @@ from typing import Any
 from runner.files import replace_text
 from runner.records import read_entries
 from runner.signals import ask_group_to_stop, kill_group, pass_on_sigterm, signal_name
-from runner.sweeps.schedule import STOPPED
+from runner.sweeps.executor import STOPPED
 
 ENTRY = "runner.commands.cluster_job"
 _LONGEST_GRACE = 300.0  # seconds

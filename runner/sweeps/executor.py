@@ -6,6 +6,8 @@ from typing import Protocol, Self
 
 KILLED = -9
 """The code of a job of which nothing is known but that it is gone."""
+STOPPED = 75
+"""The code of a job that was stopped with a checkpoint, to be resumed."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Event:
 
 class Executor(Protocol):
     """Runs jobs while it is entered, each in a process of its own; none is left when it is not."""
+
+    lag: float
+    """Seconds until a file that a job left can be seen here."""
 
     def __enter__(self) -> Self:
         """Make ready, without waiting for it: perhaps nothing is to run."""

@@ -21,6 +21,10 @@ class Job:
     directory: Path
     words: Sequence[str]
     """Its own overrides, without name and resume."""
+    kind: str = ""
+    """Equal in jobs that differ, as far as it matters, in their seed only."""
+    goal: tuple[str, str] = ("", "")
+    """The metric that it is judged by, and whether `min` or `max` of it is wanted."""
 
     @property
     def name(self) -> str:

@@ -16,6 +16,8 @@ from runner.sweeps.executor import KILLED, Event, Order
 class Local:
     """Jobs under one server process: what runs under it ends with it, and it ends with this one."""
 
+    lag = 0.0
+
     def __init__(self, entry: str, *, places: Sequence[Mapping[str, str]], threads: int | None) -> None:
         """Let `entry`, a module with a `main`, be the server.
 

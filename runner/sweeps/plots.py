@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.sweeps.results import Row, curve, numeric
+from runner.sweeps.results import FINISHED, Row, curve, numeric
 
 _MOST_NAMED = 12  # curves in a legend
 
@@ -33,8 +33,10 @@ def _figure() -> tuple[Any, Any]:
 
 
 def _against(sweep: Path, rows: Sequence[Row], monitor: str, key: str) -> Path | None:
-    """Draw the metric of each job against its value of one key, with the mean of the jobs of one value."""
-    points = [(row.values[key], row.metric) for row in rows if key in row.values and row.metric is not None]
+    """Draw the metric of each finished job against its value of one key, with the mean of the jobs of one value."""
+    points = [
+        (row.values[key], row.metric) for row in rows if key in row.values and row.is_result and row.metric is not None
+    ]
     if not points:
         return None
     figure, axes = _figure()
@@ -70,7 +72,7 @@ def _places(axes: Any, values: Sequence[str]) -> dict[str, float]:
 
 
 def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
-    """Draw how the metric of each job came along, the better the darker."""
+    """Draw how the metric of each job came along, the better the darker; dashed what came to no end."""
     curves = [(row, *curve(sweep / row.name, monitor)) for row in rows]
     curves = [entry for entry in curves if entry[1]]
     if not curves:
@@ -78,11 +80,13 @@ def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
     import matplotlib
 
     figure, axes = _figure()
+    best = rows[0] if rows[0].is_result else None
     colors = matplotlib.colormaps["viridis"].resampled(len(curves) + 1)  # its last is hard to see on white
     for place, (row, steps, values) in reversed(list(enumerate(curves))):  # the best on top
         label = ", ".join(f"{key}={value}" for key, value in row.values.items()) or row.name
         named = _label(label, 50) if place < _MOST_NAMED else None
-        axes.plot(steps, values, label=named, color=colors(place), linewidth=2.2 if place == 0 else 1.1)
+        line = {"linestyle": "-" if row.state == FINISHED else "--", "linewidth": 2.2 if row is best else 1.1}
+        axes.plot(steps, values, label=named, color=colors(place), **line)
     axes.set_xlabel("step")
     axes.set_ylabel(_label(monitor, 80))
     names = axes.get_legend_handles_labels()

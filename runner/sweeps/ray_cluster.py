@@ -17,11 +17,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from runner.errors import ClusterMissing
 from runner.signals import sigterm_kept
-from runner.sweeps.executor import KILLED, Event, Order
+from runner.sweeps.executor import KILLED, STOPPED, Event, Order
 from runner.sweeps.ray_companion import Companion, Process, is_of_devices
-from runner.sweeps.schedule import STOPPED
 
 _STORE = 80 * 2**20  # bytes of shared memory, of which jobs use none; it is about the least that Ray takes
+_LAG = 10.0  # seconds until another host's file can be seen on a shared file system
 _PATIENCE = 10.0  # seconds for a cluster to take a connection
 _CALLS = 4  # to one companion at a time: it waits for its job, tells that it began, and is asked to end it
 
@@ -62,6 +62,7 @@ class RayCluster:
     def __init__(self, entry: str, *, address: str | None, share: Share) -> None:
         """Let `entry`, a module with a `main`, be each job's; without an address, there is a node for the sweep."""
         self._entry, self._address, self._share = entry, address, share
+        self.lag = _LAG if address else 0.0
         self._jobs: dict[int, _Placed] = {}
         self._cancelled: list[Event] = []
 

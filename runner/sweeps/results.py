@@ -6,8 +6,7 @@ import json
 import math
 import os
 import re
-import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from runner.errors import ConfigError
 from runner.files import replace_text, temporary_beside
 from runner.records import read_as
 from runner.run_directory.names import is_segment
-from runner.run_directory.status import Status, read_status
+from runner.run_directory.status import State, Status, read_status
 from runner.sweeps.objectives import at_best, optimal
 from runner.text import cell, printable
 from runner.tracking.csv_file import read_rows
@@ -25,8 +24,7 @@ from runner.tracking.csv_file import read_rows
 RECORD = "sweep.json"
 RESULTS = "results.csv"
 BEST = "best"
-PRUNED = "pruned"
-_SEED = "seed"
+FINISHED, FAILED, PRUNED, NOT_STARTED = State.finished.value, State.failed.value, "pruned", "not started"
 _LARGEST = 16 << 20  # bytes of a record; of some 50,000 jobs
 
 
@@ -42,6 +40,8 @@ class Record:
     """Of several objectives the modes, by their names."""
     pruned: Collection[str] = ()
     """The jobs that a search found not worth going on with."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Of each job what it has in common with those that differ in their seed only."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,21 @@ class Row:
     state: str
     step: int
     metric: float | None
+    """The best value so far."""
     test: Mapping[str, float]
     objectives: Mapping[str, float] = field(default_factory=dict)
     """The values of several objectives, at the best checkpoint."""
     optimal: bool = False
     """Whether no other job beats it, by several objectives."""
+    kind: str = ""
+    """Equal in jobs that differ in their seed only."""
+    reason: str | None = None
+    """Why it failed, or was stopped."""
+
+    @property
+    def is_result(self) -> bool:
+        """Whether it can be compared: only what finished is a result."""
+        return self.state == FINISHED and self.metric is not None
 
 
 def write_record(sweep: Path, record: Record) -> None:
@@ -66,7 +76,8 @@ def write_record(sweep: Path, record: Record) -> None:
     former = read_record(sweep) if (sweep / RECORD).exists() else Record("", "", {})
     jobs = {**former.jobs, **{name: list(words) for name, words in record.jobs.items()}}
     pruned = sorted({*former.pruned, *record.pruned})
-    entries = vars(record) | {"jobs": jobs, "metrics": dict(record.metrics), "pruned": pruned}
+    kinds = {**former.kinds, **record.kinds}
+    entries = vars(record) | {"jobs": jobs, "metrics": dict(record.metrics), "pruned": pruned, "kinds": kinds}
     replace_text(sweep / RECORD, json.dumps(entries, indent=2))
 
 
@@ -106,18 +117,18 @@ def _unreadable(sweep: Path, why: object) -> ConfigError:
 
 
 def rows_of(sweep: Path, record: Record) -> list[Row]:
-    """Return a row a job, the best first, below them those that came to no end, and those without a metric last."""
+    """Return a row a job, the best that finished first, below them the others, and those without a metric last."""
     varied = _varied(record.jobs)
-    rows = [_row(sweep, name, varied[name]) for name in record.jobs]
+    rows = [_row(sweep, name, varied[name], record) for name in record.jobs]
     rows = [_searched(sweep, row, record) for row in rows]
     sign = 1.0 if record.mode == "min" else -1.0
-    rows.sort(key=lambda row: (row.metric is None, row.state in (PRUNED, "failed"), sign * (row.metric or 0.0)))
+    rows.sort(key=lambda row: (row.metric is None, not row.is_result, sign * (row.metric or 0.0)))
     return _ranked(rows, record.metrics) if record.metrics else rows
 
 
 def _ranked(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[Row]:
     """Return the rows with those first that no other finished one beats, and marked."""
-    best = optimal([row.objectives if row.state == "finished" else {} for row in rows], metrics)
+    best = optimal([row.objectives if row.state == FINISHED else {} for row in rows], metrics)
     marked = [replace(row, optimal=one) for row, one in zip(rows, best, strict=True)]
     return sorted(marked, key=lambda row: not row.optimal)
 
@@ -128,11 +139,14 @@ def _searched(sweep: Path, row: Row, record: Record) -> Row:
     return replace(row, state=state, objectives=at_best(sweep / row.name, list(record.metrics)))
 
 
-def _row(sweep: Path, name: str, values: Mapping[str, str]) -> Row:
+def _row(sweep: Path, name: str, values: Mapping[str, str], record: Record) -> Row:
+    """Return what came of a job; a value of another metric than the sweep compares is none."""
     status = read_status(sweep / name)
     if status is None:
-        return Row(name, values, "not started", 0, None, {})
-    return Row(name, values, status.state, status.step, _metric(status), dict(status.test or {}))
+        return Row(name, values, NOT_STARTED, 0, None, {})
+    metric = _metric(status) if status.monitor in (None, record.monitor) else None
+    test, kind = dict(status.test or {}), record.kinds.get(name, "")
+    return Row(name, values, status.state, status.step, metric, test, kind=kind, reason=status.reason)
 
 
 def _metric(status: Status) -> float | None:
@@ -148,18 +162,6 @@ def _varied(jobs: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
     return {name: {key: values[key] for key in differing if key in values} for name, values in pairs.items()}
 
 
-def over_seeds(rows: Sequence[Row]) -> Iterator[tuple[Mapping[str, str], int, float, float]]:
-    """Yield, where the seed was swept, the other values, how many seeds, and mean and deviation of the metric."""
-    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
-    for row in rows:
-        if _SEED in row.values and row.metric is not None:
-            others = tuple((key, value) for key, value in row.values.items() if key != _SEED)
-            groups.setdefault(others, []).append(row.metric)
-    for others, metrics in groups.items():
-        deviation = statistics.stdev(metrics) if len(metrics) > 1 else 0.0
-        yield dict(others), len(metrics), statistics.fmean(metrics), deviation
-
-
 def table(rows: Sequence[Row], monitor: str) -> str:
     """Return the rows as aligned text."""
     keys = list(dict.fromkeys(key for row in rows for key in row.values))
@@ -170,7 +172,8 @@ def table(rows: Sequence[Row], monitor: str) -> str:
         metric = ["" if value is None else f"{value:.5g}" for value in _metrics(row, goals)]
         measured = [f"{row.test[key[5:]]:.5g}" if key[5:] in row.test else "" for key in tests]
         values = [row.values.get(key, "") for key in keys]
-        lines.append([f"{place}{'*' * row.optimal}", *values, *metric, *measured, str(row.step), row.state, row.name])
+        rank = f"{place}{'*' * row.optimal}" if row.is_result or row.optimal else "-"
+        lines.append([rank, *values, *metric, *measured, str(row.step), row.state, row.name])
     return aligned(lines)
 
 
@@ -208,17 +211,21 @@ def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:
         lines.append([row.name, *values, *metric, *measured, row.step, row.state, *more])
     writer.writerows([cell(value) for value in line] for line in lines)
     replace_text(sweep / RESULTS, text.getvalue())
-    if rows and rows[0].metric is not None and not goals:
-        _point(sweep / BEST, rows[0].name)
+    if not goals:
+        _point(sweep / BEST, rows[0].name if rows and rows[0].is_result else None)
 
 
-def _point(link: Path, name: str) -> None:
-    if link.exists() and not link.is_symlink():
-        return  # the user's own
+def _point(link: Path, name: str | None) -> None:
+    """Let a link point at a job; without one there is no link."""
+    if not link.is_symlink() and (name is None or link.exists()):
+        return  # there is none, or something of the user's own
     temporary = temporary_beside(link)
     with suppress(OSError):
-        temporary.symlink_to(name)
-        os.replace(temporary, link)
+        if name is None:
+            link.unlink()
+        else:
+            temporary.symlink_to(name)
+            os.replace(temporary, link)
 
 
 def numeric(text: str) -> float | None:

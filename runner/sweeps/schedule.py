@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from runner.signals import Stop, signal_name
-from runner.sweeps.executor import Executor, Order
+from runner.run_directory.status import Status, read_status
+from runner.signals import Stop
+from runner.sweeps.executor import STOPPED, Executor, Order
 from runner.sweeps.jobs import Job
+from runner.sweeps.verdict import put_on_record, verdict
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 60.0  # seconds that a job has to save and end after it was asked to
-STOPPED = 75
-_LONGEST = 200  # characters of a job's last word
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Ended:
 
     job: Job
     code: int
+    """0 if it is finished, 75 if it was stopped and is to be resumed; else it failed."""
     reason: str
     seconds: float
     given_up: bool = False
@@ -52,6 +53,8 @@ class Running:
     slot: int
     attempt: int
     began: float
+    former: Status | None = None
+    """How the job stood before it was started."""
     killed_for: str | None = None
     asked_at: float | None = None
     given_up: bool = False
@@ -140,9 +143,13 @@ class Schedule:
     def _start_some(self) -> None:
         while len(self.running) < self.limits.at_a_time and (entry := self._next()) is not None:
             job, attempt = entry
+            former = read_status(job.directory)
+            if former is not None and former.state == "finished":  # by somebody else, since it was looked at
+                self._settle(Ended(job, 0, "", 0.0))
+                continue
             slot = min(set(range(self.limits.at_a_time)) - {running.slot for running in self.running.values()})
             self._number += 1
-            self.running[self._number] = Running(job, slot, attempt, time.monotonic())
+            self.running[self._number] = Running(job, slot, attempt, time.monotonic(), former)
             self.executor.start(Order(self._number, slot, self.argv(job), str(job.log)))
 
     def _next(self) -> tuple[Job, int] | None:
@@ -157,14 +164,19 @@ class Schedule:
 
     def _end(self, number: int, code: int) -> None:
         running = self.running.pop(number)
-        if running.asked_at is not None and code < 0 and signal_name(-code) == "SIGTERM":
-            code = STOPPED  # asked before it listened
-        seconds = time.monotonic() - running.began
-        ended = Ended(running.job, code, _reason(running, code), seconds, running.given_up)
-        if ended.failed and running.attempt <= self.limits.retries and running.asked_at is None:
+        asked, seconds = running.asked_at is not None, time.monotonic() - running.began
+        code, why = verdict(running.job, code, running.former, asked=asked, lag=self.executor.lag)
+        ended = Ended(running.job, code, why and (running.killed_for or why), seconds, running.given_up)
+        if ended.failed:
+            put_on_record(running.job, ended.reason)
+        if ended.failed and running.attempt <= self.limits.retries and not asked:
             self.again.append((running.job, running.attempt + 1))
             self.display.failed(ended)
-            return
+        else:
+            self._settle(ended)
+
+    def _settle(self, ended: Ended) -> None:
+        """Take note of how a job ended for good."""
         self.done.append(ended)
         self.source.ended(ended)
         self._winding_up |= ended.failed and self.limits.stop_on_failure
@@ -178,7 +190,10 @@ class Schedule:
             late = running.at_work and self.limits.timeout is not None and now - running.began > self.limits.timeout
             if late:
                 running.killed_for = f"it took longer than {self.limits.timeout:g} s"
-            if late or (running.asked_at is not None and now - running.asked_at > _GRACE):
+            unheard = running.asked_at is not None and now - running.asked_at > _GRACE
+            if unheard and running.killed_for is None:
+                running.killed_for = f"it did not stop within {_GRACE:g} s"
+            if late or unheard:
                 self.executor.kill(number)
             elif running.job in given_up:
                 running.given_up = True
@@ -195,12 +210,3 @@ class Schedule:
         if running.asked_at is None:
             running.asked_at = time.monotonic()
             self.executor.ask_to_stop(number)
-
-
-def _reason(running: Running, code: int) -> str:
-    if running.killed_for:
-        return running.killed_for
-    if code < 0:
-        return f"killed by {signal_name(-code)}"
-    said = running.job.said() if code not in (0, STOPPED) else []
-    return f"exit code {code}" + (f", {said[-1].strip()[:_LONGEST]!r}" if said else "")

@@ -10,10 +10,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from runner.errors import ConfigError
 from runner.run_directory.status import read_status
+from runner.sweeps.executor import STOPPED
 from runner.sweeps.jobs import Job, Need, need_of
 from runner.sweeps.objectives import at_best
 from runner.sweeps.results import curve
-from runner.sweeps.schedule import STOPPED, Ended
+from runner.sweeps.schedule import Ended
 from runner.sweeps.space import Choice, Parameter
 from runner.sweeps.study import JOB, WORDS, jobs_of
 

@@ -13,15 +13,15 @@ from uuid import uuid4
 from runner.errors import ConfigError
 from runner.files import replace_text
 from runner.sweeps.attempt import Attempt, read_notes, state_file
-from runner.sweeps.executor import KILLED, Event, Order
+from runner.sweeps.executor import KILLED, STOPPED, Event, Order
 from runner.sweeps.request import Request
-from runner.sweeps.schedule import STOPPED
 from runner.sweeps.submitting import Cluster, Here, Slurm
 
 FOLDER = "slurm"
 """Below the logs of a sweep: a record a job, and a folder a submission with submitit's files."""
 _PAUSE = 1.0  # seconds between two looks at all jobs
 _JOB = re.compile(r"[0-9][0-9_]*")
+_LAG = 10.0  # seconds until another host's file can be seen on a shared file system
 _AGAIN = 5.0  # seconds until a job that does not react is asked again
 
 
@@ -54,6 +54,7 @@ class Queue:
     def __init__(self, request: Request) -> None:
         self._clusters: Mapping[str, Cluster] = {"slurm": Slurm(request), "local": Here(request)}
         self._cluster = request.cluster
+        self.lag = _LAG if request.cluster == "slurm" else 0.0
         self._submitted: dict[int, Submission] = {}
         self._refused: list[Event] = []
         self._looked_at = 0.0

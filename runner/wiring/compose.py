@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from runner.errors import ConfigError
-from runner.run_directory.names import job_name
+from runner.run_directory.names import digest_of, job_name
 from runner.wiring import schema
 from runner.wiring.variations import Structure, varied
 
@@ -62,8 +62,34 @@ def register() -> None:
 def job_directory(*, _root_: DictConfig) -> str:
     """Return the name of the directory of a job with this config: its overrides and a hash of what matters."""
     overrides = [o for o in _root_.hydra.overrides.task if not o.startswith(("name=", "hydra."))]
-    material = {key: value for key, value in plain(_root_).items() if key not in (*_IMMATERIAL, "hydra")}
-    return job_name(overrides, OmegaConf.to_yaml(OmegaConf.create(material), sort_keys=True))
+    return job_name(overrides, _text(_material(_root_)))
+
+
+def is_material(key: str) -> bool:
+    """Return whether another value of a key, or of one below it, makes another job."""
+    return key.split(".")[0] not in (*_IMMATERIAL, "hydra")
+
+
+def _material(config: DictConfig) -> dict[str, Any]:
+    return {key: value for key, value in plain(config).items() if is_material(key)}
+
+
+def kind_of(config: DictConfig) -> str:
+    """Return a hash that is equal for jobs which differ, as far as it matters, in their seed only."""
+    return digest_of(_text({**_material(config), "seed": None}))
+
+
+def goal_of(config: DictConfig) -> tuple[str, str]:
+    """Return the metric that decides what is best, and its mode, `min` or `max`; ConfigError if there is none."""
+    try:
+        mode = config.checkpoint.mode
+        return str(config.checkpoint.monitor), str(getattr(mode, "value", mode))
+    except OmegaConfBaseException as error:
+        raise ConfigError(sentence(error)) from error
+
+
+def _text(values: dict[str, Any]) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(values), sort_keys=True)
 
 
 def _hydra_folder(directory: str) -> str | None:

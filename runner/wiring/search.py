@@ -9,7 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 
 from runner.errors import ConfigError
 from runner.sweeps.space import Parameter
-from runner.wiring.compose import compose_config, resolved
+from runner.wiring.compose import compose_config, goal_of, resolved
 from runner.wiring.space import read_space, words_of
 
 _OPTIONS = (
@@ -73,14 +73,25 @@ def _composed(fixed: Sequence[str], examples: Sequence[Sequence[str]]) -> tuple[
     """Return the first example of each key, and the config that they make; the others are composed as well."""
     first = [words[0] for words in examples]
     try:
-        config = resolved(compose_config([*fixed, *first]))
+        config = compose_config([*fixed, *first])
+        values = resolved(config)
         for place, words in enumerate(examples):
             for word in words[1:]:
-                compose_config([*fixed, *first[:place], word, *first[place + 1 :]])
+                other = compose_config([*fixed, *first[:place], word, *first[place + 1 :]])
+                if goal_of(other) != goal_of(config):
+                    raise ConfigError(f"{word} cannot be: {another_goal(goal_of(other), goal_of(config))}")
     except ConfigError as error:
         way_out = "; whole numbers are searched by tag(int,interval(...))" if "to Integer" in str(error) else ""
         raise ConfigError(f"{error}{way_out}") from error
-    return first, config
+    return first, values
+
+
+def another_goal(one: tuple[str, str], other: tuple[str, str]) -> str:
+    """Return the sentence that refuses a trial with another goal than the search has."""
+    return (
+        f"a search has one goal, and this is the {one[1]} of {one[0]}, not the {other[1]} of {other[0]}; give both for "
+        f"all trials, such as checkpoint.monitor={other[0]} checkpoint.mode={other[1]}"
+    )
 
 
 def _check(options: Mapping[str, Any]) -> None:

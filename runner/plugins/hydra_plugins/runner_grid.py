@@ -22,7 +22,7 @@ class GridSweeper(BasicSweeper):
         for batch in self.split_arguments(overrides, self.max_batch_size):
             returns.append(launcher.launch(batch, initial_job_idx=done))
             done += len(batch)
-            if launcher.options["on_failure"] == "stop" and launcher.command.exit_code:
+            if launcher.options["on_failure"] == "stop" and launcher.command.exit_code == 1:
                 break
         return returns
 
