@@ -143,7 +143,7 @@ def _row(sweep: Path, name: str, values: Mapping[str, str], record: Record) -> R
     """Return what came of a job; a value of another metric than the sweep compares is none."""
     status = read_status(sweep / name)
     if status is None:
-        return Row(name, values, NOT_STARTED, 0, None, {})
+        return Row(name, values, NOT_STARTED, 0, None, {}, kind=record.kinds.get(name, ""))
     metric = _metric(status) if status.monitor in (None, record.monitor) else None
     test, kind = dict(status.test or {}), record.kinds.get(name, "")
     return Row(name, values, status.state, status.step, metric, test, kind=kind, reason=status.reason)
