@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import TrialState
@@ -98,7 +100,18 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
         (["optimizer.lrr=interval(0,1)"], "lrr"),
         ([LR, "hydra.sweeper.sampler=TPE"], "choose CmaEsSampler"),
         ([LR, "hydra/launcher=basic"], "take hydra/launcher=local"),
-        ([LR, "+hydra.sweeper.storage=x"], "no hydra.sweeper.storage"),
+        ([LR, "+hydra.sweeper.storage=x"], "no hydra.sweeper.storage; the study is study.db in"),
+        ([LR, "hydra.sweeper.direction=maximize"], "no hydra.sweeper.direction; checkpoint.mode=min or max says it"),
+        ([LR, "hydra.sweeper.study_name=x"], "no hydra.sweeper.study_name; the study is found by name="),
+        ([LR, "hydra.sweeper.trials=9"], "no hydra.sweeper.trials; there are n_trials, "),
+        ([LR, "hydra.sweeper.sampler.seed=9"], "'hydra.sweeper.sampler_options={...}'"),
+        ([LR, "hydra/sweeper/sampler=tpe"], "write hydra.sweeper.sampler=..."),
+        ([LR, "hydra.launcher.njobs=2"], "no hydra.launcher.njobs; there are n_jobs, "),
+        ([LR, "hydra.launcher.time_limit=1h"], "without hydra/launcher=slurm; add that"),
+        ([LR, "hydra/sweeper=basic"], "add hydra/sweeper=optuna"),
+        (["seed=0,1", "hydra/sweeper=basic", "hydra.sweeper.n_trials=3"], "without hydra/sweeper=optuna; add that"),
+        ([LR, "hydra/sweeper=ax"], "there is no hydra/sweeper=ax here; choose basic, optuna, or install"),
+        ([LR, "hydra/launcher=submitit_local"], "there is no hydra/launcher=submitit_local here; choose basic, local"),
         ([LR, "hydra.sweep.subdir=x"], "hydra.sweep.subdir cannot be chosen"),
     ],
 )
@@ -158,6 +171,20 @@ def test_without_optuna_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: An
     outcome = cli(capsys, *SEARCH, LR)
     assert outcome.code == 2 and 'python -m pip install "runner-train[optuna]"' in outcome.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_namesake_from_another_package_does_not_come_between(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    @dataclass
+    class Foreign:
+        _target_: str = "elsewhere.Sweeper"
+        storage: str | None = None
+
+    monkeypatch.chdir(tmp_path)
+    for group, name in (("sweeper", "optuna"), ("launcher", "slurm"), ("launcher", "ray")):
+        ConfigStore.instance().store(group=f"hydra/{group}", name=name, node=Foreign, provider="hydra_foreign")
+    for words in ((*SEARCH, LR), ("-m", "name=s", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.cluster=local")):
+        outcome = cli(capsys, *words, "hydra.launcher.preview=true")
+        assert outcome.code == 0 and "would run" in outcome.out, outcome.err
 
 
 def test_a_preview_says_what_would_run_and_makes_nothing(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:

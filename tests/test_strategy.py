@@ -1,6 +1,7 @@
 """Devices are chosen or refused with a sentence, and no wrapping reaches a file."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from runner.strategy import devices, strategies
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.strategies import DataParallel, Single, resolve_strategy
 from runner.wiring.build import choose_strategy
+from tests.support import cli
 
 
 def pretend(monkeypatch: Any, gpus: int) -> None:
@@ -91,3 +93,17 @@ def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monk
     pretend(monkeypatch, 0)
     with pytest.raises(DeviceMissing):
         choose_strategy(config(), pinned)
+
+
+def test_several_processes_for_one_run_are_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    for rank, size, refused in (("0", "2", True), ("1", "2", True), ("0", "1", False)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", size)
+        for words in (["name=x"], ["-m", "seed=0,1", "name=s"]):
+            outcome = cli(capsys, *words, "nonsense=1")  # which is looked at later
+            assert outcome.code == 2 and ("without torchrun" in outcome.err) is refused, outcome.err
+    assert not list(tmp_path.iterdir())

@@ -16,10 +16,12 @@ from runner.errors import ConfigError, RunnerError
 from runner.files import refusal
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
+from runner.strategy.processes import check_single_process
 from runner.text import printable_lines
 from runner.wiring import arguments
 from runner.wiring.compose import CONF, hydra_session, register
 from runner.wiring.program import find_project, program_name
+from runner.wiring.sweep_options import check_sweep_options
 
 FINISHED, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 75
 
@@ -56,6 +58,7 @@ def _run(words: Sequence[str]) -> int:
 
         print(help_text(program_name()))
         return FINISHED
+    check_single_process()
     register()
     if _is_for_hydra(flags):
         return _hydra(flags, words)
@@ -107,6 +110,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
         raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")
     if flags.multirun:
         arguments.check_for_sweep(flags.overrides)
+        check_sweep_options(flags.overrides, flags.config_dir)
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
     job = Job([option for option in options if option not in ("-m", "--multirun")])
     sys.argv[1:] = [*options, *_expanded(flags)]

@@ -15,6 +15,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -55,8 +56,20 @@ def register() -> None:
     for group, options in schema.OPTIONS.items():
         for name, node in options.items():
             store.store(group=f"schema/{group}", name=name, node=node)
+    _withdraw_namesakes()
     OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)
     OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
+
+
+def _withdraw_namesakes() -> None:
+    """Take back the schemas of other people's launchers and sweepers that Hydra would hold against ours of that name.
+
+    https://hydra.cc/docs/1.2/upgrades/1.0_to_1.1/automatic_schema_matching
+    """
+    Plugins.instance()  # which imports them all, whatever their order
+    for path in (CONF / "hydra").glob("[ls]*er/*.yaml"):
+        known = ConfigStore.instance().repo.get("hydra", {}).get(path.parent.name, {})
+        known.pop(path.name, None)
 
 
 def job_directory(*, _root_: DictConfig) -> str:
