@@ -29,9 +29,8 @@ def check_sweep_options(words: Sequence[str], config_dir: str | None) -> None:
     What a user's own files choose is left to Hydra.
     """
     overrides = parse(words)
-    chosen = _chosen(
-        overrides, open_ended=config_dir is not None or any(o.key_or_group == "experiment" for o in overrides)
-    )
+    of_files = config_dir is not None or any(override.key_or_group == "experiment" for override in overrides)
+    chosen = _chosen(overrides, dict.fromkeys(_USUAL) if of_files else _USUAL)
     for group, name in chosen.items():
         there = _options(group)
         if config_dir is None and name not in (None, *there):
