@@ -17,6 +17,7 @@ from runner.wiring.arguments import parse, typed_targets, value_of
 from runner.wiring.changes import Use
 from runner.wiring.compose import resolved
 from runner.wiring.inherited import effective_config
+from runner.wiring.program import project_folder
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     config = asked.config
     set_deterministic(config["deterministic"])
     strategy, _ = build.choose_strategy(config, {})
-    problem = build.build_problem(config, build.trust_of(asked.typed_targets, config["trust"]))
+    folder = project_folder()
+    trust = build.trust_of(asked.typed_targets, config["trust"], folder=folder, source=asked.path)
+    problem = build.build_problem(config, trust)
     split = config["data"].get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")
     dataset = getattr(problem.data, split, None)
     if dataset is None:

@@ -1,6 +1,7 @@
 """`python -m runner export`: models for other programs, each compared with the original before it counts."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +22,9 @@ from runner.text import printable
 from runner.wiring.loading import load_models
 
 Weights = Mapping[str, Any]
+
+
+_LARGEST = 1 << 24  # numbers of a sample
 
 
 class Form(Enum):
@@ -64,7 +68,7 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
     if path.suffix == Form.safetensors.value or not _is_ours(path):
         return {name: Original(weights) for name, weights in read_source(path).parts.items()}
     entries = read_entries(path)
-    models = load_models(path, trust or (), average=average)
+    models = load_models(path, trust or (), folder=None, average=average)
     sample = _sample(entries)
     return {
         BARE if name == "model" else name: Original(model.state_dict(), model, sample) for name, model in models.items()
@@ -86,7 +90,7 @@ def _sample(entries: Mapping[str, Any]) -> Tensor | None:
         return None
     shape = [facts.get("in_channels"), *(facts.get("image_size") or ())] if facts.get("image_size") else []
     shape = shape or [facts.get("in_features")]
-    if not all(type(size) is int and 0 < size <= 4096 for size in shape):
+    if not all(type(size) is int and size > 0 for size in shape) or math.prod(shape) > _LARGEST:
         return None
     return torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
 

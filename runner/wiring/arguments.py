@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
@@ -12,6 +13,7 @@ from hydra.errors import HydraException
 from runner.errors import ConfigError
 from runner.wiring.compose import CONF
 from runner.wiring.program import start_words
+from runner.wiring.targets import target_names
 
 # What belongs to one attempt and is not inherited by the next.
 OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust")
@@ -100,9 +102,8 @@ def _is_for_hydra(place: str | None) -> bool:
 
 def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[str]:
     """Return the `_target_` names that these words, or the files of the user's own config folder, hold."""
-    values = {str(o.value()) for o in parse(words) if o.key_or_group.endswith("_target_")}
-    texts = [text for folder in _folders(searchpath) for text in _texts(folder)]
-    return frozenset(values.union(*(targets_in(text) for text in texts)))
+    values = [{o.key_or_group.rpartition(".")[2]: o.value()} for o in parse(words)]
+    return frozenset(target_names(values).union(*(targets_in_folder(folder) for folder in _folders(searchpath))))
 
 
 def _folders(searchpath: Sequence[str]) -> list[Path]:
@@ -124,9 +125,19 @@ def folder_of(line: str) -> list[str]:
     return ["--config-dir", match[2]] if match and Path(match[2]).is_dir() else []
 
 
-def targets_in(text: str) -> set[str]:
-    """Return the `_target_` names in the text of a config file."""
-    return set(re.findall(r"^\s*_target_:\s*([\w.]+)", text, re.MULTILINE))
+def targets_in_folder(folder: Path) -> set[str]:
+    """Return the `_target_` names in a folder of configs, those of the groups that build objects: Hydra's are not."""
+    paths = (path for path in folder.rglob("*.yaml") if path.relative_to(folder).parts[0] != "hydra")
+    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file())
+    return set().union(*(_targets_in(text) for text in texts if "_target_" in text))
+
+
+def _targets_in(text: str) -> set[str]:
+    try:
+        node = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return set()
+    return target_names({key: value for key, value in node.items() if key != "hydra"} if isinstance(node, dict) else {})
 
 
 def command(*words: str) -> str:

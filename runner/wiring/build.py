@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -24,12 +25,14 @@ from runner.stateful import Stateful
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
-from runner.wiring.arguments import targets_in
+from runner.wiring.arguments import targets_in_folder
+from runner.wiring.budget import Budget
+from runner.wiring.built_in import ROOTS
 from runner.wiring.compose import CONF
 from runner.wiring.fitting import check_data, check_latent, check_learner, check_optimizer
 from runner.wiring.identity import facts_of
 from runner.wiring.program import project_folder
-from runner.wiring.targets import Trust, build, is_built_in, resolve, target_names
+from runner.wiring.targets import Trust, build, places_of_targets, resolve, resolves, word_for
 
 _LOADING = ("workers", "timeout", "split")
 
@@ -54,25 +57,29 @@ class Position:
     sample: int = 0
 
 
-def trust_of(typed: Iterable[str], listed: Sequence[str]) -> Trust:
-    """Return whose classes a config may build: packages named in conf/, typed, listed, or in the project's folder."""
-    named = {*typed, *_targets_in_conf()}
-    packages = {name.split(".")[0] for name in named if not is_built_in(name)}
+def trust_of(typed: Iterable[str], listed: Sequence[str], *, folder: Path | None, source: Path | None = None) -> Trust:
+    """Return whose classes a config may build: packages named in conf/, typed, listed, or in the project's `folder`.
+
+    `source` is the file that the config comes out of, None of one that is typed.
+    """
+    named = {*typed, *targets_in_folder(CONF)}
     environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
     extra = {*listed, *environment}
-    return Trust(frozenset((packages | extra) - {"torch"}), frozenset(named | extra), project_folder())
+    packages = {word for name in named if (word := word_for(name)) != name} | extra
+    budget = None if source is None else Budget(source.stat().st_size, unless=frozenset({*typed, *extra}))
+    return Trust(frozenset(packages - set(ROOTS)), frozenset(named | extra), folder, budget)
 
 
 def trust_words(config: Mapping[str, Any]) -> list[str]:
-    """Return the word that a resume needs, if any: a resume finds these packages in a file only."""
-    alone = trust_of((), ())
-    missing = {name.split(".")[0] for name in target_names(config) if not alone.allows(name)}
+    """Return the word that a resume needs, if any: a resume finds these names in a file only."""
+    folder = project_folder()
+    alone = trust_of((), (), folder=folder)
+    missing = set()
+    for place, name in places_of_targets(config):
+        if not resolves(name, alone, place):
+            package = trust_of((), (word_for(name),), folder=folder)
+            missing.add(word_for(name) if resolves(name, package, place) else name)
     return [f"trust=[{','.join(sorted(missing))}]"] if missing else []
-
-
-def _targets_in_conf() -> set[str]:
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in CONF.rglob("*.yaml"))
-    return {name for text in texts for name in targets_in(text)}
 
 
 def build_problem(config: Any, trust: Trust) -> Problem:
@@ -92,6 +99,8 @@ def build_problem(config: Any, trust: Trust) -> Problem:
 def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
     """Return the models by name: one called "model", or several under their names in the config."""
     facts = facts_of(data)
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"model is {str(node)[:100]!r}; give it keys, and _target_ with the name of a class")
     nodes = {"model": node} if "_target_" in node else dict(node)
     wanted = tuple(getattr(learner, "models", ("model",)))
     if set(nodes) != set(wanted):

@@ -14,6 +14,7 @@ from runner.data.loading import move
 from runner.learners import training_of
 from runner.wiring import build
 from runner.wiring.debugging import limited
+from runner.wiring.program import project_folder
 
 _DEEPEST, _MOST = 6, 1000  # levels of attributes, elements of one container
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -24,7 +25,7 @@ def suspects(config: Mapping[str, Any], typed: frozenset[str]) -> list[str]:
 
     Builds the problem twice, fetches a batch twice and lets the learner look at it three times.
     """
-    trust = build.trust_of(typed, config["trust"])
+    trust = build.trust_of(typed, config["trust"], folder=project_folder())
     strategy, _ = build.choose_strategy(config, {})
     problems = [build.build_problem(config, trust) for _ in range(2)]
     datasets = [limited(problem.data, config).train for problem in problems]

@@ -13,6 +13,7 @@ from runner.loop.state import inference_part
 from runner.randomness import isolated
 from runner.wiring.build import build_models, build_problem, trust_of
 from runner.wiring.inherited import read_config, refuse_interpolations
+from runner.wiring.program import project_folder
 from runner.wiring.settled import unsettled
 from runner.wiring.targets import Trust, build
 
@@ -22,18 +23,21 @@ def load_model(path: str, trust: Sequence[str]) -> Any:
 
     Neither the data set nor a generator of the caller's is touched.
     """
-    models = load_models(Path(path), trust)
+    models = load_models(Path(path), trust, folder=project_folder())
     return models["model"] if set(models) == {"model"} else models
 
 
-def load_models(file: Path, trust: Sequence[str], *, average: bool = True) -> dict[str, nn.Module]:
-    """Return the models by name, with their moving averages where there are any and `average` asks for them."""
+def load_models(file: Path, trust: Sequence[str], *, folder: Path | None, average: bool = True) -> dict[str, nn.Module]:
+    """Return the models by name, with their moving averages where there are any and `average` asks for them.
+
+    Their classes may be built in, of a package in `trust`, or lie in `folder`, None of which is none.
+    """
     entries = read_entries(file)
     config = read_config(entries["config"], file)
     built_of = {group: config.get(group, {}) for group in ("model", "data", "learner")}
     refuse_interpolations(unsettled(built_of), file)
     with isolated(0, 0):
-        models = _build(config, entries, trust_of((), trust), file)
+        models = _build(config, entries, trust_of((), trust, folder=folder, source=file), file)
     stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
     for name, model in models.items():
         part = inference_part(name, stored) if average else name

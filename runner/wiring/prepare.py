@@ -16,8 +16,9 @@ from runner.wiring import build, debugging, restoring
 from runner.wiring.compose import resolved
 from runner.wiring.fitting import untrained
 from runner.wiring.identity import identity_of
+from runner.wiring.program import project_folder
 from runner.wiring.settled import needed_again, text_of
-from runner.wiring.start import Start
+from runner.wiring.start import Origin, Start
 from runner.wiring.trial import try_on_two_samples
 
 
@@ -53,7 +54,8 @@ def prepare(start: Start) -> Prepared:
     """
     config, text = resolved(start.config), text_of(start.config)
     set_deterministic(config["deterministic"])
-    trust = build.trust_of(start.typed_targets, config["trust"])
+    source = None if start.origin is Origin.adopted else start.checkpoint
+    trust = build.trust_of(start.typed_targets, config["trust"], folder=project_folder(), source=source)
     strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem = build.build_problem(config, trust)
     if start.checkpoint is None:

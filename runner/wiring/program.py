@@ -5,6 +5,7 @@ from pathlib import Path
 
 SCRIPT = "runner-train"
 """The console script that an installation makes."""
+_OF_RUNS = ("status.json", "sweep.json")
 
 
 def start_words() -> list[str]:
@@ -23,17 +24,23 @@ def program_name() -> str:
     return SCRIPT if script is None else f"python {script.name}"
 
 
-def project_folder() -> Path:
-    """Return the folder of the running script, `run.py` say; without a script of the user's, the current directory."""
+def project_folder() -> Path | None:
+    """Return the folder of the running script, `run.py` say; without a script of the user's, the current directory.
+
+    None of a current directory that holds what may have come from others: a run, or anything below `outputs/`.
+    """
     script = _script()
-    return Path.cwd() if script is None else script.resolve().parent
+    if script is not None:
+        return script.resolve().parent
+    here = Path.cwd()
+    return None if "outputs" in here.parts or any((here / name).exists() for name in _OF_RUNS) else here
 
 
 def find_project() -> None:
     """Make the modules of the project's folder importable, as Python does for a script but not for an installed one."""
-    folder = str(project_folder())
-    if folder not in sys.path and not sys.flags.safe_path:
-        sys.path.insert(0, folder)
+    folder = project_folder()
+    if folder is not None and str(folder) not in sys.path and not sys.flags.safe_path:
+        sys.path.insert(0, str(folder))
 
 
 def _script() -> Path | None:

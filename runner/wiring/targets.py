@@ -7,63 +7,74 @@ A name is resolved by importing exactly its module and walking through classes, 
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from runner.errors import ConfigError, RunnerError, TargetRefused
+from runner.wiring.built_in import ROOTS, built_in
+from runner.wiring.own_code import defines, own_module
 
-_ALWAYS = ("runner", "torch.nn", "torch.optim", "torch.utils.data")
+_LONGEST = 300  # characters of a name
+_DEEPEST = 100  # levels of a config
+
+
+class Budget(Protocol):
+    """Bounds what is built by the numbers of a file."""
+
+    def bound(self, name: str, cls: Any, arguments: Mapping[str, Any], place: str) -> AbstractContextManager[Any]:
+        """Return a context to build `cls` in, which is called `name`; TargetRefused where that would take too much."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose classes may be built: the built-in roots, what was named, and what lies in the project's folder."""
+    """Whose classes may be built, besides the built-in ones that are listed for their role."""
 
     packages: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     """Exact names from conf/ or the command line; functions need to be here."""
     folder: Path | None = None
-    """The project's folder, `run.py`'s say; a package is trusted that is imported from there."""
+    """The project's folder, `run.py`'s say, whose own modules and packages are trusted."""
+    budget: Budget | None = None
+    """What a file may have built; None where the config is typed."""
 
-    def allows(self, name: str) -> bool:
-        """Return whether `name` was named, or lies under a trusted root; imports nothing."""
-        named = name in self.names or any(_under(name, package) for package in self.packages)
-        beside = self.folder is not None and _lies_in(name.split(".")[0], self.folder)
-        return named or is_built_in(name) or beside
-
-
-def is_built_in(name: str) -> bool:
-    """Return whether a name lies under a root that is always trusted."""
-    return any(_under(name, root) for root in _ALWAYS)
+    def covers(self, name: str) -> bool:
+        """Return whether `name` lies under a trusted root; imports nothing."""
+        named = any(_under(name, package) for package in self.packages)
+        return named or (self.folder is not None and own_module(name, self.folder) is not None)
 
 
 def _under(name: str, root: str) -> bool:
     return name == root or name.startswith(root + ".")
 
 
-def _lies_in(package: str, folder: Path) -> bool:
-    """Return whether an import of the package would take it straight out of the folder: no other one shadows it."""
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError, AttributeError):
-        return False
-    if spec is None:
-        return False
-    if spec.submodule_search_locations is not None:
-        return any(Path(location).resolve().parent == folder for location in spec.submodule_search_locations)
-    return spec.origin is not None and Path(spec.origin).resolve().parent == folder
-
-
 def target_names(node: Any) -> set[str]:
     """Return every `_target_` in a config."""
+    return {name for _, name in places_of_targets(node)}
+
+
+def places_of_targets(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every `_target_` in a config, behind the place that it stands in."""
     if isinstance(node, Mapping):
-        own = {node["_target_"]} if isinstance(node.get("_target_"), str) else set()
-        return own.union(*(target_names(value) for value in node.values()))
-    if isinstance(node, (list, tuple)):
-        return set().union(*(target_names(value) for value in node))
-    return set()
+        if isinstance(node.get("_target_"), str):
+            yield place, node["_target_"]
+        for key, value in node.items():
+            yield from places_of_targets(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from places_of_targets(value, place)
+
+
+def resolves(name: str, trust: Trust, place: str) -> bool:
+    """Return whether `trust` lets a class of this name be built in a place."""
+    try:
+        resolve(name, object, trust, place)
+    except TargetRefused:
+        return False
+    return True
 
 
 def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
@@ -72,35 +83,76 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
     Raises:
         TargetRefused: not trusted, not found, no class, or no subclass of `role`.
     """
-    if not trust.allows(name):
-        raise TargetRefused(
-            f"{place}._target_={name} comes out of a file and is not trusted; "
-            f"if it is yours, add trust=[{name.split('.')[0]}]"
-        )
-    found = _walk(name, place)
-    if inspect.isroutine(found) and name in trust.names:
-        return found
+    if len(name) > _LONGEST or not all(part.isidentifier() and part[:2] != "__" for part in name.split(".")):
+        raise TargetRefused(f"{place}._target_={name[:_LONGEST]!r} is not the name of a class; write module.ClassName")
+    found: Any = built_in(name, place)
+    if found is None and name in trust.names:
+        found = _walk(name, place)
+        if inspect.isroutine(found):
+            return found
+    elif found is None:
+        found = _of_a_trusted_root(name, trust, place)
     if not isinstance(found, type):
         raise TargetRefused(
             f"{place}._target_={name} is not a class but a {type(found).__name__}; name a class that is a "
             f"{role.__name__}, or, for a function of yours, add trust=[{name}]"
         )
-    root = next((root for root in _ALWAYS if _under(name, root)), name.split(".")[0])
-    if not _under(found.__module__, root) and name not in trust.names:
-        raise TargetRefused(f"{place}._target_={name} leads to {found.__module__}, outside of {root}; name it there")
-    if not issubclass(found, role) or (name.startswith("torch.") and not issubclass(found, _torch_roles())):
+    if not issubclass(found, role):
         raise TargetRefused(f"{place}._target_={name} is not a {role.__name__}; name a class that is one")
     return found
 
 
-def _torch_roles() -> tuple[type, ...]:
-    """Return what a file may have built of torch's own, wherever any object would do."""
-    from torch.nn import Module
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
-    from torch.utils.data import Dataset, Sampler
+def _of_a_trusted_root(name: str, trust: Trust, place: str) -> Any:
+    if not trust.covers(name):
+        advice = f"if it is yours, add trust=[{word_for(name)}]"
+        raise TargetRefused(f"{place}._target_={name} comes out of a file and is not trusted; {advice}")
+    if any(_under(name, package) for package in trust.packages):
+        _check_regular(name, place)
+    else:
+        _check_own(name, trust.folder, place)
+    found = _walk(name, place)
+    if isinstance(found, type) and not trust.covers(f"{found.__module__}.{found.__qualname__}"):
+        raise TargetRefused(f"{place}._target_={name} leads to {found.__module__}, which nobody trusts; name it there")
+    return found
 
-    return Module, Optimizer, LRScheduler, Dataset, Sampler
+
+def word_for(name: str) -> str:
+    """Return what `trust` has to list for a class of this name: its package, of torch and the runner the name."""
+    package = name.split(".")[0]
+    return name if package in ROOTS or package in sys.stdlib_module_names else package
+
+
+def _check_own(name: str, folder: Path | None, place: str) -> None:
+    """Raise TargetRefused unless the source in the project's folder defines the class, and Python finds this source."""
+    assert folder is not None
+    file, package = own_module(name, folder), name.split(".")[0]
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    if spec is None or spec.origin is None or file is None or Path(spec.origin).resolve() != file.resolve():
+        elsewhere = "nowhere" if spec is None else spec.origin
+        raise TargetRefused(f"{place}._target_={name} is in {folder}, but Python finds {package} in {elsewhere}")
+    if not defines(name, folder):
+        raise TargetRefused(
+            f"{place}._target_={name} is not defined in {folder}, by a module or by a package that has __init__.py; "
+            f"mind the spelling, or, if it is made in another way, add trust=[{name}]"
+        )
+
+
+def _check_regular(name: str, place: str) -> None:
+    """Raise TargetRefused for a folder without `__init__.py` within a package that has one: data, not modules."""
+    parts = name.split(".")
+    for length in range(2, len(parts)):
+        module = ".".join(parts[:length])
+        try:
+            spec, package = importlib.util.find_spec(module), importlib.util.find_spec(parts[0])
+        except Exception:  # `_walk` says what is wrong
+            return
+        if spec is not None and spec.origin is None and package is not None and package.origin is not None:
+            raise TargetRefused(
+                f"{place}._target_={name}: the folder {module} has no __init__.py; add it, or trust=[{name}]"
+            )
 
 
 def _walk(name: str, place: str) -> Any:
@@ -147,18 +199,18 @@ def build(
     Raises:
         ConfigError: an argument that the class does not have or lacks, or its own refusal.
     """
-    if "_target_" not in node:
-        raise ConfigError(f"{place}._target_ is missing; set it, such as {place}._target_=my_package.MyClass")
-    cls = resolve(str(node["_target_"]), role, trust, place)
+    name = _name_in(node, place)
+    cls = resolve(name, role, trust, place)
     arguments = {
         key: _nested(value, f"{place}.{key}", trust)
         for key, value in node.items()
         if key != "_target_" and key not in set(reserved)
     }
     arguments = {**_fitting(cls, given or {}), **arguments}
-    _check_signature(cls, tuple(first), arguments, f"{place}: {node['_target_']}")
+    _check_signature(cls, tuple(first), arguments, f"{place}: {name}")
     try:
-        built = cls(*first, **arguments)
+        with trust.budget.bound(name, cls, arguments, place) if trust.budget else nullcontext():
+            built = cls(*first, **arguments)
     except RunnerError:
         raise
     except (Exception, SystemExit) as error:
@@ -168,12 +220,24 @@ def build(
     return built
 
 
+def _name_in(node: Any, place: str) -> str:
+    if not isinstance(node, Mapping) or node.get("_target_") is None:
+        raise ConfigError(f"{place}._target_ is missing; set it, such as {place}._target_=my_package.MyClass")
+    return str(node["_target_"])
+
+
 def _nested(value: Any, place: str, trust: Trust) -> Any:
+    if place.count(".") + place.count("[") > _DEEPEST:
+        raise ConfigError(f"{place.split('.')[0]} is nested too deeply; {_DEEPEST} levels are the most")
     if isinstance(value, Mapping):
         if "_target_" in value:
             return build(value, object, place=place, trust=trust)
         return {key: _nested(item, f"{place}.{key}", trust) for key, item in value.items()}
-    return [_nested(item, place, trust) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_nested(item, f"{place}[{number}]", trust) for number, item in enumerate(value)]
+    if not isinstance(value, str | int | float | None):
+        raise ConfigError(f"{place} is a {type(value).__name__}; give a number, a text, a list or a mapping")
+    return value
 
 
 def _fitting(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,104 @@
+"""What a config out of a file may have built: as much as the file itself could hold the state of, not gigabytes."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from runner.data import Synthetic
+from runner.errors import TargetRefused
+
+_MAKERS = frozenset(
+    getattr(torch, name)
+    for name in ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye")
+)
+_REPEATED = re.compile("num_.*layers")
+_MOST_LAYERS = 1000
+
+
+class Budget:
+    """Bytes and tensors that may be made for one file: of an ordinary model they are a fraction of it."""
+
+    def __init__(self, size: int, *, unless: frozenset[str]) -> None:
+        """Allow for a file of `size` bytes; classes whose names are in `unless` are not bounded."""
+        self._bytes = 2**28 + 4 * size
+        self._tensors = 20_000 + size // 256
+        self._unless = unless
+
+    @contextmanager
+    def bound(self, name: str, cls: Any, arguments: Mapping[str, Any], place: str) -> Iterator[None]:
+        """Build `cls` within; TargetRefused before memory is taken for more than is left.
+
+        What reads data may take what lies on this disk; bounded is what is made of numbers alone.
+        """
+        self.take(0, name, place)
+        made_of_numbers = place.split(".")[0] == "model" or (isinstance(cls, type) and issubclass(cls, _MADE))
+        if name in self._unless or not made_of_numbers:
+            yield
+            return
+        for key, value in arguments.items():
+            if _REPEATED.fullmatch(key) and isinstance(value, int) and value > _MOST_LAYERS:
+                raise _too_much(name, place)
+        with _Counting(self, name, place):
+            yield
+
+    def take(self, size: int, name: str, place: str) -> None:
+        """Count a tensor, or an object, of so many bytes; TargetRefused if nothing is left."""
+        self._bytes -= size
+        self._tensors -= 1
+        if min(self._bytes, self._tensors) < 0:
+            raise _too_much(name, place)
+
+
+_MADE = (nn.Module, Synthetic)
+
+
+class _Counting(TorchFunctionMode):
+    """Counts each new tensor: one that has a size before it is made, the others after."""
+
+    def __init__(self, budget: Budget, name: str, place: str) -> None:
+        super().__init__()
+        self._budget, self._name, self._place = budget, name, place
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _MAKERS:
+            self._budget.take(_size(func, args, kwargs), self._name, self._place)
+            return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor) and not _is_of(result, args):
+            self._budget.take(result.nbytes, self._name, self._place)
+        return result
+
+
+def _size(func: Any, args: Any, kwargs: Mapping[str, Any]) -> int:
+    """Return how many bytes a tensor would have, 0 where torch itself refuses to make it."""
+    described = {key: value for key, value in kwargs.items() if key not in ("device", "generator", "pin_memory")}
+    try:
+        return int(func(*args, **described, device="meta").nbytes)
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _is_of(result: Tensor, args: Any) -> bool:
+    """Return whether a tensor is a view of an argument, or the argument itself."""
+    if result.is_meta or result.layout is not torch.strided:
+        return True
+    place = result.untyped_storage().data_ptr()
+    return any(isinstance(arg, Tensor) and arg is result or _place(arg) == place for arg in args)
+
+
+def _place(arg: Any) -> int | None:
+    strided = isinstance(arg, Tensor) and arg.layout is torch.strided and not arg.is_meta
+    return arg.untyped_storage().data_ptr() if strided else None
+
+
+def _too_much(name: str, place: str) -> TargetRefused:
+    return TargetRefused(
+        f"{place}: {name} with the numbers of this file would take far more memory or time than a model of its size; "
+        f"if you want it, add trust=[{name}]"
+    )

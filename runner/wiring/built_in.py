@@ -1,0 +1,62 @@
+"""The classes that a config out of a file may have built without anybody's word: a list for each role.
+
+Each is made for its role, and neither runs, opens nor writes anything when it is built.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import ModuleType
+
+ROOTS = ("runner", "torch")
+"""Of these packages only what is listed may be built, and what somebody named exactly."""
+
+
+def built_in(name: str, place: str) -> type | None:
+    """Return the listed class of this name for a place in the config, such as `model.encoder`; None if there is none.
+
+    A class goes by the name that its package gives it and by that of the file that has it.
+    """
+    return _listed(place.split(".")[0]).get(name) if name.split(".")[0] in ROOTS else None
+
+
+@cache
+def _listed(group: str) -> Mapping[str, type]:
+    from torch import optim
+    from torch.optim import lr_scheduler
+
+    from runner import data, learners, models
+    from runner import optim as ours
+
+    if group == "data":
+        return _named(data, [data.Arrays, data.Digits, data.FashionMnist, data.ImageFolder, data.Mnist, data.Synthetic])
+    if group == "learner":
+        own = _named(learners, [learners.Classification, learners.Gan, learners.Regression])
+        return {**own, **_modules()}
+    if group == "model":
+        own = _named(models, [models.Discriminator, models.Generator, models.LeNet, models.Mlp, models.ResNet])
+        return {**own, **_modules()}
+    if group == "optimizer":
+        return _named(optim, _kinds_of(optim.Optimizer, optim))
+    if group == "scheduler":
+        own = _named(ours, [ours.Cosine, ours.MultiStep, ours.OneCycle, ours.Plateau, ours.Step])
+        return {**own, **_named(lr_scheduler, _kinds_of(lr_scheduler.LRScheduler, lr_scheduler))}
+    return {}
+
+
+def _modules() -> Mapping[str, type]:
+    """Return torch's layers, losses and containers; none that replicates a model or talks to other processes."""
+    from torch import nn
+
+    kinds = _kinds_of(nn.Module, nn)
+    return _named(nn, [kind for kind in kinds if kind.__module__.startswith("torch.nn.modules.")])
+
+
+def _kinds_of(role: type, package: ModuleType) -> list[type]:
+    """Return what a package offers of a role, without the role itself, which does nothing."""
+    offered = [thing for name, thing in vars(package).items() if isinstance(thing, type) and not name.startswith("_")]
+    return [kind for kind in offered if issubclass(kind, role) and kind is not role]
+
+
+def _named(package: ModuleType, kinds: Iterable[type]) -> dict[str, type]:
+    named = {f"{home}.{kind.__name__}": kind for kind in kinds for home in (package.__name__, kind.__module__)}
+    return {name: kind for name, kind in named.items() if kind.__module__ != "builtins"}
