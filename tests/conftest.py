@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from runner.files import Disk
 from tests.warm import Warm, warm
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ["RUNNER_TRUST"] = "tests"  # where the classes are that runs of the tests are made of
 
 
 def pytest_configure() -> None:

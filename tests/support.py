@@ -47,10 +47,10 @@ def _untouched_logging() -> Iterator[None]:
         root.handlers[:], root.level = handlers, level
 
 
-def cli(capsys: pytest.CaptureFixture[str], *words: str) -> Outcome:
+def cli(capsys: pytest.CaptureFixture[str], *words: str, program: Path = REPOSITORY / "run.py") -> Outcome:
     """Call `run.py` with these words in this process, in the current directory."""
     capsys.readouterr()
-    former, sys.argv = sys.argv, [str(REPOSITORY / "run.py"), *words]
+    former, sys.argv = sys.argv, [str(program), *words]
     try:
         with _untouched_logging(), pytest.raises(SystemExit) as exit_:
             main()

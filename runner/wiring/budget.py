@@ -89,7 +89,7 @@ def _is_of(result: Tensor, args: Any) -> bool:
     if result.is_meta or result.layout is not torch.strided:
         return True
     place = result.untyped_storage().data_ptr()
-    return any(isinstance(arg, Tensor) and arg is result or _place(arg) == place for arg in args)
+    return any((isinstance(arg, Tensor) and arg is result) or _place(arg) == place for arg in args)
 
 
 def _place(arg: Any) -> int | None:

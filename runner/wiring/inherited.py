@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from runner.errors import CheckpointRefused, ConfigError
 from runner.wiring.changes import Change, Use, check_allowed, differences, flatten
 from runner.wiring.compose import compose_config, plain, without_hydra
+from runner.wiring.harmless import harmless
 from runner.wiring.kept import MISSING, Kept
 from runner.wiring.named import Named, named_by
 from runner.wiring.settled import LOADER, LONGEST, MOST_VALUES, settled
@@ -36,9 +37,9 @@ def effective_config(
         ConfigError: a change that this use of it does not take.
         CheckpointRefused: a config that does more than hold values.
     """
-    saved = read_config(str(header.get("config", "")), checkpoint)
+    saved = harmless(read_config(str(header.get("config", "")), checkpoint))
     alone = Kept(saved, Named(), checkpoint)
-    kept = Kept(saved if pending is None else pending, named_by(words, searchpath), checkpoint)
+    kept = Kept(saved if pending is None else harmless(pending), named_by(words, searchpath), checkpoint)
     before = {**_flat(compose_config([*searchpath, *alone.options()], amend=alone.put)), **alone.lost}
     config = compose_config([*searchpath, *kept.options(), *words], amend=kept.put)
     now = _flat(config)

@@ -12,6 +12,7 @@ from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
 from runner.randomness import isolated
 from runner.wiring.build import build_models, build_problem, trust_of
+from runner.wiring.harmless import harmless
 from runner.wiring.inherited import read_config, refuse_interpolations
 from runner.wiring.program import project_folder
 from runner.wiring.settled import unsettled
@@ -33,7 +34,7 @@ def load_models(file: Path, trust: Sequence[str], *, folder: Path | None, averag
     Their classes may be built in, of a package in `trust`, or lie in `folder`, None of which is none.
     """
     entries = read_entries(file)
-    config = read_config(entries["config"], file)
+    config = harmless(read_config(entries["config"], file))
     built_of = {group: config.get(group, {}) for group in ("model", "data", "learner")}
     refuse_interpolations(unsettled(built_of), file)
     with isolated(0, 0):

@@ -1,0 +1,271 @@
+"""A config that comes out of a file is data: whatever it names, nothing runs, connects, is written or grows."""
+
+import resource
+import shutil
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import runner
+from runner.__main__ import main as tools
+from runner.errors import RunnerError
+from tests.support import Outcome, cli, entries_of
+
+RUN = (
+    "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu", "model=mlp",
+    "model.hidden=[5]", "tracker=none", "max_steps=1", "checkpoint=every_n_steps", "checkpoint.every_steps=1",
+)  # fmt: skip
+MARK = "from pathlib import Path\nPath({!r}).touch()\n"
+CODE = "from torch import nn\n\n\nclass Evil(nn.Module):\n    pass\n"
+GRENADE = b"cpathlib\nPath\n(S'marker'\ntR."  # of no harm itself; `Path.touch` follows below
+TOUCH = b"cbuiltins\nexec\n(S'import pathlib; pathlib.Path(\"marker\").touch()'\ntR."
+
+Configure = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The last checkpoint of a small run."""
+    work = tmp_path_factory.mktemp("origin")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        patch.setattr(sys, "argv", [str(work / "run.py"), *RUN, "name=x"])
+        from runner.commands.main import main
+
+        with pytest.raises(SystemExit) as exit_:
+            main()
+    assert exit_.value.code == 0
+    return work / "outputs/x/last.tar"
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder, the current directory: a module `mine` that leaves `marker` when it is imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delenv("RUNNER_TRUST")
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("mine", "outputs", "tests", "linked", "evil"):
+            del sys.modules[name]
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def changed(good: Path, target: Path, configure: Configure, **entries: Any) -> Path:
+    """Write a copy of a checkpoint whose config was changed."""
+    content = entries_of(good)
+    config = yaml.safe_load(content["config"])
+    configure(config)
+    content |= {"config": yaml.safe_dump(config), "overrides": [], **entries}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, target)
+    return target
+
+
+def outcomes(file: Path, capsys: Any, work: Path, *commands: str) -> dict[str, Outcome]:
+    """Let every command that builds something of a checkpoint's config open the file."""
+    program = work / "run.py"
+    words = {
+        "evaluate": ("task=evaluate", f"checkpoint_path={file}"),
+        "predict": ("task=predict", f"checkpoint_path={file}", "output=p.csv"),
+        "resume": (f"resume={file}", "name=new", "max_steps=2"),
+    }
+    found = {name: cli(capsys, *words[name], program=program) for name in words if not commands or name in commands}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["runner", "export", str(file), "--format", "state_dict", "--output", "out.pt"])
+        if not commands or "export" in commands:
+            found["export"] = Outcome(tools(), *capsys.readouterr())
+        patch.setattr(sys, "argv", [str(program)])
+        if not commands or "load" in commands:
+            found["load"] = loaded(file)
+    return found
+
+
+def loaded(file: Path) -> Outcome:
+    try:
+        runner.load(str(file))
+    except RunnerError as error:
+        return Outcome(error.exit_code, "", f"error: {error}\n")
+    return Outcome(0, "", "")
+
+
+def within(node: dict[str, Any]) -> Configure:
+    """Return what makes the model a list of torch's modules with another thing in it."""
+    return lambda config: config.update(model={"_target_": "torch.nn.ModuleList", "modules": [node]})
+
+
+def model(**node: Any) -> Configure:
+    return lambda config: config.update(model=node)
+
+
+PIPES = "torch.utils.data.datapipes.iter"
+REFUSED: dict[str, Configure] = {
+    "a pipe that unpickles": within({"_target_": f"{PIPES}.RoutedDecoder", "datapipe": [["x.pkl", TOUCH]]}),
+    "a pipe that lists files": within({"_target_": f"{PIPES}.FileLister", "root": "/"}),
+    "a log file": within({"_target_": "runner.tracking.console.LogFile", "path": "marker"}),
+    "a log file as data": lambda config: config.update(
+        data={"_target_": "runner.tracking.console.LogFile", "path": "marker"}
+    ),
+    "an attempt": within(
+        {"_target_": "runner.sweeps.attempt.Attempt", "argv": [], "log": "marker", "directory": ".", "record": "r",
+         "folder": "f"}
+    ),  # fmt: skip
+    "a plugin": within({"_target_": "hydra_plugins.runner_launchers.LocalLauncher"}),
+    "a replica": model(_target_="torch.nn.DataParallel", module={"_target_": "torch.nn.Identity"}),
+    "an optimizer as a model": model(_target_="torch.optim.SGD", params=[]),
+    "a loader": lambda config: config.update(data={"_target_": "torch.utils.data.DataLoader", "dataset": [1]}),
+    "bytes": lambda config: config["model"].update(hidden=b"5"),
+    "a date": lambda config: config["model"].update(hidden=[yaml.safe_load("2020-01-01")]),
+    "no name": lambda config: config["model"].update(_target_=5),
+    "a number for a model": lambda config: config.update(model=5),
+    "no model": lambda config: config.pop("model"),
+    "no learner": lambda config: config.pop("learner"),
+    "a list for a learner": lambda config: config.update(learner=["_target_"]),
+    "a script beside run.py": model(_target_="mine.Nothing"),
+    "a script's function": model(_target_="mine.function"),
+    "what came with the run": model(_target_="outputs.gift.evil.Evil"),
+    "a folder of data within a package": model(_target_="package.downloads.evil.Evil"),
+    "the tests": model(_target_="tests.evil.Evil"),
+    "a link": model(_target_="linked.Evil"),
+    "an attribute of every class": model(_target_="mine.Fine.__init__.__globals__"),
+    "another module's": model(_target_="mine.os.system"),
+}
+
+
+@pytest.fixture
+def project(work: Path) -> Path:
+    """The folder with everything in it that a file might name."""
+    mark = MARK.format(str(work / "marker"))
+    write(work / "mine.py", f"import os\n{mark}def function():\n    pass\nclass Fine:\n    pass\n")
+    write(work / "outputs/gift/evil.py", mark + CODE)
+    write(work / "package/__init__.py", "")
+    write(work / "package/downloads/evil.py", mark + CODE)
+    write(work / "tests/__init__.py", mark)
+    write(work / "tests/evil.py", mark + CODE)
+    write(work / "elsewhere/linked.py", mark + CODE)
+    (work / "linked.py").symlink_to("elsewhere/linked.py")
+    return work
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_nothing_runs_that_only_a_file_names(project: Path, good: Path, capsys: Any, kind: str) -> None:
+    file = changed(good, project / "outputs/gift/best.tar", REFUSED[kind])
+    before = sorted(path.relative_to(project) for path in project.rglob("*"))
+    for command, outcome in outcomes(file, capsys, project).items():
+        assert outcome.code == 2 and outcome.err.count("\n") == 1, f"{command}: {outcome}"
+        assert outcome.err.startswith("error: ")
+    assert before == sorted(path.relative_to(project) for path in project.rglob("*") if "__pycache__" not in path.parts)
+
+
+def test_a_class_of_the_projects_own_package_needs_no_word_and_file_tools_trust_no_folder(
+    work: Path, good: Path, capsys: Any
+) -> None:
+    write(work / "mine/__init__.py", "from .nets import *\n")
+    write(work / "mine/nets.py", "from runner.models import Mlp\ntry:\n    class Net(Mlp):\n        pass\nfinally:\n    pass\n")
+    file = changed(good, work / "x.tar", lambda config: config["model"].update(_target_="mine.Net"))
+    found = outcomes(file, capsys, work)
+    assert {name: outcome.code for name, outcome in found.items()} == {
+        "evaluate": 0, "predict": 0, "resume": 0, "load": 0, "export": 2
+    }  # fmt: skip
+    assert "trust=[mine]" in found["export"].err
+
+
+def test_a_package_that_shadows_the_projects_own_is_not_taken_for_it(
+    work: Path, good: Path, capsys: Any, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    write(work / "mine/__init__.py", CODE)
+    write(other / "mine/__init__.py", MARK.format(str(work / "marker")) + CODE)
+    monkeypatch.setattr(sys, "path", [str(other), *sys.path])
+    file = changed(good, work / "x.tar", model(_target_="mine.Evil"))
+    found = outcomes(file, capsys, work, "evaluate", "load")
+    assert all(outcome.code == 2 and "Python finds mine in" in outcome.err for outcome in found.values()), found
+    assert not (work / "marker").exists()
+
+
+def test_what_is_typed_may_be_anything_and_a_file_may_not(work: Path, good: Path, capsys: Any) -> None:
+    words = [word for word in RUN if not word.startswith("model")]
+    typed = ("model=own", "model._target_=torch.nn.Linear", "+model.out_features=3", "name=linear")
+    assert cli(capsys, *words, *typed, program=work / "run.py").code == 0
+    resumed = cli(capsys, "resume=outputs/linear", "max_steps=2", program=work / "run.py")
+    assert resumed.code == 0, resumed.err
+
+
+@pytest.mark.parametrize("name", ["Mnist", "FashionMnist"])
+def test_a_file_starts_no_download(
+    work: Path, good: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    asked: list[Any] = []
+
+    def urlopen(*args: Any, **options: Any) -> Any:
+        asked.append(args)
+        raise OSError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    data = {"_target_": f"runner.data.{name}", "download": True, "root": str(work / "there"), "augment": "none"}
+    file = changed(good, work / "x.tar", lambda config: config.update(data={**data, "workers": 0, "split": None}))
+    outcomes(file, capsys, work)
+    assert not asked and not (work / "there").exists()
+    cli(capsys, "task=evaluate", f"checkpoint_path={file}", "data.download=true", program=work / "run.py")
+    assert asked  # what is typed today counts
+
+
+def synthetic(**keys: Any) -> Configure:
+    return lambda config: config["data"].update(keys)
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+GREEDY: dict[str, Configure] = {
+    "wide": lambda config: config["model"].update(hidden=[16000, 16000]),
+    "deep": lambda config: config["model"].update(hidden=[1] * 100_000),
+    "nested": lambda config: config["model"].update(hidden=nested(60)),
+    "an embedding": model(_target_="torch.nn.Embedding", num_embeddings=10**7, embedding_dim=100),
+    "layers": model(
+        _target_="torch.nn.TransformerEncoder", encoder_layer={"_target_": "torch.nn.Identity"}, num_layers=10**9
+    ),
+    "copies": model(
+        _target_="torch.nn.TransformerEncoder", num_layers=900,
+        encoder_layer={"_target_": "torch.nn.Linear", "in_features": 4000, "out_features": 4000},
+    ),
+    "modules": model(_target_="torch.nn.ModuleList", modules=[{"_target_": "torch.nn.ReLU"}] * 25_000),
+    "data": synthetic(size=10**9),
+    "a sample": synthetic(shape=[10**5, 10**4]),
+    "classes": synthetic(classes=10**9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_no_number_of_a_file_takes_gigabytes_or_minutes(work: Path, good: Path, capsys: Any, kind: str) -> None:
+    file = changed(good, work / "x.tar", GREEDY[kind])
+    of_data = kind in ("data", "a sample", "classes")
+    for command in ("evaluate", "load", "resume", "export"):
+        memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+        outcome = outcomes(file, capsys, work, command)[command]
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1_000_000, command  # KiB
+        assert time.process_time() - began < 5, command
+        if command in ("evaluate", "resume") or not of_data:
+            assert outcome.code == 2 and outcome.err.count("\n") == 1, f"{command}: {outcome}"
+
+
+def test_workers_without_number_do_not_come_out_of_a_file(work: Path, good: Path, capsys: Any) -> None:
+    file = changed(good, work / "x.tar", synthetic(workers=10**6))
+    outcome = cli(capsys, "task=evaluate", f"checkpoint_path={file}", "data.workers=0", program=work / "run.py")
+    assert outcome.code == 0 and "data.workers: 64 in the file, 0 now" in outcome.err.replace("128", "64")
