@@ -125,7 +125,7 @@ REFUSED: dict[str, Configure] = {
             "record": "r",
             "folder": "f",
         }
-    ),  # fmt: skip
+    ),
     "a plugin": within({"_target_": "hydra_plugins.runner_launchers.LocalLauncher"}),
     "a replica": model(_target_="torch.nn.DataParallel", module={"_target_": "torch.nn.Identity"}),
     "an optimizer as a model": model(_target_="torch.optim.SGD", params=[]),
@@ -258,7 +258,7 @@ def nested(levels: int) -> list[Any]:
 
 GREEDY: dict[str, Configure] = {
     "wide": lambda config: config["model"].update(hidden=[16000, 16000]),
-    "deep": lambda config: config["model"].update(hidden=[1] * 100_000),
+    "deep": lambda config: config["model"].update(hidden=[1] * 11_000),
     "nested": lambda config: config["model"].update(hidden=nested(60)),
     "an embedding": model(_target_="torch.nn.Embedding", num_embeddings=10**7, embedding_dim=100),
     "layers": model(
