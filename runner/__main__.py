@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from runner.errors import RunnerError
 
+_PATHS = ("file", "directory", "paths", "one", "other", "output")
 _EPILOG = (
     "Exit codes: 0 good (diff: equal), 1 diff: something differs, verify: damage that a resume can do without, "
     "2 a file or an argument is wrong."
@@ -18,6 +19,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
+        _understand_paths(arguments)
         code = command(arguments)
         sys.stdout.flush()
         return code
@@ -30,6 +32,17 @@ def main() -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _understand_paths(arguments: argparse.Namespace) -> None:
+    """Let each path be one of this machine, with `~` as the user's home."""
+    from runner.places import local_path
+
+    for name, value in vars(arguments).items():
+        if name in _PATHS and value is not None:
+            several = isinstance(value, list)
+            paths = [str(local_path(path)) for path in (value if several else [value])]
+            setattr(arguments, name, paths if several else paths[0])
 
 
 def _parser() -> argparse.ArgumentParser:

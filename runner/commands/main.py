@@ -14,6 +14,7 @@ from hydra._internal.utils import get_args_parser
 
 from runner.errors import ConfigError, RunnerError
 from runner.files import refusal
+from runner.places import local_path
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.strategy.processes import check_single_process
@@ -30,7 +31,7 @@ def main() -> NoReturn:
     """Run the command that `sys.argv` holds and exit."""
     find_project()
     try:
-        code = _run(sys.argv[1:])
+        code = _run(arguments.with_homes(sys.argv[1:]))
     except RunnerError as error:
         code = complain(error)
     except KeyboardInterrupt:
@@ -108,12 +109,15 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
     if flags.multirun and (other := [f"--{name}" for name in ("cfg", "info") if getattr(flags, name)]):
         raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")
+    if flags.config_dir:
+        local_path(flags.config_dir, "--config-dir")
     if flags.multirun:
         arguments.check_for_sweep(flags.overrides)
         check_sweep_options(flags.overrides, flags.config_dir)
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
-    job = Job([option for option in options if option not in ("-m", "--multirun")])
-    sys.argv[1:] = [*options, *_expanded(flags)]
+    named = _named(flags)
+    job = Job([option for option in options if option not in ("-m", "--multirun")], [*words, *named])
+    sys.argv[1:] = [*options, *_expanded(flags), *named]
     try:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except SystemExit as exit_:
@@ -127,10 +131,13 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 def _expanded(flags: Any) -> list[str]:
     if flags.shell_completion:
         return [*flags.overrides, *arguments.folder_of(os.environ.get("COMP_LINE", ""))]
-    expanded = arguments.expand(flags.overrides)
-    if flags.multirun and arguments.value_of(flags.overrides, "name") is None:
-        expanded.append(f"name={unique_name()}")
-    return expanded
+    return arguments.expand(flags.overrides)
+
+
+def _named(flags: Any) -> list[str]:
+    """Return a name for a sweep that was given none, by which it is found again."""
+    is_named = not flags.multirun or arguments.value_of(flags.overrides, "name") is not None
+    return [] if is_named else [f"name={unique_name()}"]
 
 
 def log_failure(error: BaseException) -> int:

@@ -9,8 +9,9 @@ from runner.checkpoint.listing import run_directory_of
 from runner.commands.checkpointed import Subject, ask, open_checkpoint, running
 from runner.commands.main import FINISHED
 from runner.errors import ConfigError
+from runner.places import local_path
 from runner.run_directory.claim import check_writable
-from runner.run_directory.names import OUTPUTS
+from runner.run_directory.names import OUTPUTS, name_of
 from runner.wiring.arguments import value_of
 
 _ENDINGS = (".csv", ".npz")
@@ -21,10 +22,10 @@ def predict_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
     asked = ask("predict", words, searchpath)
     named = value_of(words, "output")
     if named is not None:
-        _check(Path(named))
+        _check(local_path(named, "output"))
     subject, split = open_checkpoint(asked)
     _check_predicts(subject.learner)
-    output = _default(asked.path, split) if named is None else Path(named)
+    output = _default(asked.path, split) if named is None else local_path(named, "output")
     _check(output)
     samples = _predict(subject, output)
     print(json.dumps({"checkpoint": str(asked.path), "split": split, "samples": samples, "output": str(output)}))
@@ -43,7 +44,7 @@ def _check(output: Path) -> None:
 def _default(checkpoint: Path, split: str) -> Path:
     """Return a name in the checkpoint's run directory, or in `outputs/` for a file from elsewhere."""
     directory = run_directory_of(checkpoint)
-    inside = (directory / "config.yaml").is_file() and directory.resolve().is_relative_to(OUTPUTS.resolve())
+    inside = (directory / "config.yaml").is_file() and name_of(directory) is not None
     return (directory if inside else OUTPUTS) / f"predictions_{checkpoint.stem}_{split}.csv"
 
 

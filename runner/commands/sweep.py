@@ -12,7 +12,7 @@ from runner.errors import RunnerError
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import lineage
-from runner.wiring.compose import plain
+from runner.wiring.compose import check_hydra, plain
 from runner.wiring.start import Origin, Start
 from runner.wiring.targets import target_names
 
@@ -20,7 +20,9 @@ from runner.wiring.targets import target_names
 class Job:
     """The function that Hydra calls for each job; remembers whether any was reached and how the worst ended."""
 
-    def __init__(self, flags: Sequence[str] = ()) -> None:
+    def __init__(self, flags: Sequence[str] = (), typed: Sequence[str] = ()) -> None:
+        self.typed = list(typed)
+        """The words that go on with the sweep, as they were typed."""
         self.flags = list(flags)
         """Hydra's own flags on the command line, `--config-dir` for one, but for that of the sweep itself."""
         self.entered = False
@@ -57,6 +59,7 @@ def _run(config: DictConfig) -> int:
     from runner.commands.train import run_prepared
     from runner.wiring.prepare import prepare
 
+    check_hydra(HydraConfig.get())
     with Ownership() as ownership:
         ownership.take(Path(HydraConfig.get().runtime.output_dir))
         start = job_start(config)

@@ -15,7 +15,7 @@ from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError, LeadsElsewhere, RunnerError
 from runner.files import Disk, make_directory, replace_text
-from runner.run_directory.names import OUTPUTS, check_name, name_with, unique_name
+from runner.run_directory.names import name_of, name_with, place_of, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, parse_duration
@@ -25,7 +25,7 @@ from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import Ended, Limits, Schedule, Source
 from runner.wiring.arguments import command, parse
-from runner.wiring.compose import goal_of, job_directory, kind_of, plain
+from runner.wiring.compose import check_hydra, goal_of, job_directory, kind_of, plain
 from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"
@@ -113,7 +113,7 @@ class Sweep:
 
         What ends the sweep itself is raised when what has come of it so far is reported.
         """
-        name = self.directory.resolve().relative_to(OUTPUTS.resolve())
+        name = name_of(self.directory)
         flags = self.launcher.command.flags
         chosen = [word for word in self.launcher.config.hydra.overrides.hydra if word.startswith("hydra/")]
 
@@ -148,7 +148,8 @@ class Sweep:
         self.launcher.command.note(1 if failures else STOPPED if stopped else 0)
         report(self.directory, failures)
         if stopped:
-            print(f"stopped{f' by {reason}' if reason else ''}; go on with:\n{command(*sys.argv[1:])}", flush=True)
+            again = command(*self.launcher.command.typed)
+            print(f"stopped{f' by {reason}' if reason else ''}; go on with:\n{again}", flush=True)
         if reason == "SIGINT":
             raise KeyboardInterrupt
         if reason is not None:
@@ -163,10 +164,8 @@ def open_sweep(launcher: Launcher) -> Sweep:
     """
     configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
     limits, rerun = _limits(launcher)
-    directory = Path(str(launcher.config.hydra.sweep.dir))
-    if not directory.resolve().is_relative_to(OUTPUTS.resolve()) or directory.resolve() == OUTPUTS.resolve():
-        raise ConfigError(f"hydra.sweep.dir={directory} is not below outputs/; use name=, or hydra/launcher=basic")
-    check_name(directory.resolve().relative_to(OUTPUTS.resolve()).as_posix())
+    check_hydra(launcher.config.hydra)
+    directory = place_of(str(launcher.config.hydra.sweep.dir), "hydra.sweep.dir")
     variations = Variations(launcher.context.config_loader, launcher.config)
     return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time), variations)
 

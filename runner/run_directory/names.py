@@ -1,6 +1,7 @@
 """Names of runs and jobs, none of which can leave `outputs/` or collide."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from runner.errors import ConfigError
+from runner.places import local_path
 
 OUTPUTS = Path("outputs")
 """Where runs live, below the current directory."""
@@ -28,6 +30,33 @@ def check_name(name: str) -> None:
 def is_segment(name: str) -> bool:
     """Return whether a name, of a job say, is a single safe segment, which leads to nowhere else."""
     return _SEGMENT.fullmatch(name) is not None
+
+
+def name_of(directory: Path) -> str | None:
+    """Return the name of a run by its directory, None if that is not below `outputs/`; either may be a link."""
+    for place, root in (
+        (Path(os.path.abspath(directory)), OUTPUTS.absolute()),
+        (directory.resolve(), OUTPUTS.resolve()),
+    ):
+        if place != root and place.is_relative_to(root):
+            return place.relative_to(root).as_posix()
+    return None
+
+
+def place_of(text: str, key: str) -> Path:
+    """Return the directory below `outputs/` that `key` was set to.
+
+    Raises:
+        ConfigError: it lies elsewhere, or its name there cannot be.
+    """
+    directory = local_path(text, key)
+    name = name_of(directory)
+    if name is None:
+        raise ConfigError(
+            f"{key}={directory} is not below outputs/; use name=, or make outputs a link to where runs are to lie"
+        )
+    check_name(name)
+    return directory
 
 
 def unique_name() -> str:

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
 from runner.errors import ConfigError
+from runner.places import local_path
 from runner.wiring.compose import CONF
 from runner.wiring.program import start_words
 from runner.wiring.targets import target_names
@@ -19,6 +20,7 @@ from runner.wiring.targets import target_names
 OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust")
 
 # The keys at the root that a run can do without, so that `~` may delete them.
+_HOME = re.compile(r"(?:(?<=[,\[])|^)~[^,\]]*")  # a value, also one of several
 _DELETABLE = ("scheduler", "experiment")
 
 
@@ -54,12 +56,28 @@ def _is_choice(override: Override) -> bool:
     return not override.is_delete() and (CONF / override.key_or_group).is_dir()
 
 
+def with_homes(words: Sequence[str]) -> list[str]:
+    """Return the words as Hydra can read them where a value begins with `~`, the user's home: `data.root='~/d'`."""
+    return [_with_home(word) for word in words]
+
+
+def _with_home(word: str) -> str:
+    key, sign, value = word.partition("=")
+    if "~" not in value or any(quote in value for quote in "'\""):
+        return word
+    if key == "--config-dir":
+        return f"{key}{sign}{local_path(value, key)}"
+    return key + sign + _HOME.sub(lambda match: "'" + match[0].replace("\\", "\\\\") + "'", value)
+
+
 def check_for_sweep(words: Sequence[str]) -> None:
     """Raise ConfigError for a word that is meant for one run and that the jobs of a sweep cannot follow."""
     for override in parse(words):
         key, word = override.key_or_group, str(override.input_line)
         if key in OF_ONE_ATTEMPT and override.is_sweep_override():
             raise ConfigError(f"{word} cannot be swept: {key} is no part of what a run is")
+        if key in ("hydra.sweep.dir", "hydra.run.dir") and isinstance(override.value(), str):
+            local_path(str(override.value()), key)
         if key == "task" and override.value() != "train":
             raise ConfigError(f"{word} cannot be with -m, whose jobs train; leave -m out")
         if key == "resume" and override.value() not in ("auto", None):

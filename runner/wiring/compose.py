@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from runner.errors import ConfigError
+from runner.places import local_path
 from runner.run_directory.names import digest_of, job_name
 from runner.wiring import schema
 from runner.wiring.variations import Structure, varied
@@ -120,8 +121,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
 @contextmanager
 def hydra_session(config_dir: str | None) -> Iterator[list[str]]:
     """Make Hydra ready to compose from `conf/`; yields the overrides that add the user's own folder."""
-    folder = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
-    if config_dir and not Path(config_dir).is_dir():
+    path = local_path(config_dir, "--config-dir") if config_dir else None
+    folder = [f"hydra.searchpath=[file://{path.resolve()}]"] if path else []
+    if path and not path.is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder; name one that holds groups such as model/")
     with initialize_config_dir(str(CONF), job_name="run", version_base="1.3"):
         yield folder
@@ -143,9 +145,18 @@ def compose_config(
         config = varied(overrides, loader, lambda words: compose_files(words, tuple(_files(words))), amend)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(sentence(error)) from error
+    check_hydra(config.hydra)
     if unknown := [str(key) for key in config if key not in (*KEYS, "hydra")]:  # added with +, past the schema
         raise ConfigError(f"there is no key {unknown[0]}{_nearest(unknown[0])}")
     return config
+
+
+def check_hydra(hydra: Any) -> None:
+    """Raise ConfigError for a setting of Hydra's own that a run cannot have."""
+    if hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true is invalid: every path is meant from where the command is given; leave it out"
+        )
 
 
 @lru_cache(maxsize=8)

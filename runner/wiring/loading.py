@@ -10,6 +10,7 @@ from torch import nn
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
 from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
+from runner.places import local_path
 from runner.randomness import isolated
 from runner.wiring.build import build_models, build_problem, trust_of
 from runner.wiring.harmless import harmless
@@ -24,7 +25,7 @@ def load_model(path: str, trust: Sequence[str]) -> Any:
 
     Neither the data set nor a generator of the caller's is touched.
     """
-    models = load_models(Path(path), trust, folder=project_folder())
+    models = load_models(local_path(path), trust, folder=project_folder())
     return models["model"] if set(models) == {"model"} else models
 
 

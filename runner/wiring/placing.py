@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig, open_dict
 
 from runner.run_directory.claim import check_free, check_writable
-from runner.run_directory.names import OUTPUTS, unique_name
+from runner.run_directory.names import name_of, place_of, unique_name
 from runner.wiring.ways_on import way_on
 
 Place = Callable[[DictConfig], Path]
@@ -17,7 +17,7 @@ def place_anew(config: DictConfig) -> Path:
     """Return the directory of the run's name, or of a name of its own, which must be free."""
     with open_dict(config):
         config.name = config.name or unique_name()
-    directory = Path(str(config.hydra.run.dir))
+    directory = place_of(str(config.hydra.run.dir), "hydra.run.dir")
     check_free(directory, way_on(directory))
     check_writable(directory)
     return directory
@@ -25,8 +25,7 @@ def place_anew(config: DictConfig) -> Path:
 
 def place_in(directory: Path, config: DictConfig) -> Path:
     """Return the directory that the run has already."""
-    inside = directory.resolve().is_relative_to(OUTPUTS.resolve())
     with open_dict(config):
-        config.name = str(directory.resolve().relative_to(OUTPUTS.resolve())) if inside else None
+        config.name = name_of(directory)
         config.hydra.run.dir = str(directory)
     return directory

@@ -19,6 +19,7 @@ from runner.checkpoint.warm_start import Report
 from runner.errors import CheckpointError, ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
 from runner.optim.schedules import Horizon
+from runner.places import local_path
 from runner.progress import Progress
 from runner.wiring.adopting import adopt
 from runner.wiring.build import Position
@@ -72,8 +73,9 @@ def check_data(
         CheckpointMismatch: they are other data.
     """
     if start.checkpoint is None:
-        source = Path(config["warm_start"]["path"] or "")
-        said = transferred(_said(source), identity, source) if config["warm_start"]["path"] else []
+        named = config["warm_start"]["path"]
+        source = None if named is None else local_path(named, "warm_start.path")
+        said = [] if source is None else transferred(_said(source), identity, source)
     else:
         allowed = config["resume_allow"]
         said = compare_identities(entries.get(IDENTITY), identity, start.checkpoint, allowed=allowed)

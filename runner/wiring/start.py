@@ -29,6 +29,7 @@ from runner.errors import (
     CheckpointRefused,
     ConfigError,
 )
+from runner.places import local_path
 from runner.run_directory.claim import check_writable, holds_run, is_taken
 from runner.run_directory.names import OUTPUTS, check_name
 from runner.run_directory.status import EARLY_STOPPING, read_status
@@ -129,7 +130,8 @@ def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[
         return _typed(asked, Origin.scratch)
     if resume == "auto":
         return _automatic(asked)
-    return _newest_in(asked, Path(resume)) if Path(resume).is_dir() else _from_file(asked, Path(resume))
+    path = local_path(resume, "resume")
+    return _newest_in(asked, path) if path.is_dir() else _from_file(asked, path)
 
 
 def _is_true(words: Sequence[str], key: str) -> bool:

@@ -12,6 +12,7 @@ from runner.checkpoint.sources import Weights, read_source
 from runner.checkpoint.warm_start import Fitting, Report, check_patterns, fit, matches, require_enough
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import part_name
+from runner.places import local_path
 
 _PATTERNS = ("rename", "include", "exclude", "freeze")
 
@@ -32,7 +33,7 @@ def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> d
     started = {name: model for name, model in models.items() if not parts or name in parts}
     names = [name for model in started.values() for name in model.state_dict()]
     _require_matches({key: options[key] for key in ("include", "exclude")}, names, "name")
-    source, averaged = read_source(Path(options["path"])), options["weights"] == "ema"
+    source, averaged = read_source(local_path(options["path"], "warm_start.path")), options["weights"] == "ema"
     found = {name: source.choose(name, named=parts.get(name), averaged=averaged) for name in started}
     reports = {name: _load(started[name], name, weights, source.path, options) for name, weights in found.items()}
     frozen = [name for report in reports.values() for name in report.frozen]

@@ -10,7 +10,7 @@ from runner.checkpoint.listing import candidates
 from runner.errors import CheckpointMissing, ConfigError, NameTaken
 from runner.run_directory.attempts import read_attempts
 from runner.run_directory.claim import holds_run
-from runner.run_directory.names import OUTPUTS
+from runner.run_directory.names import name_of
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import command, value_of
 
@@ -39,7 +39,7 @@ def way_on(directory: Path) -> str:
     """Return how to go on in a directory that is taken."""
     if next(candidates(directory), None) is not None:
         return f"go on there with {command(f'resume={directory}')}"
-    name = _name_of(directory)
+    name = name_of(directory)
     if name is None or not can_begin_again(directory):
         return "it has no checkpoint to go on from"
     return f"it has no checkpoint yet, so begin it again with name={name} resume=auto and the rest of this command"
@@ -69,14 +69,9 @@ def nothing_yet(directory: Path) -> NameTaken | CheckpointMissing:
     return NameTaken(f"{directory} exists and holds no run; take another name=, or resume=FILE to name a checkpoint")
 
 
-def _name_of(directory: Path) -> str | None:
-    inside = directory.resolve().is_relative_to(OUTPUTS.resolve())
-    return str(directory.resolve().relative_to(OUTPUTS.resolve())) if inside else None
-
-
 def _first_command(directory: Path) -> str:
     """Return the command that begins a run again in its directory, as far as it is on record."""
-    attempts, name = read_attempts(directory), _name_of(directory)
+    attempts, name = read_attempts(directory), name_of(directory)
     words = attempts[-1].overrides if attempts else ()
     if name is None or not words or any(word.startswith(_OF_A_SWEEP) for word in words):
         return "the command that it was begun with, and resume=auto"

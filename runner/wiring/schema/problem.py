@@ -10,6 +10,7 @@ from runner.wiring.schema.rules import (
     key,
     require,
     require_at_least_zero,
+    require_local,
     require_positive,
 )
 
@@ -58,6 +59,10 @@ class Idx(Digits):
     root: str | None = key("Folder of the IDX files; by default the user's cache directory.")
     download: bool = key("Fetch missing files, checked by their hash.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_local("data.root", self.root)
+
 
 @dataclass
 class Synthetic(Data):
@@ -75,6 +80,10 @@ class Synthetic(Data):
 class Arrays(Data):
     path: str | None = key("The .npz or .pt file: train_inputs, train_targets, and perhaps val_* and test_*.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_local("data.path", self.path)
+
 
 @dataclass
 class ImageFolder(Digits):
@@ -85,6 +94,7 @@ class ImageFolder(Digits):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "data.", "image_size")
+        require_local("data.root", self.root)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from runner.errors import ConfigError
+from runner.places import local_path
 
 
 def key(sentence: str) -> Any:
@@ -19,6 +20,12 @@ def require(condition: bool, name: str, found: object, wanted: str) -> None:
     """Raise ConfigError, which says that `name` must be `wanted`, unless the condition holds."""
     if not condition:
         raise ConfigError(f"{name}={found} cannot be: it must be {wanted}")
+
+
+def require_local(name: str, found: str | None) -> None:
+    """Require a path, if it is set, to be one of this machine."""
+    if found is not None:
+        local_path(found, name)
 
 
 def require_positive(owner: object, prefix: str, *names: str) -> None:

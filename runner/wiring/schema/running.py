@@ -12,6 +12,7 @@ from runner.wiring.schema.rules import (
     Weights,
     key,
     require,
+    require_local,
     require_positive,
 )
 
@@ -88,6 +89,7 @@ class WarmStart:
         fine = self.parts is None or (
             isinstance(self.parts, dict) and all(isinstance(v, str) for v in self.parts.values())
         )
+        require_local("warm_start.path", self.path)
         require(fine, "warm_start.parts", self.parts, "a mapping such as {model: generator}")
         require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "in [0, 1]")
         for name in ("parts", "rename", "include", "exclude", "freeze", "strict"):
