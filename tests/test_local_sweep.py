@@ -104,7 +104,7 @@ def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_the
 
 @pytest.mark.slow
 def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(tmp_path: Path) -> None:
-    words = ("+model.case=slow", "seed=0,1,2", "hydra.launcher.n_jobs=1")
+    words = ("+model.case=slow", "seed=0,1,2", "max_steps=40", "hydra.launcher.n_jobs=1")
     command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, text=True)
@@ -119,7 +119,7 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     )
     states = [json.loads(path.read_text())["state"] for path in (tmp_path / "outputs/s").glob("*/status.json")]
     assert states and set(states) == {"interrupted"}
-    done = sweep(tmp_path, *words[:2], "hydra.launcher.n_jobs=2", MENDED="1")
+    done = sweep(tmp_path, *words[:3], "hydra.launcher.n_jobs=2", MENDED="1")
     assert done.returncode == 0, done.stdout + done.stderr
     runs = {path.resolve() for path in (tmp_path / "outputs/s").glob("*/status.json")}
     assert len(runs) == 3 and all(json.loads(path.read_text())["state"] == "finished" for path in runs)

@@ -20,6 +20,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from runner.commands.search import _with_values
 from runner.errors import ConfigError
 from runner.run_directory.status import Status, write_status
 from runner.sweeps.jobs import Job
@@ -474,3 +475,14 @@ def test_failed_trials_are_borne_and_run_again_and_several_objectives_have_a_fro
     assert front == rows[: len(front)] and front and not (work / "outputs/s/best").exists()
     assert all(float(row["val/loss"]) > 0 and 0 <= float(row["val/accuracy"]) <= 1 for row in rows)
     assert "solutions" in (work / "outputs/s/optimization_results.yaml").read_text()
+
+
+def test_the_best_values_are_written_as_what_they_are() -> None:
+    best = {
+        "name": "optuna",
+        "best_params": {"a": 0.5, "b": "[8,16]", "c": "3", "d": "'3'", "e": "true"},
+        "best_value": 1,
+    }
+    assert _with_values(best)["best_params"] == {"a": 0.5, "b": [8, 16], "c": 3, "d": "3", "e": True}
+    several = {"name": "optuna", "solutions": [{"params": {"m": "mlp", "lr": "1e-3"}, "values": [1.0, 2.0]}]}
+    assert _with_values(several)["solutions"] == [{"params": {"m": "mlp", "lr": 0.001}, "values": [1.0, 2.0]}]

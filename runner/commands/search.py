@@ -15,6 +15,7 @@ from runner.run_directory.names import is_segment, unique_name
 from runner.signals import Stop
 from runner.sweeps.jobs import Job, Rerun
 from runner.sweeps.results import RECORD, Record, check_goal, write_record
+from runner.wiring.arguments import parse
 from runner.wiring.compose import plain
 from runner.wiring.search import SearchConfig, another_goal, read_search
 
@@ -113,10 +114,23 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None
     source.want(left.begun, left.total - len(left.begun))
     ended = sweep.run(source, left.total, stop) if left.total else []
     if (best := best_of(study)) is not None:
-        replace_text(sweep.directory / BEST, OmegaConf.to_yaml(OmegaConf.create(best)))
+        replace_text(sweep.directory / BEST, OmegaConf.to_yaml(OmegaConf.create(_with_values(best))))
     told = f"; {source.told} had the values of an earlier one, and its result without a run" if source.told else ""
     print(f"trials: {summary(study)}{told}")
     sweep.close([*ended, *source.failures], stop.requested())
+
+
+def _with_values(best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the best values as what they are, numbers and lists, where a choice is the text that was drawn."""
+    solutions = [{**one, "params": _values_of(one["params"])} for one in best.get("solutions", ())]
+    found = {"best_params": _values_of(best["best_params"])} if "best_params" in best else {"solutions": solutions}
+    return {**best, **found}
+
+
+def _values_of(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: parse([f"{key}={value}"])[0].value() if isinstance(value, str) else value for key, value in params.items()
+    }
 
 
 def _jobs(sweep: Sweep, config: SearchConfig, study: "Study") -> "Jobs":

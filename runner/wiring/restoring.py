@@ -16,9 +16,9 @@ from runner.checkpoint.header import read_header
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Mode, Saved
 from runner.checkpoint.warm_start import Report
-from runner.errors import CheckpointError, ConfigError, NonFinite
+from runner.errors import CheckpointError, CheckpointMismatch, ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
-from runner.optim.schedules import Horizon
+from runner.optim.schedules import Horizon, check_numbers
 from runner.places import local_path
 from runner.progress import Progress
 from runner.wiring.adopting import adopt
@@ -141,6 +141,7 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
         _match_schedulers(state, entries, start, config)
     if "ema.decay" in changed:
         _match_averages(state, entries)
+    _check_schedulers(state, entries, start.checkpoint)
     restore(parts, entries, start.checkpoint)
     before = state.learning_rate()
     apply_changes(state, changed, config, built)
@@ -148,6 +149,17 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     if before == after:
         return start.changes
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
+
+
+def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
+    for name, part in state.parts().items():
+        if name.endswith("scheduler"):
+            try:
+                check_numbers(part.state_dict(), entries.get(f"{name}{SUFFIX}"))
+            except ValueError as error:
+                raise CheckpointMismatch(
+                    f"{path} does not fit: its {name}{SUFFIX} is no such state: {error}"
+                ) from error
 
 
 def roll_back(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import nn
 
@@ -74,8 +74,13 @@ def freeze_as_stored(models: Mapping[str, nn.Module], entries: Mapping[str, Any]
 
 
 def _trained(optimizer_state: Any) -> set[str]:
-    groups = optimizer_state.get("param_groups", []) if isinstance(optimizer_state, Mapping) else []
-    return {str(name) for group in groups if isinstance(group, Mapping) for name in group.get("param_names") or ()}
+    groups = optimizer_state.get("param_groups") if isinstance(optimizer_state, Mapping) else None
+    named = [group.get("param_names") for group in groups if isinstance(group, Mapping)] if _is_list(groups) else []
+    return {str(name) for names in named if _is_list(names) for name in names}
+
+
+def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, (list, tuple))
 
 
 def _freeze(model: nn.Module, names: list[str]) -> None:
