@@ -1,8 +1,12 @@
 """`python -m runner TOOL ...`: tools for checkpoints and run directories, which need no config."""
 
-import argparse
 import os
 import sys
+
+if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(__file__)):
+    del sys.path[0]  # or what lies beside a file would be imported, its zipfile.py say
+
+import argparse
 from collections.abc import Callable
 
 from runner.errors import RunnerError
@@ -150,6 +154,8 @@ def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _export(arguments: argparse.Namespace) -> int:
     from runner.commands.export import export_command
 
+    if arguments.trust:  # what was named may lie here, behind all that is installed
+        sys.path.append(os.getcwd())
     average = arguments.weights == "ema"
     return export_command(arguments.file, arguments.format, arguments.output, average=average, trust=arguments.trust)
 

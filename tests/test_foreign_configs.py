@@ -1,6 +1,8 @@
 """A config that comes out of a file is data: whatever it names, nothing runs, connects, is written or grows."""
 
+import os
 import resource
+import subprocess
 import sys
 import time
 import urllib.request
@@ -15,7 +17,7 @@ import yaml
 import runner
 from runner.__main__ import main as tools
 from runner.errors import RunnerError
-from tests.support import Outcome, cli, entries_of
+from tests.support import REPOSITORY, Outcome, cli, entries_of
 
 RUN = (
     "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu", "model=mlp",
@@ -300,3 +302,19 @@ def test_workers_without_number_do_not_come_out_of_a_file(work: Path, good: Path
     file = changed(good, work / "x.tar", synthetic(workers=10**6))
     outcome = cli(capsys, "task=evaluate", f"checkpoint_path={file}", "data.workers=0", program=work / "run.py")
     assert outcome.code == 0 and "data.workers: 64 in the file, 0 now" in outcome.err.replace("128", "64")
+
+
+def test_a_pickled_job_of_hydras_is_not_opened(work: Path, capsys: Any) -> None:
+    (work / "config.pickle").write_bytes(TOUCH)
+    outcome = cli(capsys, "--experimental-rerun", "config.pickle", program=work / "run.py")
+    assert outcome.code == 2 and "resume=" in outcome.err and not (work / "marker").exists()
+
+
+def test_file_tools_import_nothing_from_the_folder_that_they_are_called_in(work: Path, good: Path) -> None:
+    for name in ("argparse", "zipfile", "json", "yaml"):
+        write(work / f"{name}.py", MARK.format(str(work / "marker")))
+    (work / "runner").mkdir()
+    command = [sys.executable, "-m", "runner", "inspect", str(good)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work)
+    assert shown.returncode == 0 and not (work / "marker").exists(), shown.stderr

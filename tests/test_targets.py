@@ -1,11 +1,16 @@
 """A name out of a file builds a class of its role that somebody trusts, or nothing at all."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from runner.errors import ConfigError, TargetRefused
+from runner.wiring.budget import Budget
+from runner.wiring.build import trust_words
+from runner.wiring.own_code import defines
 from runner.wiring.targets import Trust, build, resolve
 
 NOBODY = Trust()
@@ -56,6 +61,70 @@ def test_a_package_that_is_listed_may_be_built_and_another_may_not() -> None:
     assert resolve("tests.own.NoisyPoints", object, trust, "data").__name__ == "NoisyPoints"
     with pytest.raises(TargetRefused, match="trust="):
         resolve("tests.own.NoisyPoints", object, NOBODY, "data")
+
+
+PROJECT = {
+    "one.py": """
+from torch.nn import *
+from torch.nn import Linear
+class Net:
+    class Inner: ...
+made = type("made", (), {})
+if True:
+    class Conditional: ...
+def function():
+    class Other: ...
+""",
+    "two/__init__.py": "from .deep import *\nfrom one import Net as Renamed\n",
+    "two/deep.py": "class Net: ...\n",
+    "two/plain/net.py": "class Net: ...\n",
+    "circle.py": "from circle import *\nfrom .circle import Net\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("one.Net", True),
+        ("one.Inner", False),
+        ("one.Net.Inner", True),
+        ("one.made", True),
+        ("one.Conditional", True),
+        ("one.Other", False),
+        ("one.Linear", False),
+        ("one.function", False),
+        ("two.Net", True),
+        ("two.Renamed", True),
+        ("two.deep.Net", True),
+        ("two.plain.Net", False),
+        ("circle.Net", False),
+    ],
+)
+def test_a_class_of_the_project_is_found_by_reading(tmp_path: Path, name: str, found: bool) -> None:
+    for path, text in PROJECT.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert defines(name, tmp_path) is found
+
+
+def test_the_word_that_a_resume_needs_is_one_that_helps() -> None:
+    config = {
+        "model": {"_target_": "torch.nn.Linear", "inner": [{"_target_": "torch.utils.data.TensorDataset"}]},
+        "data": {"_target_": "numpy.random.default_rng"},
+        "learner": {"_target_": "numpy.random.Generator"},
+    }
+    assert trust_words(config) == ["trust=[numpy,numpy.random.default_rng,torch.utils.data.TensorDataset]"]
+
+
+def test_a_bounded_model_has_the_weights_of_an_unbounded_one() -> None:
+    node = {"_target_": "torch.nn.LSTM", "input_size": 3, "hidden_size": 4, "num_layers": 2}
+    models = []
+    for budget in (None, Budget(0, unless=frozenset())):
+        torch.manual_seed(1)
+        models.append(build(node, nn.Module, place="model", trust=Trust(budget=budget)))
+        models[-1].after = torch.rand(3)
+    assert all(map(torch.equal, models[0].state_dict().values(), models[1].state_dict().values()))
+    assert torch.equal(models[0].after, models[1].after)
 
 
 def test_a_key_that_the_class_does_not_take_is_named_with_those_that_it_does(monkeypatch: Any) -> None:

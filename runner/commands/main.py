@@ -88,13 +88,14 @@ def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
 
 
 def _is_for_hydra(flags: Any) -> bool:
+    if flags.experimental_rerun:
+        raise ConfigError("--experimental-rerun opens a pickle, whose code would run; use resume=outputs/x instead")
     names = (
         "multirun",
         "cfg",
         "info",
         "hydra_help",
         "shell_completion",
-        "experimental_rerun",
         "config_path",
         "config_name",
     )

@@ -66,6 +66,8 @@ class Arrays:
 
 def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Return the arrays by name, and the names of the classes."""
+    if not path.is_file():  # a pipe would be waited for
+        raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt")
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.removesuffix(".npy"): name for name in archive.namelist()}
@@ -73,8 +75,6 @@ def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
             return found, _array(archive, names[_CLASSES]).tolist() if _CLASSES in names else None
     except DataMissing:
         raise
-    except FileNotFoundError as error:
-        raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt") from error
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it anew") from error
