@@ -42,7 +42,8 @@ class StoppableClassification(Classification):
     """Sends this process the signal STOP_SIGNAL in the midst of step STOP_AT, both environment variables."""
 
     def updates(self, step: int) -> Any:
-        if os.environ.get("STOP_AT") == str(step):
+        training = callable(signal.getsignal(signal.SIGTERM))  # and not only trying the first batches
+        if training and os.environ.get("STOP_AT") == str(step):
             os.kill(os.getpid(), getattr(signal, os.environ.get("STOP_SIGNAL", "SIGTERM")))
         return super().updates(step)
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("runner/**/*.py"), ROOT / "run.py"])
 
-GROUND = {"errors", "stateful", "files", "places", "records", "text"}
+GROUND = {"blame", "errors", "stateful", "files", "places", "records", "text"}
 PARTS = {
     "checkpoint",
     "strategy",

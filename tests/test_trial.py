@@ -1,5 +1,6 @@
-"""What a trial of two samples finds before a run begins, and that it leaves no trace."""
+"""What the first batches tell before a run begins, and that their trial leaves no trace."""
 
+import multiprocessing
 import random
 from pathlib import Path
 from typing import Any
@@ -7,70 +8,174 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from runner.data import Synthetic
+from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader, tried_batches
 from runner.errors import ConfigError
-from runner.learners import Classification, Regression
-from runner.models import ResNet
-from runner.wiring.build import Problem
-from runner.wiring.targets import Trust
-from runner.wiring.trial import try_on_two_samples
-from tests.support import cli
+from runner.learners import Classification, Gan
+from runner.loop.state import TrainState
+from runner.models import Discriminator, Generator, ResNet
+from runner.optim.averaging import Average
+from runner.optim.schedules import Horizon
+from runner.progress import Progress
+from runner.randomness import Randomness
+from runner.stateful import Stateful
+from runner.strategy.devices import Devices
+from runner.strategy.precision import Precision
+from runner.strategy.strategies import Single
+from runner.wiring.trial import Trial
+from tests.awry import Remembering, Wrong
+from tests.support import TINY, Outcome, cli
+
+CONFIG = {"seed": 0, "batch_size": 8, "accumulate": 2}
 
 
-class Watching(Classification):
-    """Is the user's own: a call would be one too many."""
+def state_of(models: dict[str, Any], learner: Any, *, average: bool = False) -> TrainState:
+    cpu = torch.device("cpu")
+    return TrainState(
+        models=models,
+        optimizers={},
+        schedulers={},
+        averages={name: Average(model, decay=0.9) for name, model in models.items()} if average else {},
+        scaler=Precision("fp32", cpu),
+        data=DataPosition(20, 8),
+        rng=Randomness(),
+        progress=Progress(),
+        learner=learner if isinstance(learner, Stateful) else None,
+    )
 
-    def evaluation(self, models: Any, batch: Any) -> dict[str, Tensor]:
-        raise AssertionError
+
+def tried(learner: Any, models: dict[str, Any], *, average: bool = False) -> list[torch.Tensor]:
+    """Try, and return everything in the models."""
+    data = Synthetic(shape=(1, 16, 16), classes=3, size=20)
+    if isinstance(learner, Remembering):
+        data.train.inputs, data.val.inputs = data.train.inputs[:, 0, 0, :4], data.val.inputs[:, 0, 0, :4]
+    train = TrainLoader(data.train, batch_size=8, seed=0, workers=0)
+    val = EvaluationLoader(data.val, batch_size=8, workers=0)
+    state = state_of(models, learner, average=average)
+    trial = Trial(CONFIG, state, learner, Single(Devices("cpu")))
+    trial.run(train, val, Horizon(9, 3))
+    whole = [*models.values(), *(average.model for average in state.averages.values())]
+    return [value for model in whole for value in model.state_dict().values()]
 
 
-def problem(learner: Any, classes: int = 3) -> Problem:
+def built(kind: type) -> tuple[Any, dict[str, Any]]:
     torch.manual_seed(0)
-    data = Synthetic(shape=(1, 8, 8), classes=3, size=20)
-    return Problem(data, learner, {"model": ResNet(1, classes, depth=8)}, Trust())
+    if kind is Gan:
+        return Gan(latent=4), {"generator": Generator(4, 1, (16, 16)), "discriminator": Discriminator(1, (16, 16))}
+    if kind is Remembering:
+        return Remembering(), {"model": torch.nn.Linear(4, 3)}
+    return Classification(), {"model": ResNet(1, 3, depth=8)}
 
 
-def test_a_trial_draws_nothing_and_changes_nothing() -> None:
-    tried = problem(Classification())
-    model = tried.models["model"]
-    model.norm.eval()  # type: ignore[operator, union-attr]
-    modes = [module.training for module in model.modules()]
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+@pytest.mark.parametrize("kind", [Classification, Gan, Remembering])
+def test_a_trial_draws_nothing_and_changes_nothing(kind: type) -> None:
+    learner, models = built(kind)
+    before = {name: model.state_dict() for name, model in models.items()}
+    values = [value.clone() for state in before.values() for value in state.values()]
+    content = [value.clone() for value in learner.content()] if kind is Remembering else []
     generators = random.getstate(), torch.get_rng_state(), str(np.random.get_state())
-    try_on_two_samples(tried)
+    after = tried(learner, models, average=True)
     assert random.getstate() == generators[0] and torch.equal(torch.get_rng_state(), generators[1])
     assert str(np.random.get_state()) == generators[2]
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert [module.training for module in model.modules()] == modes
-    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(torch.equal(one, other) for one, other in zip(after, values * 2, strict=True))
+    assert all(model.state_dict().keys() == before[name].keys() for name, model in models.items())
+    assert all(parameter.grad is None for model in models.values() for parameter in model.parameters())
+    if kind is Remembering:
+        assert all(torch.equal(one, other) for one, other in zip(content, learner.content(), strict=True))
+        assert not hasattr(models["model"], "extra")
 
 
-def test_a_model_with_too_few_classes_or_for_another_learner_is_found() -> None:
-    with pytest.raises(ConfigError, match="returns 2 classes"):
-        try_on_two_samples(problem(Classification(), classes=2))
-    with pytest.raises(ConfigError, match="as many"):
-        try_on_two_samples(problem(Regression()))
-
-
-def test_nothing_of_the_users_own_is_called() -> None:
-    try_on_two_samples(problem(Watching(), classes=2))
+def started(capsys: Any, *words: str) -> Outcome:
+    return cli(capsys, *TINY, "device=cpu", "data.workers=0", *words, "name=x")
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["learner=regression"], "the model returns (10,) numbers a sample and the targets have ()"),
-        (["+model.in_features=3"], "the model does not fit Synthetic and Classification: mat1 and mat2"),
-        (["data=arrays", "data.path=a.npz"], "choose learner=regression"),
+        (["+data.fault=missing"], ["sample 13 of Wrong is None"]),
+        (["+data.fault=ragged"], ["sample ", " of Wrong is (float32 (", "padded or cut"]),
+        (["+data.fault=double"], ["float64 (4, 4)", "let the samples be float32", "Classification.training raised Ru"]),
+        (["+data.fault=short"], ["sample 19 of Wrong raised KeyError: 'label' (", "tests/awry.py:"]),
+        (["+data.fault=short", "+data.where=val"], ["sample 19 of Wrong raised KeyError: 'label' (", "tests/awry.py:"]),
+        (["+data.fault=single"], ["Wrong make no batch"]),
+        (["+data.fault=missing", "data.workers=2"], ["sample 13 of Wrong is None"]),
+    ],
+)
+def test_what_is_wrong_with_the_data_is_one_sentence_and_nothing_made(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = started(capsys, "data._target_=tests.awry.Data", *words)
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+    assert all(part in outcome.err for part in said), outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+NORMED = ("model=own", "model._target_=tests.awry.Normed", "data=synthetic", "data.shape=[4]", "data.size=21")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["batch_size=10", "accumulate=1"], "with batch_size=10 and accumulate=1 one sample is left alone"),
+        (["batch_size=7", "accumulate=2"], None),
+        (["batch_size=7", "accumulate=3"], "with batch_size=7 and accumulate=3 one sample is left alone"),
+        (["batch_size=10", "accumulate=1", "epochs=null", "max_steps=2"], None),
+    ],
+)
+def test_a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = [word for word in TINY if not word.startswith(("model", "data", "epochs", "batch", "accumulate"))]
+    outcome = cli(capsys, *own, *NORMED, "device=cpu", "epochs=1", *words, "name=x")
+    if said is None:
+        assert outcome.code == 0, outcome.err
+    else:
+        assert outcome.code == 2 and said in outcome.err and not (tmp_path / "outputs").exists(), outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["learner._target_=tests.awry.Raising", "+learner.method=training"], "tests/awry.py:"),
+        (["learner._target_=tests.awry.Raising", "+learner.method=evaluation"], "and no 'accuracy'"),
+        (["learner._target_=tests.awry.Unsavable"], "learner_state_dict.noise is a numpy.random"),
+        (
+            ["learner._target_=runner.learners.Regression"],
+            "the model returns (2,) numbers a sample and the targets have ()",
+        ),
+        (["+model.in_features=3"], "Classification.training raised RuntimeError: mat1 and mat2"),
     ],
 )
 def test_what_does_not_fit_is_exit_code_2_and_nothing_made(
     tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    np.savez("a.npz", train_inputs=np.zeros((20, 4)), train_targets=np.zeros(20))
-    outcome = cli(capsys, "data=synthetic", "model=mlp", "device=cpu", "max_steps=1", *words)
+    outcome = started(capsys, *words)
     assert outcome.code == 2 and outcome.err.startswith("error: ") and said in outcome.err, outcome.err
-    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
+    sets = [Wrong(lambda index: torch.zeros(4)) for _ in range(2)]
+    train = TrainLoader(sets[0], batch_size=8, seed=0, workers=1)
+    val = EvaluationLoader(sets[1], batch_size=8, workers=1)
+    keys, _ = train.telling(epoch=0, sample=0)
+    assert [len(batch) for batch in tried_batches(train, val, keys)[1]] == [8, 4]
+    former = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        with pytest.raises(ConfigError, match=r"cannot be sent to a worker .*lambda.*add data\.workers=0"):
+            tried_batches(train, val, keys)
+    finally:
+        multiprocessing.set_start_method(former, force=True)
+
+
+def test_a_batch_is_tried_on_a_resume_too(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert started(capsys, "data._target_=tests.awry.Data", "+data.fault=fine", "epochs=1").code == 0
+    monkeypatch.setattr("tests.awry.SAMPLES", {"fine": lambda index: None})
+    outcome = cli(capsys, "resume=outputs/x", "epochs=2")
+    assert outcome.code == 2 and " of Wrong is None" in outcome.err

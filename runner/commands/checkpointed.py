@@ -124,8 +124,11 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
 
 
 def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
+    from torch.nn import Module
+
     from runner.checkpoint.format import SUFFIX, restore_part
     from runner.loop.state import inference_part
+    from runner.optim.buffers import take_buffers
     from runner.stateful import Stateful
     from runner.wiring.identity import IDENTITY, compare_identities
 
@@ -138,9 +141,12 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
         if name not in parts:
             raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
         part = inference_part(name, parts)
+        take_buffers(model, entries[f"{part}{SUFFIX}"])
         restore_part(part, model, entries[f"{part}{SUFFIX}"], subject.path)
     if isinstance(subject.learner, Stateful):
         if "learner" in parts:
+            if isinstance(subject.learner, Module):
+                take_buffers(subject.learner, entries[f"learner{SUFFIX}"])
             restore_part("learner", subject.learner, entries[f"learner{SUFFIX}"], subject.path)
         else:
             print(f"{subject.path} has no state of the learner, which is as it was built", file=sys.stderr)

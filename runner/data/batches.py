@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runner.errors import ConfigError
+
+_MOST = 8  # parts of a sample that are told
 _Change = Callable[[Any], Any]
 
 
@@ -20,10 +23,23 @@ def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
 
 
 def batch_length(batch: Any) -> int:
-    """Return the number of samples: the first dimension of the first tensor; TypeError if there is none."""
+    """Return the number of samples: the first dimension of the first tensor; ConfigError if there is none."""
     for tensor in _tensors(batch):
-        return len(tensor)
-    raise TypeError(f"a batch must hold a tensor, this is a {type(batch).__name__} without one")
+        if tensor.dim():
+            return len(tensor)
+    raise ConfigError(f"a batch must hold a tensor with a row a sample, and this is {form_of(batch)}; return tensors")
+
+
+def form_of(thing: Any) -> str:
+    """Return what a sample or a batch is made of, in a few words: types, and the shapes of tensors."""
+    if isinstance(thing, dict):
+        return f"{{{', '.join(f'{key!r}: {form_of(value)}' for key, value in list(thing.items())[:_MOST])}}}"
+    if isinstance(thing, (tuple, list)):
+        inner = ", ".join(map(form_of, thing[:_MOST]))
+        return f"[{inner}]" if isinstance(thing, list) else f"({inner})"
+    if hasattr(thing, "shape") and hasattr(thing, "dtype"):
+        return f"{thing.dtype} {tuple(thing.shape)}".removeprefix("torch.")
+    return "None" if thing is None else type(thing).__name__
 
 
 def move(batch: Any, device: torch.device) -> Any:

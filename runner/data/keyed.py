@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
 
+from runner.blame import raised
+from runner.data.batches import form_of
 from runner.data.whole import delivers_whole
-from runner.errors import ConfigError
+from runner.errors import ConfigError, RunnerError
 
 Key = tuple[int, torch.Tensor]
 """(epoch, indices: (batch,) int64)."""
@@ -40,8 +42,54 @@ class Keyed(Dataset[Any]):
         with _borrowed_generators():
             if hasattr(dataset, "__getitems__"):
                 _seed_generators(self._seed, epoch, numbers[0])
-                return default_collate(dataset.__getitems__(numbers))
-            return default_collate([self._item(epoch, index) for index in numbers])
+                return self._collated(numbers, dataset.__getitems__(numbers))
+            return self._collated(numbers, [self._item(epoch, index) for index in numbers])
+
+    def tried(self, key: tuple[int, list[int]]) -> Any:
+        """Return a batch as `self[key]` does.
+
+        Raises:
+            ConfigError: it cannot be made; the sample is named.
+        """
+        try:
+            return self[key]
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{self._culprit(key, error)} raised {raised(error)}") from error
+
+    def _culprit(self, key: tuple[int, list[int]], error: Exception) -> str:
+        """Return which sample raises this error, if one alone does."""
+        name = type(self._dataset).__name__
+        for index in key[1]:
+            try:
+                self[key[0], [index]]
+            except type(error):
+                return f"sample {index} of {name}"
+            except Exception:  # alone it has another trouble
+                continue
+        return f"a batch of {name}"
+
+    def _collated(self, numbers: list[int], samples: Any) -> Any:
+        try:
+            return default_collate(samples)
+        except Exception as error:
+            name, forms = type(self._dataset).__name__, [form_of(sample) for sample in samples]
+            for index, form in zip(numbers, forms, strict=False):
+                if form == "None":
+                    reason = f"sample {index} of {name} is None; return a sample for each index below its length"
+                elif form != forms[0]:
+                    reason = (
+                        f"sample {index} of {name} is {form} and sample {numbers[0]} is {forms[0]}, so they make no "
+                        "batch; give all samples one form, padded or cut to one length"
+                    )
+                else:
+                    continue
+                raise ConfigError(reason) from error
+            raise ConfigError(
+                f"the samples of {name} make no batch ({raised(error)}); return tensors, numbers, strings, and "
+                "tuples or dictionaries of them"
+            ) from error
 
     def _item(self, epoch: int, index: int) -> Any:
         _seed_generators(self._seed, epoch, index)

@@ -1,19 +1,22 @@
 """Exact loading: order from (seed, epoch), position in consumed samples, any number of workers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import pickle
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from runner.blame import raised
 from runner.data.batches import batch_length, micro_batches, move
 from runner.data.keyed import Key, Keyed
 from runner.data.workers import Watched, ignore_signals
-from runner.errors import RunnerError
+from runner.errors import ConfigError, RunnerError
 
-__all__ = ["DataPosition", "EvaluationLoader", "TrainLoader", "batch_length", "micro_batches", "move"]
+__all__ = ["DataPosition", "EvaluationLoader", "TrainLoader", "batch_length", "micro_batches", "move", "tried_batches"]
 
 TIMEOUT = 300.0
 """Seconds in which workers deliver a batch, for data whose options say nothing of it."""
@@ -69,9 +72,9 @@ class TrainLoader:
     """Delivers training batches for ever; a smaller last batch ends each epoch."""
 
     def __init__(self, dataset: Any, *, batch_size: int, seed: int, workers: int, timeout: float = TIMEOUT) -> None:
-        self._keyed = Keyed(dataset, seed)
-        self._seed, self._workers, self._timeout = seed, workers, timeout
-        self.size, self.batch_size = self._keyed.size, batch_size
+        self.keyed = Keyed(dataset, seed)
+        self._seed, self.workers, self.timeout = seed, workers, timeout
+        self.size, self.batch_size = self.keyed.size, batch_size
         self.steps_per_epoch = -(-self.size // batch_size)
 
     def batches(self, *, epoch: int, sample: int, order: int = 0) -> Iterator[Any]:
@@ -81,17 +84,32 @@ class TrainLoader:
         """
         seed = (self._seed, order) if order else (self._seed,)
         keys = _Order(self.size, self.batch_size, seed, epoch, sample)
-        return _raised(iter(_loader(self._keyed, keys, self._workers, self._timeout)))
+        return _raised(iter(_loader(self.keyed, keys, self.workers, self.timeout)))
+
+    def telling(self, *, epoch: int, sample: int, order: int = 0) -> tuple[list[Key], int]:
+        """Return the keys of the first batch and, if it is a smaller one, of the epoch's last, and of the last sample.
+
+        The number is how many steps the epoch still has.
+        """
+        seed = (self._seed, order) if order else (self._seed,)
+        ordered = _Order(self.size, self.batch_size, seed, epoch, sample)
+        keys = list(takewhile(lambda key: key[0] == epoch, ordered))
+        last = keys[1:][-1:] if len(keys[-1][1]) != len(keys[0][1]) else []
+        return [keys[0], (epoch, torch.tensor([self.size - 1])), *last], len(keys)
 
 
 class EvaluationLoader:
     """Delivers each sample once, in order, as often as it is iterated."""
 
     def __init__(self, dataset: Any, *, batch_size: int, workers: int, timeout: float = TIMEOUT) -> None:
-        self._keyed = Keyed(dataset, 0)
-        self.size = self._keyed.size
+        self.keyed = Keyed(dataset, 0)
+        self.size = self.keyed.size
         self._keys = [(0, indices) for indices in torch.split(torch.arange(self.size), batch_size)]
-        self._loader = _loader(self._keyed, self._keys, workers, timeout, persistent=workers > 0)
+        self._loader = _loader(self.keyed, self._keys, workers, timeout, persistent=workers > 0)
+
+    def telling(self) -> list[Key]:
+        """Return the keys of the first batch and of the last."""
+        return self._keys[:1] + self._keys[1:][-1:]
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -102,7 +120,39 @@ class EvaluationLoader:
         return _raised(iter(self._loader))
 
 
-def _loader(keyed: Keyed, keys: Any, workers: int, timeout: float, *, persistent: bool = False) -> Iterable[Any]:
+def tried_batches(train: TrainLoader, val: EvaluationLoader, training: Sequence[Key]) -> tuple[list[Any], list[Any]]:
+    """Return the training batches of some keys, and the first and last of validation, fetched once as the run would.
+
+    Raises:
+        ConfigError: a batch cannot be made, or sent by a worker; the sample is named.
+    """
+    keys = [*((("train", epoch), indices) for epoch, indices in training)]
+    keys += [(("val", epoch), indices) for epoch, indices in val.telling()]
+    sets = _Tried({"train": train.keyed, "val": val.keyed})
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got pickle error")  # of which the error below says more
+            batches = list(_raised(iter(_loader(sets, keys, min(1, train.workers), train.timeout))))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"the data cannot be sent to a worker ({raised(error)}): leave open files, lambdas and local classes out "
+            "of what a data set holds, or add data.workers=0"
+        ) from error
+    return batches[: len(training)], batches[len(training) :]
+
+
+class _Tried(Dataset[Any]):
+    """Delivers the tried batch of several sets, each under its name."""
+
+    def __init__(self, sets: Mapping[str, Keyed]) -> None:
+        self._sets = sets
+
+    def __getitem__(self, key: tuple[tuple[str, int], Any]) -> Any:
+        (name, epoch), indices = key
+        return self._sets[name].tried((epoch, torch.as_tensor(indices).tolist()))
+
+
+def _loader(keyed: Dataset[Any], keys: Any, workers: int, timeout: float, *, persistent: bool = False) -> Iterable[Any]:
     """Return a standard loader of whole batches; its generator is its own, since it would draw from the global one."""
     loader: DataLoader[Any] = DataLoader(
         _Carrying(keyed),
@@ -131,10 +181,10 @@ class _Sent:
 class _Carrying(Dataset[Any]):
     """Delivers an error of ours in the place of a batch: from a worker it would come as the text of a traceback."""
 
-    def __init__(self, keyed: Keyed) -> None:
+    def __init__(self, keyed: Dataset[Any]) -> None:
         self._keyed = keyed
 
-    def __getitem__(self, key: Key) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         try:
             return self._keyed[key]
         except RunnerError as error:

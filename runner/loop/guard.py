@@ -1,13 +1,14 @@
 """What happens to an update whose loss or gradient is not finite, before it reaches the weights."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
+from runner.optim.buffers import kept_buffers
 from runner.progress import Seen
 from runner.strategy.precision import Precision
 
@@ -40,19 +41,17 @@ class Skipping:
     """
 
     def __init__(self) -> None:
-        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._put_back: Callable[[], None] = lambda: None
 
     def begin(self, models: Mapping[str, nn.Module]) -> None:
         """Keep a copy of every buffer, such as a BatchNorm's running statistics."""
-        self._buffers = [(b, b.detach().clone()) for model in models.values() for b in model.buffers()]
+        self._put_back = kept_buffers(models)
 
     def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen]) -> bool:
         """Return whether the losses and the gradient are finite; if not, say so and put the buffers back."""
         losses = [value for values, _ in seen for name, value in values.items() if name == "loss"]
         if all(bool(torch.isfinite(loss)) for loss in losses) and scaler.is_finite(optimizer):
             return True
-        with torch.no_grad():
-            for buffer, before in self._buffers:
-                buffer.copy_(before)
+        self._put_back()
         logging.getLogger("runner").warning("the loss or the gradient is not finite: this update is left out")
         return False

@@ -124,6 +124,7 @@ def save(state: TrainState, plan: Plan) -> None:
     """Take a checkpoint of this boundary; it is safe at the latest when `plan.saving.settle` returns."""
     progress = state.progress
     progress.check_finite()
+    state.check_models()
     plan.saving.save(
         state.parts(),
         epoch=progress.epoch,

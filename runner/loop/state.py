@@ -42,6 +42,7 @@ class TrainState:
         """Begin whole; raise ConfigError if two parts would have one name in the file."""
         self.whole = True
         """False in the midst of a step, when the parts do not belong together."""
+        self._built = {name: (dict(model.named_parameters()), _buffers(model)) for name, model in self.models.items()}
         names = [name for name, _ in self._named()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two parts of the run are called {', '.join(twice)}; give the models other names")
@@ -59,6 +60,34 @@ class TrainState:
                 assert isinstance(value, Stateful), f"{entry.name} is no part of a checkpoint"
                 yield entry.name, value
 
+    def check_models(self) -> None:
+        """Raise ConfigError for a model that no resume could bring back, since it is not made like this.
+
+        A buffer may be filled or change its shape; all else has the names, and the parameters, that it was built with.
+        """
+        for name, (parameters, buffers) in self._built.items():
+            now, now_buffers = dict(self.models[name].named_parameters()), _buffers(self.models[name])
+            for key, parameter in parameters.items():
+                if now.get(key) is not parameter:
+                    raise ConfigError(
+                        f"the {name}'s {key} is replaced by another parameter while training, which the optimizer "
+                        "does not train; change its values in place"
+                    )
+            if new := [key for key in now if key not in parameters]:
+                raise ConfigError(
+                    f"the {name}'s {new[0]} is a parameter that is made while training, so no optimizer trains it; "
+                    "make it in the constructor"
+                )
+            if new := [key for key in now_buffers if key not in buffers]:
+                raise ConfigError(
+                    f"the {name}'s {new[0]} is a buffer that is made while training, so no resume could restore it; "
+                    "register it in the constructor, as None if it has no value yet"
+                )
+            if gone := [key for key, filled in buffers.items() if filled and not now_buffers.get(key)]:
+                raise ConfigError(
+                    f"the {name}'s {gone[0]} is taken away while training, so no resume could restore it; let it stay"
+                )
+
     @contextmanager
     def update(self) -> Iterator[None]:
         """Mark the state as torn from entry until the step is complete."""
@@ -74,6 +103,16 @@ class TrainState:
     def learning_rate(self) -> float:
         """Return the first optimizer's current rate."""
         return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+
+
+def _buffers(model: nn.Module) -> dict[str, bool]:
+    """Return whether each buffer that a file has a place for is there, by name."""
+    return {
+        f"{place}.{key}".lstrip("."): buffer is not None
+        for place, module in model.named_modules()
+        for key, buffer in module._buffers.items()
+        if key not in module._non_persistent_buffers_set
+    }
 
 
 def inference_part(model: str, parts: Container[str]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from runner.optim.buffers import copied, follow_buffers, take_buffers
+
 
 class Average:
     """A copy of a model whose parameters follow at a distance, and whose buffers are the model's own; Stateful.
@@ -18,7 +20,7 @@ class Average:
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         """Begin with the model's present weights."""
-        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        averaged = AveragedModel(copied(model), multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
         averaged.n_averaged.fill_(1)  # at 0 the first update would be a mere copy
         self._averaged = averaged
 
@@ -30,6 +32,7 @@ class Average:
 
     def update(self, model: nn.Module) -> None:
         """Move towards the model's present weights: decay * average + (1 - decay) * weights."""
+        follow_buffers(self.model, model)
         self._averaged.update_parameters(model)
 
     def state_dict(self) -> Mapping[str, Any]:
@@ -38,4 +41,5 @@ class Average:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take it back; RuntimeError if it is of another model."""
+        take_buffers(self.model, state_dict)
         self.model.load_state_dict(state_dict)

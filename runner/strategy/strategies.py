@@ -82,12 +82,12 @@ class Compiled:
     def __init__(self, inner: Strategy) -> None:
         self.name = inner.name
         self.device = inner.device
-        self._inner = inner
+        self.inner = inner
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the compiled model in the inner strategy's wrapping."""
         compiled: Any = torch.compile(model)
-        return self._inner.wrap(compiled)
+        return self.inner.wrap(compiled)
 
 
 def resolve_strategy(

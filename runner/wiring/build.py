@@ -29,7 +29,7 @@ from runner.wiring.arguments import targets_in_folder
 from runner.wiring.budget import Budget
 from runner.wiring.built_in import ROOTS
 from runner.wiring.compose import CONF
-from runner.wiring.fitting import check_data, check_latent, check_learner, check_optimizer
+from runner.wiring.fitting import check_data, check_latent, check_learner, check_model, check_optimizer
 from runner.wiring.identity import facts_of
 from runner.wiring.program import project_folder
 from runner.wiring.targets import Trust, build, places_of_targets, resolve, resolves, word_for
@@ -204,6 +204,7 @@ def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _build_optimizer(node: Mapping[str, Any], name: str, model: nn.Module, trust: Trust) -> Optimizer:
+    check_model(model, name)
     parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     if not parameters:
         raise ConfigError(f"the {name} has no parameter to train; choose another one")

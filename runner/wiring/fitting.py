@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer, SparseAdam
 
 from runner.errors import ConfigError
@@ -61,12 +62,27 @@ def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:
         )
 
 
+def check_model(model: nn.Module, name: str) -> None:
+    """Raise ConfigError for a model that has no shape, and so no parameters, before its first batch."""
+    if lazy := next((key for key, parameter in model.named_parameters() if is_lazy(parameter)), None):
+        raise ConfigError(
+            f"the {name}'s {lazy} has no shape before the first batch, so no optimizer can train it; give its layer "
+            "the number of inputs, which the data knows as in_features or in_channels"
+        )
+
+
 def check_optimizer(optimizer: Optimizer, model: nn.Module, place: str) -> None:
     """Raise ConfigError for an optimizer whose step cannot be made from the gradients of one batch."""
     name = type(optimizer).__name__
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise ConfigError(f"{place}: {name}.step needs a closure, which no run has; choose another, such as adamw")
+    if any(group.get("capturable") for group in optimizer.param_groups):
+        kinds = {parameter.device.type for group in optimizer.param_groups for parameter in group["params"]}
+        if other := sorted(kinds - {"cuda", "xpu"}):
+            raise ConfigError(
+                f"{place}.capturable=true is for CUDA graphs, and the model is on {other[0]}; leave it out"
+            )
     if isinstance(optimizer, SparseAdam) and (dense := next(_dense(model), None)):
         raise ConfigError(
             f"{place}: {name} takes sparse gradients only, and that of {dense} is dense; choose another, such as adamw"

@@ -10,6 +10,7 @@ from torch import nn
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
 from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
+from runner.optim.buffers import take_buffers
 from runner.places import local_path
 from runner.randomness import isolated
 from runner.wiring.build import build_models, build_problem, trust_of
@@ -43,6 +44,7 @@ def load_models(file: Path, trust: Sequence[str], *, folder: Path | None, averag
     stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
     for name, model in models.items():
         part = inference_part(name, stored) if average else name
+        take_buffers(model, entries.get(f"{part}{SUFFIX}"))
         restore_part(part, model, entries.get(f"{part}{SUFFIX}"), file)
         model.eval()
     return models

@@ -19,7 +19,7 @@ from runner.wiring.identity import identity_of
 from runner.wiring.program import project_folder
 from runner.wiring.settled import needed_again, text_of
 from runner.wiring.start import Origin, Start
-from runner.wiring.trial import try_on_two_samples
+from runner.wiring.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,6 @@ def prepare(start: Start) -> Prepared:
     trust = build.trust_of(start.typed_targets, config["trust"], folder=project_folder(), source=source)
     strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem = build.build_problem(config, trust)
-    if start.checkpoint is None:
-        try_on_two_samples(problem)
     identity = identity_of(problem.data)
     problem = replace(problem, data=debugging.limited(problem.data, config))
     train_loader, val_loader = build.loaders(config, problem.data)
@@ -70,6 +68,7 @@ def prepare(start: Start) -> Prepared:
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
     start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
     start = restoring.restore_state(state, entries, start=start, config=config, horizon=horizon)
+    Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
     return Prepared(
         start=start,
         config=config,

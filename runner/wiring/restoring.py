@@ -18,6 +18,7 @@ from runner.checkpoint.policies import Mode, Saved
 from runner.checkpoint.warm_start import Report
 from runner.errors import CheckpointError, CheckpointMismatch, ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
+from runner.optim.buffers import take_buffers
 from runner.optim.schedules import Horizon, check_numbers
 from runner.places import local_path
 from runner.progress import Progress
@@ -142,6 +143,7 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dic
     if "ema.decay" in changed:
         _match_averages(state, entries)
     _check_schedulers(state, entries, start.checkpoint)
+    _take_buffers(state, entries)
     restore(parts, entries, start.checkpoint)
     before = state.learning_rate()
     apply_changes(state, changed, config, built)
@@ -178,7 +180,9 @@ def roll_back(
         raise failure
     if attempt is not None and facts(checkpoint)["environment"].get("attempt") != attempt:
         raise failure
-    restore(state.parts(), read_entries(checkpoint), checkpoint)
+    entries = read_entries(checkpoint)
+    _take_buffers(state, entries)
+    restore(state.parts(), entries, checkpoint)
     state.progress.rollbacks, state.whole = times, True
     log.warning(
         "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
@@ -188,6 +192,12 @@ def roll_back(
     for notice in _keep_record(state, found.best, config):
         log.warning("%s", notice)
     return found
+
+
+def _take_buffers(state: TrainState, entries: Mapping[str, Any]) -> None:
+    for name, part in state.parts().items():
+        if isinstance(part, nn.Module):
+            take_buffers(part, entries.get(f"{name}{SUFFIX}"))
 
 
 def _standing(checkpoint: Path, config: Mapping[str, Any]) -> Standing:

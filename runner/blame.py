@@ -1,0 +1,25 @@
+"""Whose line raised: people look for it in their own files, not in ours or torch's."""
+
+import sysconfig
+from pathlib import Path
+from traceback import walk_tb
+
+_OURS = str(Path(__file__).parent)
+_STANDARD = sysconfig.get_paths()["stdlib"]
+
+
+def raised(error: BaseException, longest: int = 300) -> str:
+    """Return an error in one line: its type, what it says, and the last line of people's own code that led to it."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:longest]}".removesuffix(": ")
+    return f"{text}{own_line(error)}"
+
+
+def own_line(error: BaseException) -> str:
+    """Return ` (file:line)`, or nothing where no code but ours, torch's and Python's was running."""
+    lines = [(frame.f_code.co_filename, number) for frame, number in walk_tb(error.__traceback__)]
+    own = [(file, number) for file, number in lines if not _is_foreign(file)]
+    return f" ({own[-1][0]}:{own[-1][1]})" if own else ""
+
+
+def _is_foreign(file: str) -> bool:
+    return file.startswith((_OURS, _STANDARD, "<")) or "site-packages" in file

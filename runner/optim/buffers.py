@@ -1,0 +1,69 @@
+"""Buffers that come and grow while a model trains: one that is None at first, a queue that is lengthened."""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """Return a deep copy, also of a model that keeps what it computes in attributes, as `weight_norm` does."""
+    computed = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    return deepcopy(model, {id(value): value.detach().clone() for value in computed if not value.is_leaf})
+
+
+def take_buffers(model: nn.Module, state: Any) -> None:
+    """Give a freshly built model's buffers the shapes in the state that its own run saved, to be loaded into.
+
+    They are those that the model has registered, as None or in another shape; whatever else differs is left for
+    the strict loading to complain about.
+    """
+    if not isinstance(state, Mapping):
+        return
+    modules = dict(model.named_modules())
+    near = next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+    for name, value in state.items():
+        place, _, key = str(name).rpartition(".")
+        buffers = modules[place]._buffers if place in modules else {}
+        if key in buffers and isinstance(value, Tensor):
+            own = buffers[key]
+            if own is None or own.shape != value.shape:
+                buffers[key] = torch.empty_like(value, device=near if own is None else own.device)
+
+
+def follow_buffers(copy: nn.Module, model: nn.Module) -> None:
+    """Let a copy of a model have a buffer wherever the model has one, and in its shape."""
+    originals = dict(model.named_modules())
+    for name, mine in copy.named_modules():
+        theirs = originals.get(name, mine)
+        for key, buffer in theirs._buffers.items():
+            own = mine._buffers.get(key)
+            if buffer is None or own is None or own.shape != buffer.shape:
+                mine._buffers[key] = None if buffer is None else buffer.detach().clone()
+        mine._non_persistent_buffers_set = set(theirs._non_persistent_buffers_set)
+        for key in mine._buffers.keys() - theirs._buffers.keys():
+            del mine._buffers[key]
+
+
+def kept_buffers(models: Mapping[str, nn.Module]) -> Callable[[], None]:
+    """Return what puts every buffer back as it is now: its value, its shape, and whether there is one."""
+    kept = [(module._buffers, dict(_copies(module))) for model in models.values() for module in model.modules()]
+
+    def put_back() -> None:
+        with torch.no_grad():
+            for buffers, before in kept:
+                for key in buffers.keys() - before.keys():
+                    del buffers[key]
+                for key, (buffer, value) in before.items():
+                    buffers[key] = buffer
+                    if buffer is not None:
+                        buffer.copy_(value)
+
+    return put_back
+
+
+def _copies(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for key, buffer in module._buffers.items():
+        yield key, (buffer, None if buffer is None else buffer.detach().clone())

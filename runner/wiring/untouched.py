@@ -1,0 +1,64 @@
+"""Objects of people's own, used once and left as they were found: attributes, containers and tensors."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+_DEEPEST = 4  # containers in containers
+
+
+@contextmanager
+def untouched(things: Sequence[Any]) -> Iterator[None]:
+    """Put back what the things hold when the block is left: what an attribute names, contains, and its numbers.
+
+    An object in an attribute keeps what became of it, unless it is one of the things itself.
+    """
+    kept = [_kept(vars(thing)) for thing in things if hasattr(thing, "__dict__")]
+    try:
+        yield
+    finally:
+        for put_back in kept:
+            put_back()
+
+
+def _kept(value: Any, depth: int = 0) -> Callable[[], None]:
+    """Return what gives a container or a tensor its present content again."""
+    if isinstance(value, Tensor):
+        return _kept_tensor(value)
+    if not isinstance(value, (dict, list, deque, set)) or depth > _DEEPEST:
+        return _nothing
+    before = list(value.items() if isinstance(value, dict) else value)
+    inner = [_kept(item, depth + 1) for item in (value.values() if isinstance(value, dict) else value)]
+    inner = [put_back for put_back in inner if put_back is not _nothing]
+
+    def put_back() -> None:
+        value.clear()
+        value.extend(before) if isinstance(value, (list, deque)) else value.update(before)
+        for again in inner:
+            again()
+
+    return put_back
+
+
+def _kept_tensor(tensor: Tensor) -> Callable[[], None]:
+    if is_lazy(tensor) or tensor.is_meta:
+        return _nothing
+    before = tensor.detach().clone()
+
+    def put_back() -> None:
+        with torch.no_grad():
+            if tensor.shape == before.shape:
+                tensor.detach().copy_(before)
+            else:
+                tensor.data = before
+
+    return put_back
+
+
+def _nothing() -> None:
+    pass
