@@ -384,5 +384,5 @@ def test_a_batchs_length_is_that_of_its_first_tensor(batch: Any) -> None:
 
 
 def test_a_batch_without_a_tensor_has_no_length() -> None:
-    with pytest.raises(TypeError, match="a tuple without one"):
+    with pytest.raises(ConfigError, match=r"a row a sample, and this is \(\[str, str\], int\)"):
         batch_length((["a", "b"], 3))
