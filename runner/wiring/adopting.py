@@ -5,6 +5,7 @@ https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon, keep_rates
 from runner.wiring.arguments import parse
-from runner.wiring.effects import apply_changes, position_scheduler, settings_of
+from runner.wiring.build import trained
+from runner.wiring.carrying import Setup, carry_optimizer, setup_of
+from runner.wiring.effects import Today, position_scheduler, settle
 
 
 def adopt(
@@ -25,8 +28,7 @@ def adopt(
     *,
     path: Path,
     words: Sequence[str],
-    config: dict[str, Any],
-    horizon: Horizon,
+    today: Today,
 ) -> list[str]:
     """Give the state what the file has, `epoch` being the index of the last finished one; return what it lacks.
 
@@ -42,15 +44,29 @@ def adopt(
     restore_part("model", model, _weights(model, entries, path), path)
     for average in state.averages.values():
         average.load_state_dict(model.state_dict())
-    built = settings_of(state)
-    restore_part("optimizer", optimizer, entries["optimizer_state_dict"], path)
-    _count(state, entries, path, horizon)
+    built = setup_of(optimizer, scheduler, trained(model))
+    stored = _as_told(entries["optimizer_state_dict"], built, [o.key_or_group for o in parse(words)])
+    restore_part("optimizer", optimizer, stored, path)
+    _count(state, entries, path, today.horizon)
     keep_rates(optimizer, scheduler)
     if hasattr(scheduler, "last_epoch"):
-        position_scheduler(scheduler, config, epoch=state.progress.epoch, global_step=state.progress.global_step)
-    apply_changes(state, {*(o.key_or_group for o in parse(words)), "epochs"}, config, built)
+        counters = {"epoch": state.progress.epoch, "global_step": state.progress.global_step}
+        position_scheduler(scheduler, today.config, **counters)
+    settle(state)
     lacks = sorted(state.parts().keys() - {"model", "optimizer"} - {name.removesuffix(SUFFIX) for name in entries})
     return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
+
+
+def _as_told(stored: Any, built: Setup, keys: Sequence[str]) -> Any:
+    """Return the optimizer's state with the settings that the command line names, group by group as they were built."""
+    named = {key.removeprefix("optimizer.") for key in keys if key.startswith("optimizer.")}
+    named |= {"initial_lr"} if "lr" in named else set()
+    unlike = [{key: value for key, value in group.items() if key not in named} for group in built.groups]
+    try:
+        held = [{key: value for key, value in group.items() if key != "initial_lr"} for group in stored["param_groups"]]
+        return carry_optimizer({**stored, "param_groups": held}, replace(built, groups=unlike), built, anew=False)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return stored  # of another optimizer, which restoring it will say
 
 
 def _weights(model: nn.Module, entries: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -171,23 +171,23 @@ def build_state(
     config: Any, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
-    trust, learner = problem.trust, problem.learner
+    learner = problem.learner
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     if isinstance(learner, nn.Module):
         learner.to(strategy.device)
-    optimizers = {
-        name: _build_optimizer(node_of(config["optimizer"], name), name, model, trust) for name, model in models.items()
+    for name, model in models.items():
+        check_model(model, name)
+    updating = {
+        name: build_updating(config, name, trained(model), horizon=horizon, trust=problem.trust)
+        for name, model in models.items()
     }
+    for name, (optimizer, _) in updating.items():
+        check_optimizer(optimizer, models[name], _place("optimizer", name))
     decay = config["ema"]["decay"]
-    schedulers = {
-        name: scheduler
-        for name, optimizer in optimizers.items()
-        if (scheduler := _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust))
-    }
     return TrainState(
         models=models,
-        optimizers=optimizers,
-        schedulers=schedulers,
+        optimizers={name: optimizer for name, (optimizer, _) in updating.items()},
+        schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
         scaler=Precision(config["device"]["precision"], strategy.device),
         data=DataPosition(train.size, train.batch_size),
         averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
@@ -203,16 +203,22 @@ def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return own if isinstance(own, Mapping) else node
 
 
-def _build_optimizer(node: Mapping[str, Any], name: str, model: nn.Module, trust: Trust) -> Optimizer:
-    check_model(model, name)
-    parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that are trained, with their names."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def build_updating(
+    config: Any, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
+) -> tuple[Optimizer, Any]:
+    """Return the optimizer of a model and the scheduler of its rate, None without one, before the first step."""
     if not parameters:
         raise ConfigError(f"the {name} has no parameter to train; choose another one")
-    place = _place("optimizer", name)
-    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(parameters,))
-    check_optimizer(optimizer, model, place)
+    node, place = node_of(config["optimizer"], name), _place("optimizer", name)
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
     optimizer.register_load_state_dict_pre_hook(match_by_name)
-    return optimizer
+    node = node_of(config["scheduler"], name)
+    return optimizer, _build_scheduler(node, name, optimizer, horizon, config, trust)
 
 
 def _build_scheduler(
@@ -226,8 +232,12 @@ def _build_scheduler(
         raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
     if issubclass(cls, Schedule):
         return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
-    given = {"mode": config["checkpoint"]["mode"]}
-    if not issubclass(cls, (LRScheduler, ReduceLROnPlateau)):
-        raise ConfigError(f"{place}: {cls.__name__} is no scheduler; name a subclass of torch's LRScheduler")
+    if not issubclass(cls, LRScheduler):  # ReduceLROnPlateau is one, too
+        raise ConfigError(
+            f"{place}: {cls.__name__} is no scheduler; let it inherit from torch.optim.lr_scheduler.LRScheduler, "
+            "whose `get_lr` returns the rate of each group"
+        )
+    waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
+    given = {"mode": config["checkpoint"]["mode"]} if waits else {}
     first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
     return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))

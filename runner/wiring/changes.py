@@ -101,7 +101,8 @@ def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> s
 
 def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: bool) -> str:
     if _within(key, allowed):
-        return "allowed; the run is no longer exact"
+        begins = "begins afresh, so " if key == "optimizer._target_" else ""
+        return f"allowed; {begins}the run is no longer exact"
     if _within(key, _FREE):
         return "the schedule's end moves with it" if scheduled and key in _LENGTH else "free"
     if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):

@@ -1,51 +1,158 @@
-"""What changed keys do to a state that was restored: optimizer settings, schedule, horizon."""
+"""What a changed config does to a stored state: optimizer settings, schedule, horizon."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Adam, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
-from runner.loop.state import TrainState
+from runner.checkpoint.schema import SUFFIX
+from runner.errors import CheckpointMismatch, ConfigError, RunnerError
+from runner.loop.state import TrainState, part_name
 from runner.optim import Plateau
-from runner.optim.schedules import keep_rates, rebase, recompute
-from runner.wiring.build import node_of
+from runner.optim.schedules import Horizon, recompute
+from runner.wiring.build import build_updating, node_of, trained
+from runner.wiring.carrying import Setup, base_of, carry_optimizer, carry_scheduler, same, setup_of
+from runner.wiring.settled import unsettled
+from runner.wiring.targets import Trust
 
 # What these optimizers make with a parameter's first step only, if a setting asks for it.
 _BUFFERS = {"momentum": "momentum_buffer", "centered": "grad_avg", "amsgrad": "max_exp_avg_sq"}
-
-Settings = Mapping[str, Mapping[str, Any]]
-"""What each model's scheduler was built with, by attribute."""
+_GROUPS = ("optimizer", "scheduler")
 
 
-def settings_of(state: TrainState) -> Settings:
-    """Return the schedulers' settings as they were built, before a checkpoint's take their place."""
-    return {name: dict(vars(scheduler)) for name, scheduler in state.schedulers.items()}
+@dataclass(frozen=True)
+class Today:
+    """What a run goes on with now."""
+
+    config: dict[str, Any]
+    horizon: Horizon
+    trust: Trust
 
 
-def apply_changes(state: TrainState, changed: set[str], config: dict[str, Any], built: Settings) -> None:
-    """Bring changed keys of optimizer, scheduler and length into a restored state."""
-    if not any(key.split(".")[0] in ("optimizer", "scheduler", "epochs", "max_steps") for key in changed):
-        return
-    chosen_anew = any(key == "scheduler" or key.endswith("._target_") for key in changed if key.startswith("scheduler"))
+def carry_over(
+    entries: dict[str, Any], stored: Mapping[str, Any], models: Mapping[str, nn.Module], today: Today, path: Path
+) -> dict[str, Any]:
+    """Return a checkpoint's entries, whose `stored` config another optimizer or scheduler has than today's, adapted.
+
+    Raises:
+        ConfigError: a change that cannot be made, or that would change nothing.
+        CheckpointMismatch: the file's optimizer is none of its config.
+    """
+    former = _former(stored, today.config)
+    if all(former[group] == today.config[group] for group in _GROUPS):
+        return entries
+    carried = dict(entries)
+    for name, model in models.items():
+        carried |= _Carrying(name, model, former, today).over(entries, path)
+    kept = {part_name(name, "scheduler") for name in models if "_target_" in node_of(today.config["scheduler"], name)}
+    return {key: value for key, value in carried.items() if not _is_of_no_scheduler(key, kept)}
+
+
+def _is_of_no_scheduler(key: str, kept: set[str]) -> bool:
+    return key.endswith(f"scheduler{SUFFIX}") and key.removesuffix(SUFFIX) not in kept
+
+
+def _former(stored: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return today's config with the optimizer and the scheduler of the file; what interpolates there is today's."""
+    former = {**config, **{group: stored.get(group, {}) for group in _GROUPS}}
+    lost = {key.split(".")[0] for key in unsettled({group: former[group] for group in _GROUPS})}
+    return {**former, **{group: config[group] for group in lost}}
+
+
+class _Carrying:
+    """One model's optimizer and scheduler: as the run's config builds them, and as today's does."""
+
+    def __init__(self, name: str, model: nn.Module, former: Mapping[str, Any], today: Today) -> None:
+        self._name, self._today = name, today
+        # Of parameters that share their numbers with the model's, so that what is built here is none of its own.
+        self._parameters = [(key, nn.Parameter(one.detach())) for key, one in trained(model)]
+        self._nodes = {group: (node_of(former[group], name), node_of(today.config[group], name)) for group in _GROUPS}
+        self._was, _, _ = self._built(former)
+        self._now, self._optimizer, self._scheduler = self._built(today.config)
+
+    def _built(self, config: Mapping[str, Any]) -> tuple[Setup, Optimizer, Any]:
+        today = self._today
+        made = build_updating(config, self._name, self._parameters, horizon=today.horizon, trust=today.trust)
+        return setup_of(*made, self._parameters), *made
+
+    def over(self, entries: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Return the entries of the optimizer and, where there is one, of the scheduler."""
+        keys = {group: f"{part_name(self._name, group)}{SUFFIX}" for group in _GROUPS}
+        anew = self._is_another("scheduler")
+        if not self._is_another("optimizer"):
+            self._check_effects()
+        try:
+            found = {keys["optimizer"]: self._optimized(entries[keys["optimizer"]], anew=anew)}
+            if self._scheduler is not None:
+                groups = found[keys["optimizer"]]["param_groups"]
+                found[keys["scheduler"]] = self._scheduled(entries, keys["scheduler"], groups, anew=anew)
+        except RunnerError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointMismatch(f"{path} does not fit: its {keys['optimizer']}: {error}") from error
+        return found
+
+    def _is_another(self, group: str) -> bool:
+        was, now = self._nodes[group]
+        return bool(was.get("_target_") != now.get("_target_"))
+
+    def _check_effects(self) -> None:
+        """Raise ConfigError for a change after which everything is built as before."""
+        (was, now), (former, today) = self._nodes["optimizer"], self._nodes["scheduler"]
+        moved = self._was.names != self._now.names or any(
+            not same(base_of(one), base_of(other))
+            for one, other in zip(self._was.groups, self._now.groups, strict=True)
+        )
+        kind = type(self._scheduler).__name__
+        if was.get("lr") != now.get("lr") and not moved:
+            raise ConfigError(
+                f"optimizer.lr={now.get('lr')} would change no rate of this run, for {kind} sets them; leave it out"
+            )
+        idle = former != today and former.get("unit") == today.get("unit") and not isinstance(self._scheduler, LambdaLR)
+        if idle and not moved and not self._is_another("scheduler") and self._schedules_alike():
+            keys = sorted(key for key in former.keys() | today.keys() if former.get(key) != today.get(key))
+            raise ConfigError(f"scheduler.{keys[0]} would change nothing of {kind} on a resume; leave it out")
+
+    def _schedules_alike(self) -> bool:
+        groups = zip(self._was.groups, self._now.groups, strict=True)
+        settings = all(one.keys() == other.keys() and all(same(one[k], other[k]) for k in one) for one, other in groups)
+        was, now = ({k: v for k, v in one.scheduler.items() if k != "optimizer"} for one in (self._was, self._now))
+        return settings and was.keys() == now.keys() and all(same(was[key], now[key]) for key in was)
+
+    def _optimized(self, stored: Any, *, anew: bool) -> dict[str, Any]:
+        """Return the optimizer's state; one of another class begins afresh, at the rates of the schedule."""
+        carried = carry_optimizer(stored, self._was, self._now, anew=anew)
+        if not self._is_another("optimizer"):
+            return carried
+        fresh = self._optimizer.state_dict()
+        rates = ({key: group[key] for key in ("lr", "initial_lr") if key in group} for group in carried["param_groups"])
+        groups = [{**group, **rate} for group, rate in zip(fresh["param_groups"], rates, strict=True)]
+        return {**fresh, "param_groups": groups}
+
+    def _scheduled(self, entries: Mapping[str, Any], key: str, groups: Any, *, anew: bool) -> Any:
+        """Return the scheduler's state; one that was chosen anew begins where the run stands."""
+        stored = entries.get(key)
+        if isinstance(stored, Mapping) and not anew:
+            return carry_scheduler(self._scheduler, stored, self._was, self._now, groups)
+        epoch, step = entries["epoch"], entries["global_step"]
+        position_scheduler(self._scheduler, self._today.config, epoch=epoch, global_step=step)
+        state = dict(self._scheduler.state_dict())
+        return state | ({"base_lrs": [base_of(group) for group in groups]} if "base_lrs" in state else {})
+
+
+def settle(state: TrainState) -> None:
+    """Let a restored state have the rates of the schedule as it is now, and what its settings ask for."""
     for name, optimizer in state.optimizers.items():
-        scheduler = state.schedulers.get(name)
-        settings = _changed_settings(config, "optimizer", name, changed)
-        for group in optimizer.param_groups:
-            group |= {key: value for key, value in settings.items() if key != "lr"}
-        if chosen_anew and not isinstance(scheduler, LambdaLR):  # nothing else undoes what the former one did
-            for group in optimizer.param_groups:
-                group["lr"] = group.get("initial_lr", group["lr"])
-            keep_rates(optimizer, scheduler)
         _begin_buffers(optimizer)
-        if "lr" in settings:
-            rebase(optimizer, scheduler, settings["lr"])
-        if isinstance(scheduler, LambdaLR):
+        scheduler = state.schedulers.get(name)
+        if type(scheduler) is LambdaLR:
             recompute(optimizer, scheduler)
-        elif scheduler is not None:
-            _set(scheduler, _changed_settings(config, "scheduler", name, changed), built[name])
-        if isinstance(scheduler, Plateau):
+        elif isinstance(scheduler, Plateau):
             scheduler.recompute()
 
 
@@ -58,21 +165,6 @@ def _begin_buffers(optimizer: Optimizer) -> None:
         for parameter in group["params"]:
             for buffer in wanted if parameter in optimizer.state else ():
                 optimizer.state[parameter].setdefault(buffer, torch.zeros_like(parameter))
-
-
-def _set(scheduler: Any, changed: Mapping[str, Any], built: Mapping[str, Any]) -> None:
-    """Give one of torch's own schedulers the changed settings, as its constructor had put them into attributes."""
-    for key in changed:
-        for attribute in {key, f"{key}s"} & built.keys():  # min_lr of ReduceLROnPlateau becomes min_lrs
-            setattr(scheduler, attribute, built[attribute])
-
-
-def _changed_settings(config: Mapping[str, Any], group: str, name: str, changed: set[str]) -> dict[str, Any]:
-    """Return the changed settings of one model, whose options may be its own or those that all share."""
-    own = node_of(config[group], name)
-    prefix = f"{group}." if own is config[group] else f"{group}.{name}."
-    settings = {key: value for key, value in own.items() if prefix + key in changed and key != "_target_"}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
 
 
 def position_scheduler(scheduler: Any, config: dict[str, Any], *, epoch: int, global_step: int) -> None:

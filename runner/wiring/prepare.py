@@ -14,6 +14,7 @@ from runner.strategy.devices import Devices
 from runner.strategy.strategies import Strategy
 from runner.wiring import build, debugging, restoring
 from runner.wiring.compose import resolved
+from runner.wiring.effects import Today
 from runner.wiring.fitting import untrained
 from runner.wiring.identity import identity_of
 from runner.wiring.program import project_folder
@@ -67,7 +68,8 @@ def prepare(start: Start) -> Prepared:
     horizon = build.horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
     start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
-    start = restoring.restore_state(state, entries, start=start, config=config, horizon=horizon)
+    today = Today(config, horizon, problem.trust)
+    start = restoring.restore_state(state, entries, start=start, today=today)
     Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
     return Prepared(
         start=start,

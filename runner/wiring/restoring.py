@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.best import Standing, standing
 from runner.checkpoint.facts import facts
-from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore, restore_part
+from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
 from runner.checkpoint.header import read_header
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Mode, Saved
@@ -19,14 +19,15 @@ from runner.checkpoint.warm_start import Report
 from runner.errors import CheckpointError, CheckpointMismatch, ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
 from runner.optim.buffers import take_buffers
-from runner.optim.schedules import Horizon, check_numbers
+from runner.optim.schedules import check_numbers
 from runner.places import local_path
 from runner.progress import Progress
 from runner.wiring.adopting import adopt
 from runner.wiring.build import Position
 from runner.wiring.changes import Change
-from runner.wiring.effects import apply_changes, position_scheduler, settings_of
+from runner.wiring.effects import Today, carry_over, settle
 from runner.wiring.identity import IDENTITY, compare_identities, transferred
+from runner.wiring.inherited import read_config
 from runner.wiring.start import Origin, Start
 from runner.wiring.warm import freeze_as_stored, warm_start
 
@@ -104,9 +105,7 @@ def position(start: Start, entries: Mapping[str, Any]) -> Position:
     return Position(entries["global_step"], entries["epoch"], sample if type(sample) is int else 0)
 
 
-def restore_state(
-    state: TrainState, entries: dict[str, Any], *, start: Start, config: dict[str, Any], horizon: Horizon
-) -> Start:
+def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, today: Today) -> Start:
     """Give the state what the checkpoint holds, and return the start with what is to be said of it.
 
     Raises:
@@ -115,12 +114,11 @@ def restore_state(
     if start.checkpoint is None:
         return start
     if start.origin is Origin.adopted:
-        return replace(
-            start,
-            notices=adopt(state, entries, path=start.checkpoint, words=start.overrides, config=config, horizon=horizon),
-        )
+        notices = adopt(state, entries, path=start.checkpoint, words=start.overrides, today=today)
+        return replace(start, notices=[*start.notices, *notices])
+    config = today.config
     afresh = _match_learner(state, entries, start)
-    changes = resume(state, entries, start, config)
+    changes = resume(state, entries, start, today)
     found = _standing(start.checkpoint, config)
     if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
         _change_measure(state, found.best, config["checkpoint"]["mode"])
@@ -128,29 +126,40 @@ def restore_state(
     return replace(start, changes=changes, standing=found, notices=notices)
 
 
-def resume(state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any]) -> Sequence[Change]:
+def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Today) -> Sequence[Change]:
     """Restore everything strictly, apply the changed keys, and return them with the learning rate's.
 
     Raises:
         CheckpointMismatch: the file is of another run.
     """
     assert start.checkpoint is not None
-    parts = state.parts()
-    changed = {change.key for change in start.changes}
-    built = settings_of(state)
-    if any(key.startswith("scheduler") for key in changed):
-        _match_schedulers(state, entries, start, config)
-    if "ema.decay" in changed:
-        _match_averages(state, entries)
-    _check_schedulers(state, entries, start.checkpoint)
+    former, path = entries, start.checkpoint
+    if start.changes:
+        entries = _adapted(state, entries, path, today)
+    _check_schedulers(state, entries, path)
     _take_buffers(state, entries)
-    restore(parts, entries, start.checkpoint)
-    before = state.learning_rate()
-    apply_changes(state, changed, config, built)
-    after = state.learning_rate()
+    restore(state.parts(), entries, path)
+    if not start.changes:
+        return start.changes
+    settle(state)
+    before, after = _first_rate(state, former), state.learning_rate()
     if before == after:
         return start.changes
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
+
+
+def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Today) -> dict[str, Any]:
+    """Return a file's entries as a config goes on with them that is another than the file's."""
+    former = read_config(entries["config"], path)
+    if former.get("ema") != today.config["ema"]:
+        entries = _match_averages(state, entries)
+    return carry_over(entries, former, state.models, today, path)
+
+
+def _first_rate(state: TrainState, entries: Mapping[str, Any]) -> float:
+    """Return what `state.learning_rate` was in a file."""
+    optimizer = entries[f"{part_name(next(iter(state.optimizers)), 'optimizer')}{SUFFIX}"]
+    return float(optimizer["param_groups"][0]["lr"])
 
 
 def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
@@ -235,19 +244,6 @@ def _change_measure(state: TrainState, best: Saved | None, mode: Any) -> None:
             scheduler._reset()
 
 
-def _match_schedulers(state: TrainState, entries: dict[str, Any], start: Start, config: dict[str, Any]) -> None:
-    """A scheduler that was chosen anew begins where the run stands, whatever the old one had stored."""
-    for name in [key for key in entries if key.endswith(f"scheduler{SUFFIX}")]:
-        stored = entries.pop(name)
-        part = state.parts().get(name.removesuffix(SUFFIX))
-        if part is not None and _kinds_agree(stored, part.state_dict()):
-            restore_part(name.removesuffix(SUFFIX), part, stored, start.checkpoint)  # type: ignore[arg-type]
-    for name, scheduler in state.schedulers.items():
-        if getattr(scheduler, "last_epoch", None) == 0:
-            position_scheduler(scheduler, config, epoch=entries["epoch"], global_step=entries["global_step"])
-        entries[f"{part_name(name, 'scheduler')}{SUFFIX}"] = scheduler.state_dict()
-
-
 def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:
     """Let a learner whose state the file cannot hold begin afresh, and drop one of a learner that is no more wanted."""
     key = f"learner{SUFFIX}"
@@ -260,15 +256,13 @@ def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> 
     return [f"{start.checkpoint} has no state of the learner, which begins afresh, so this is not exact"]
 
 
-def _match_averages(state: TrainState, entries: dict[str, Any]) -> None:
-    """A moving average that was asked for anew begins with the restored weights; one no longer wanted is dropped."""
+def _match_averages(state: TrainState, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries with the averages that are wanted: one that is new begins with the restored weights."""
+    entries = dict(entries)
     for name in state.models:
         key = f"{part_name(name, 'ema')}{SUFFIX}"
         if name not in state.averages:
             entries.pop(key, None)
         elif key not in entries:
             entries[key] = entries[f"{name}{SUFFIX}"]
-
-
-def _kinds_agree(stored: Any, own: Any) -> bool:
-    return isinstance(stored, dict) and set(stored) == set(own)
+    return entries
