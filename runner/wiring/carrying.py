@@ -121,7 +121,8 @@ def carry_scheduler(
                 "those of the run only; leave the groups as they are, or choose another scheduler with it, such as "
                 "scheduler=cosine"
             )
-        state |= {"base_lrs": [base_of(group) for group in groups], "lr_lambdas": [None] * len(groups)}
+        rates = {"base_lrs": [base_of(group) for group in groups], "_last_lr": [group["lr"] for group in groups]}
+        state |= rates | {"lr_lambdas": [None] * len(groups)}
     elif "base_lrs" in state:
         rebased = [
             not same(base_of(built), base_of(former)) for built, former in zip(now.groups, was.groups, strict=True)
