@@ -82,10 +82,10 @@ def test_scalars_in_the_forms_that_can_be_averaged_are_taken() -> None:
     check_evaluation({"loss": torch.zeros(1), "accuracy": 0.5, "further": 1}, Classification())
 
 
-def test_a_run_whose_learner_answers_wrongly_ends_with_1_and_a_sentence(
+def test_a_run_whose_learner_answers_wrongly_ends_with_2_and_a_sentence_before_it_is_made(
     tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = cli(capsys, *TINY, "learner._target_=tests.test_answers.Vector", "name=x")
-    assert outcome.code == 1 and "Vector.training returned 'loss' as a tensor (4,)" in outcome.out + outcome.err
+    assert outcome.code == 2 and "Vector.training returned 'loss' as a tensor (4,)" in outcome.err
     assert "Traceback" not in outcome.out + outcome.err
