@@ -97,6 +97,7 @@ def test_a_damaged_best_is_no_best(work: Path, capsys: Any) -> None:
     assert "the best val/loss, 2 at step 6" in (work / "x/run.log").read_text()
 
 
+@pytest.mark.slow
 def test_where_only_the_best_is_saved_a_fork_claims_what_its_file_measures(work: Path, capsys: Any) -> None:
     words = (*HILLS[:-4], "checkpoint=best_only", "device=cpu", "name=x")
     assert claimed(work / "x", capsys, *words, "max_steps=5") == (3, 2)

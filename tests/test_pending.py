@@ -90,6 +90,7 @@ def test_a_rewind_takes_the_settings_of_the_checkpoint_that_it_goes_back_to(
     assert back.code == 0 and re.search(r"optimizer.lr +\| 0.002 +\| 0.25 +\| takes effect", back.out)
 
 
+@pytest.mark.slow
 def test_a_rewind_that_is_killed_at_once_stays_a_rewind(work: Path, capsys: Any, monkeypatch: Any) -> None:
     for name in ("whole", "x"):
         assert cli(capsys, *TINY, f"name={name}").code == 0
@@ -146,7 +147,7 @@ def test_a_rollback_changes_no_file(work: Path, capsys: Any) -> None:
 
 
 def test_a_rollback_keeps_what_a_resume_has_changed(work: Path, capsys: Any) -> None:
-    words = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=9", "on_nonfinite=rollback")
+    words = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=10", "on_nonfinite=rollback")
     assert cli(capsys, *words, "name=x").code == 0
     before = contents(work / "x")
     faulty.PoisonedOnce.fired = False
@@ -157,8 +158,8 @@ def test_a_rollback_keeps_what_a_resume_has_changed(work: Path, capsys: Any) -> 
 
 
 def test_a_run_that_fails_where_it_saved_saves_no_second_file(work: Path, capsys: Any) -> None:
-    words = (*TINY, "data._target_=tests.faulty.Ending", "checkpoint.every_steps=1", "name=x")
-    assert cli(capsys, *words).code == 1
+    words = (*TINY, "data._target_=tests.faulty.Ending", "checkpoint.every_steps=1", "checkpoint.asynchronous=false")
+    assert cli(capsys, *words, "name=x").code == 1
     assert [file.path.name for file in step_files(work / "x")] == ["step_0000000001.tar", "step_0000000002.tar"]
 
 

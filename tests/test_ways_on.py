@@ -13,7 +13,7 @@ from runner.checkpoint.listing import step_files
 from tests import faulty
 from tests.support import TINY, assert_same_run, cli
 
-ONCE = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=0")
+ONCE = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=1")
 
 
 @pytest.fixture
@@ -69,7 +69,10 @@ def test_a_directory_without_a_run_is_none_to_go_on_with(work: Path, capsys: Any
     assert [path.name for path in (work / "x").iterdir()] == ["notes.txt"]
 
 
-SHORTER = [("epochs=2", "has 3 epochs already"), ("max_steps=8", "has 9 steps already")]
+SHORTER = [
+    ("epochs=2", "has 3 epochs already"),
+    pytest.param("max_steps=8", "has 9 steps already", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("word", "says"), SHORTER)

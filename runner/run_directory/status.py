@@ -43,10 +43,10 @@ class Status:
     host: str
     started: str
     updated: str
-    monitor: str | None = None
-    """What `best_metric` is a value of."""
     test: Mapping[str, float] | None = None
     """The best checkpoint's metrics on the test split, once the run is finished."""
+    monitor: str | None = None
+    """What `best_metric` is a value of."""
 
 
 def write_status(run_directory: Path, status: Status) -> None:
