@@ -43,6 +43,27 @@ def test_the_sign_of_zero_is_a_bit_too() -> None:
     assert list(differences(0.0, -0.0)) != []
 
 
+@pytest.mark.filterwarnings("ignore:Sparse:UserWarning", "ignore:torch.quantize_per_tensor", "ignore:TypedStorage")
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.Tensor.to_sparse,
+        torch.Tensor.to_sparse_csr,
+        torch.Tensor.to_sparse_csc,
+        lambda dense: torch.quantize_per_tensor(dense, 0.5, 1, torch.qint8),
+        lambda dense: torch.complex(dense, dense).conj(),
+    ],
+    ids=["coo", "csr", "csc", "quantized", "conjugated"],
+)
+def test_tensors_that_are_not_dense_are_compared_by_what_is_stored(
+    make: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    one, other = torch.eye(3), torch.eye(3)
+    assert list(differences(make(one), make(other))) == []
+    other[1, 2] = 1
+    assert len(list(differences(make(one), make(other)))) == 1
+
+
 def test_times_and_descriptions_are_exempt() -> None:
     one = {"created": "now", "progress_state_dict": {"seconds": 1.0, "epoch": 1}}
     other = {"created": "then", "progress_state_dict": {"seconds": 2.0, "epoch": 1}}

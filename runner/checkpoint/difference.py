@@ -54,7 +54,7 @@ def differences(one: Any, other: Any, place: str = "") -> Iterator[Difference]:
     if type(one) is not type(other):
         yield Difference(place, f"a {type(one).__name__} and a {type(other).__name__}")
     elif isinstance(one, Tensor):
-        if (how := _apart(one, other)) is not None:
+        if (how := apart(one, other)) is not None:
             yield Difference(place, how)
     elif isinstance(one, Mapping):
         yield from _in_mappings(one, other, place)
@@ -81,12 +81,13 @@ def _in_sequences(one: Any, other: Any, place: str) -> Iterator[Difference]:
         yield from differences(left, right, f"{place}[{index}]")
 
 
-def _apart(one: Tensor, other: Tensor) -> str | None:
+def apart(one: Tensor, other: Tensor) -> str | None:
     """Return how two tensors differ, None if they have the same bits."""
     if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
         return f"{tuple(one.shape)} {one.dtype} and {tuple(other.shape)} {other.dtype}"
-    if one.layout is not torch.strided:
-        return None if torch.equal(one, other) else "other elements"
+    if one.layout is not torch.strided or one.is_quantized:
+        same = all(apart(left, right) is None for left, right in zip(_stored(one), _stored(other), strict=True))
+        return None if same else "other elements"
     if torch.equal(_bits(one), _bits(other)):
         return None
     unequal = int((_bits(one) != _bits(other)).reshape(one.numel(), -1).any(1).sum())
@@ -94,8 +95,19 @@ def _apart(one: Tensor, other: Tensor) -> str | None:
     return f"{unequal} of {one.numel()} elements, by up to {float(largest):.3g}"
 
 
+def _stored(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Return the dense tensors that a sparse or quantized one is stored as."""
+    if tensor.is_quantized:
+        return tensor.int_repr(), tensor.dequantize()
+    if tensor.layout is torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+
+
 def _bits(tensor: Tensor) -> Tensor:
-    return tensor.contiguous().reshape(-1).view(torch.uint8)
+    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runner.checkpoint.difference import apart
 from runner.checkpoint.format import read_back, read_entries, read_module, write_module, write_plain
 from runner.checkpoint.header import holds_code, read_header
 from runner.checkpoint.schema import FORMAT
@@ -63,6 +65,7 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
 
 def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dict[str, Original]:
     if trust is not None and holds_code(path):
+        print(f"{printable(path)} is a pickled module: opening it runs its code, as --trust allows", file=sys.stderr)
         model = read_module(path)
         return {BARE: Original(model.state_dict(), model)}
     if path.suffix == Form.safetensors.value or not _is_ours(path):
@@ -175,7 +178,7 @@ def _equal_all(one: list[Tensor] | None, other: list[Tensor] | None) -> bool:
 
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
+        return apart(one.cpu(), other.cpu()) is None
     return type(one) is type(other) and bool(one == other)
 
 
