@@ -3,12 +3,9 @@
 import contextlib
 import io
 import json
-import os
 import random
 import resource
 import shutil
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+import runner
 from runner.checkpoint.contents import read_contents
 from runner.checkpoint.format import read_entries, read_plain
 from runner.checkpoint.header import verified_header
@@ -25,14 +23,13 @@ from runner.checkpoint.inert import TensorFacts
 from runner.checkpoint.schema import FORMAT
 from runner.commands.inspect import inspect_command
 from runner.errors import RunnerError
-from runner.wiring.loading import load_models
 from tests.pickles import Members, edited_config, edited_members, edited_pickle, edited_value, saved, write, zoo
-from tests.support import REPOSITORY, cli, entries_of
+from tests.support import cli, entries_of
 from tests.test_hostile_files import RUN
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 
-FEW, MANY = 250, 2500
+FEW, MANY = 120, 2500
 BOTH = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
 
 
@@ -141,14 +138,13 @@ def test_readers_agree_on_edited_members(tmp_path: Path, count: int) -> None:
     assert 0.1 * count < taken < 0.8 * count
 
 
-@pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture
+def entries(capsys: Any, bounded: None) -> dict[str, Any]:
     """The entries of a real run's checkpoint, with a moving average and a schedule."""
-    folder = tmp_path_factory.mktemp("origin")
-    program, words = str(REPOSITORY / "run.py"), [*RUN, "ema.decay=0.5", "scheduler=step", "name=x"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run([sys.executable, program, *words], cwd=folder, check=True, capture_output=True, env=environment)
-    return entries_of(folder / "outputs/x/last.tar")
+    assert cli(capsys, *RUN, "ema.decay=0.5", "scheduler=step", "name=x").code == 0
+    found = entries_of(Path("outputs/x/last.tar"))
+    shutil.rmtree("outputs")
+    return found
 
 
 COMMANDS = (
@@ -176,7 +172,7 @@ def test_commands_answer_edited_entries_in_a_sentence_or_do_what_they_say(
         chance = random.Random(number)
         torch.save(edited_entries(chance, entries), tmp_path / "x.tar")
         agreed(tmp_path / "x.tar")
-        answered(lambda path: load_models(path, ()), Path("x.tar"))
+        answered(runner.load, Path("x.tar"))
         words = chance.choice(COMMANDS)
         outcome = cli(capsys, *words)
         assert outcome.code in (0, 2) and "Traceback" not in outcome.err, f"{number}: {outcome}"
