@@ -1,5 +1,6 @@
 """Data, models and learners of people's own, each with one fault that the first batches can tell."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -103,12 +104,15 @@ class Remembering(Classification):
         super().__init__()
         self.count, self.seen, self.bank = 0, [torch.zeros(2)], {"sum": torch.zeros(())}
         self.teacher = nn.BatchNorm1d(4)
+        self.calls = Counter({"training": 3})
+        self.masks = torch.ones(1).expand(4)
         self.inner = type("Inner", (), {})()
         self.inner.count = 0
 
     def training(self, models: Any, name: str, batch: Any) -> Any:
         self.count += 1
         self.inner.count += 1
+        self.calls["training"] += 1
         self.seen[0] += 1
         self.seen.append(torch.ones(1))
         self.bank["sum"] += 1
@@ -127,5 +131,5 @@ class Remembering(Classification):
 
     def content(self) -> list[Tensor]:
         """Return all of it as tensors."""
-        numbers = [self.count, self.inner.count, len(self.seen)]
+        numbers = [self.count, self.inner.count, len(self.seen), self.calls["training"], len(self.calls)]
         return [torch.tensor(numbers), *self.seen, self.bank["sum"], *self.teacher.state_dict().values()]

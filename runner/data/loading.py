@@ -4,7 +4,7 @@ import pickle
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count
 from typing import Any
 
 import torch
@@ -61,11 +61,15 @@ class _Order:
     def __iter__(self) -> Iterator[Key]:
         start = self._sample
         for epoch in count(self._epoch):
-            generator = torch.Generator().manual_seed(hash((*self._seed, epoch)) % 2**63)
-            order = torch.randperm(self._size, generator=generator)
-            for indices in torch.split(order[start:], self._batch_size):
+            for indices in torch.split(_permuted(self._size, self._seed, epoch)[start:], self._batch_size):
                 yield epoch, indices
             start = 0
+
+
+def _permuted(size: int, seed: tuple[int, ...], epoch: int) -> torch.Tensor:
+    """Return the order of an epoch's samples."""
+    generator = torch.Generator().manual_seed(hash((*seed, epoch)) % 2**63)
+    return torch.randperm(size, generator=generator)
 
 
 class TrainLoader:
@@ -92,10 +96,10 @@ class TrainLoader:
         The number is how many steps the epoch still has.
         """
         seed = (self._seed, order) if order else (self._seed,)
-        ordered = _Order(self.size, self.batch_size, seed, epoch, sample)
-        keys = list(takewhile(lambda key: key[0] == epoch, ordered))
-        last = keys[1:][-1:] if len(keys[-1][1]) != len(keys[0][1]) else []
-        return [keys[0], (epoch, torch.tensor([self.size - 1])), *last], len(keys)
+        indices = _permuted(self.size, seed, epoch)[sample:]
+        steps, rest = -(-len(indices) // self.batch_size), len(indices) % self.batch_size
+        last = [(epoch, indices[-rest:])] if rest and steps > 1 else []
+        return [(epoch, indices[: self.batch_size]), (epoch, torch.tensor([self.size - 1])), *last], steps
 
 
 class EvaluationLoader:

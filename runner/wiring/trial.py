@@ -114,8 +114,10 @@ class Trial:
         size, options = self._config["batch_size"], f"accumulate={self._config['accumulate']}"
         if batch_length(batch) == 1 and "more than 1 value" in str(error):
             return f"; with batch_size={size} and {options} one sample is left alone: choose others"
-        if any(tensor.dtype is torch.float64 for tensor in _tensors(batch)):
-            return "; its float64 numbers meet weights of float32: let the samples be float32, as NumPy's are not"
+        if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in _tensors(batch)):
+            return (
+                "; its numbers are float64, as NumPy's are by default, and weights are float32: let samples be float32"
+            )
         return ""
 
 

@@ -38,7 +38,11 @@ def _kept(value: Any, depth: int = 0) -> Callable[[], None]:
 
     def put_back() -> None:
         value.clear()
-        value.extend(before) if isinstance(value, (list, deque)) else value.update(before)
+        if isinstance(value, dict):
+            for key, item in before:  # since a Counter's `update` adds
+                value[key] = item
+        else:
+            value.update(before) if isinstance(value, set) else value.extend(before)
         for again in inner:
             again()
 
@@ -46,16 +50,16 @@ def _kept(value: Any, depth: int = 0) -> Callable[[], None]:
 
 
 def _kept_tensor(tensor: Tensor) -> Callable[[], None]:
-    if is_lazy(tensor) or tensor.is_meta:
+    if is_lazy(tensor) or tensor.is_meta or tensor.is_inference() or tensor.layout is not torch.strided:
         return _nothing
     before = tensor.detach().clone()
 
     def put_back() -> None:
         with torch.no_grad():
-            if tensor.shape == before.shape:
-                tensor.detach().copy_(before)
-            else:
+            if tensor.shape != before.shape:
                 tensor.data = before
+            elif not torch.equal(tensor, before):  # an expanded one can be read and not written
+                tensor.detach().copy_(before)
 
     return put_back
 
