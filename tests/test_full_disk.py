@@ -100,3 +100,20 @@ def test_a_directory_that_is_deleted_under_a_run_is_one_sentence(tmp_path: Path,
     shutil.rmtree(tmp_path / "outputs", ignore_errors=True)
     code, text = run.finish()
     assert code == 1 and "could not be written" in text and "Traceback" not in text, text[-3000:]
+
+
+@isolated
+@pytest.mark.slow
+def test_a_sweep_on_a_full_disk_says_what_came_of_it_and_its_repetition_does_the_rest(tmp_path: Path) -> None:
+    words = RUN.replace("name=x resume=auto", "name=x max_steps=2 -m seed=0,1")
+    fill = (
+        "(until grep -qs running outputs/x/seed-1*/status.json; do sleep 0.02; done; "
+        "head -c 20000000 /dev/zero > outputs/filler) 2>/dev/null &"
+    )
+    script = f"{fill} {words}; echo code $?; wait; rm outputs/filler; {words}; echo code $?; cat outputs/x/results.csv"
+    outcome = shell(tmp_path, small("size=9m", script), "unshare", "-rm")
+    text = outcome.stdout + outcome.stderr
+    assert "Traceback" not in text, text
+    first, _, again = outcome.stdout.partition("code 1")
+    assert "best: outputs/x/seed-0-" in first and "FAILED seed-1-" in first and "No space left" in first, text
+    assert "code 0" in again and again.count(",finished\n") == 2, text

@@ -1,16 +1,20 @@
 """What a sweep's files say of its jobs: their order, the best of them, means over seeds, and `results.csv`."""
 
 import csv
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from runner.commands.report import report
-from runner.errors import ConfigError
+from runner.errors import ConfigError, DiskRefuses
 from runner.run_directory.status import Status, read_status, write_status
+from runner.sweeps.jobs import Job
 from runner.sweeps.means import Mean, over_seeds
 from runner.sweeps.results import PRUNED, Record, read_record, rows_of, write_record, write_results
+from runner.sweeps.schedule import Ended
 
 NOW = "2026-01-01T00:00:00+00:00"
 
@@ -136,6 +140,20 @@ def test_a_value_that_only_another_command_swept_is_the_one_of_the_config(
         rows = {row["job"]: (row["optimizer.lr"], row["batch_size"]) for row in csv.DictReader(file)}
     assert rows == {"b": ("0.5", "2"), "a": ("0.01", "")}
     assert capsys.readouterr().out.lstrip().startswith("optimizer.lr  batch_size  best val/loss")
+
+
+def test_results_that_cannot_be_written_are_said_all_the_same(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(sweep / "results.csv"))
+
+    monkeypatch.setattr("runner.commands.report.write_results", full)
+    with pytest.raises(DiskRefuses, match=r"results\.csv could not be written: No space left on device"):
+        report(sweep, [Ended(Job(sweep / "f", []), 1, "killed by SIGKILL", 1.0)])
+    said = capsys.readouterr().out
+    assert "FAILED f: killed by SIGKILL; its log: " in said and "over seeds" in said and "best: " in said
+    assert said.splitlines()[8].split()[-2:] == ["failed", "f"]
 
 
 def test_a_folder_without_a_record_is_no_sweep(tmp_path: Path) -> None:

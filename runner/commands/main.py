@@ -7,11 +7,13 @@ first Ctrl-C ends by SIGINT itself.
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from runner.commands.output import lasting_output
 from runner.errors import ConfigError, RunnerError
 from runner.files import refusal
 from runner.places import local_path
@@ -44,6 +46,18 @@ def main() -> NoReturn:
             raise
         code = complain(refused)
     raise SystemExit(code)
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """Turn an error of ours, or of a full disk, into its sentence and exit code; Hydra would show its traceback."""
+    try:
+        yield
+    except (RunnerError, OSError) as error:
+        known = error if isinstance(error, RunnerError) else refusal(error)
+        if known is None:
+            raise
+        raise SystemExit(complain(known)) from None
 
 
 def complain(error: RunnerError) -> int:
@@ -120,7 +134,8 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
     job = Job([option for option in options if option not in ("-m", "--multirun")], [*words, *named])
     sys.argv[1:] = [*options, *_expanded(flags), *named]
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
+        with lasting_output() if flags.multirun else nullcontext():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else FAILED
         if not job.entered:

@@ -42,11 +42,11 @@ def run_search(launcher: Launcher, options: Mapping[str, Any], words: Sequence[s
         raise ConfigError(
             f"hydra/sweeper=optuna cannot use the launcher {type(launcher).__name__}; take hydra/launcher=local"
         )
-    from runner.sweeps.study import quiet
+    from runner.sweeps.study import quiet, storage_kept
 
     sweep = open_sweep(launcher)
     for_hydra = list(launcher.config.hydra.overrides.hydra)
-    with quiet(), sweep:
+    with quiet(), storage_kept(), sweep:
         _search(sweep, read_search(options, words, launcher.context.config_loader, for_hydra))
 
 

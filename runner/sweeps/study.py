@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, DiskRefuses
 
 FILE = "study.db"
 JOB, WORDS = "job", "words"
@@ -65,6 +65,16 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
+
+
+@contextmanager
+def storage_kept() -> Iterator[None]:
+    """Raise DiskRefuses where the study cannot be written: the disk is full, say."""
+    try:
+        yield
+    except StorageInternalError as error:
+        said = " ".join(str(error.__cause__ or error).split())[:200]
+        raise DiskRefuses(f"{FILE} could not be written ({said}); mend it, and give the same command again") from error
 
 
 def open_study(directory: Path, search: Search) -> Study | None:

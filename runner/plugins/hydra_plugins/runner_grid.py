@@ -16,9 +16,13 @@ class GridSweeper(BasicSweeper):
         if not hasattr(launcher, "executor"):
             return super().sweep(arguments)
         assert self.hydra_context is not None
+        from runner.commands.main import in_one_sentence
+        from runner.wiring.sweep_options import check_no_interval
+
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        _refuse_intervals(overrides)
+        with in_one_sentence():
+            check_no_interval(overrides)
         returns, done = [], 0
         for batch in self.split_arguments(overrides, self.max_batch_size):
             returns.append(launcher.launch(batch, initial_job_idx=done))
@@ -26,17 +30,6 @@ class GridSweeper(BasicSweeper):
             if launcher.options["on_failure"] == "stop" and launcher.command.exit_code == 1:
                 break
         return returns
-
-
-def _refuse_intervals(overrides: Any) -> None:
-    from runner.commands.main import complain
-    from runner.errors import RunnerError
-    from runner.wiring.sweep_options import check_no_interval
-
-    try:
-        check_no_interval(overrides)
-    except RunnerError as error:  # Hydra would show its traceback
-        raise SystemExit(complain(error)) from None
 
 
 # In place of Hydra's own, by its name: so an experiment can still choose another sweeper.

@@ -1,7 +1,6 @@
 """Hydra's way to our launchers: imported at every start, so that everything heavy waits for `launch`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -23,8 +22,9 @@ class LocalLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, and return what came of each."""
         from runner.commands.grid import run_grid
+        from runner.commands.main import in_one_sentence
 
-        with _in_one_sentence():
+        with in_one_sentence():
             return run_grid(self, job_overrides)
 
     def executor(self, at_a_time: int) -> Any:
@@ -90,15 +90,3 @@ class RayLauncher(LocalLauncher):
         from runner.commands.ray_jobs import ray_slots
 
         return ray_slots(self.options)
-
-
-@contextmanager
-def _in_one_sentence() -> Iterator[None]:
-    """Turn an error of ours into its sentence and exit code; Hydra would show its traceback."""
-    from runner.commands.main import complain
-    from runner.errors import RunnerError
-
-    try:
-        yield
-    except RunnerError as error:
-        raise SystemExit(complain(error)) from None

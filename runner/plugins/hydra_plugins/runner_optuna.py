@@ -23,11 +23,8 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: Sequence[str]) -> None:
         """Search until the study has as many results as it is to have."""
-        from runner.commands.main import complain
+        from runner.commands.main import in_one_sentence
         from runner.commands.search import run_search
-        from runner.errors import RunnerError
 
-        try:
+        with in_one_sentence():
             run_search(self._launcher, self.options, arguments)
-        except RunnerError as error:  # Hydra would show its traceback
-            raise SystemExit(complain(error)) from None
