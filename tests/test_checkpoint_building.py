@@ -3,7 +3,9 @@
 import io
 import os
 import pickle
+import resource
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +120,46 @@ CALLS: dict[str, bytes] = {
 @pytest.mark.parametrize("structure", CALLS.values(), ids=CALLS)
 def test_only_what_torch_writes_of_tensors_and_plain_values_is_read(tmp_path: Path, structure: bytes) -> None:
     refusals(write(tmp_path / "x.pt", [("archive/data.pkl", structure), *FOUR]))
+
+
+LARGE = b"]" + b"(" + b"".join(b"J" + struct.pack("<i", value) for value in range(20_000)) + b"e"
+SET = b"cbuiltins\nset\nq\x03"
+CODEC = b"c_codecs\nencode\nq\x03" + text("\xff" * 200_000) + b"q\x01" + text("latin1") + b"q\x02"
+MULTIPLE = 2**61 - 1  # of which all numbers have one hash
+LEVELS = b"".join(
+    b"}" + b"".join(text(name * 190) + b"h" + bytes([level]) + b"s" for name in "ab") + b"q" + bytes([level + 1])
+    for level in range(1, 25)
+)
+AMPLIFIED: dict[str, tuple[bytes, bool]] = {
+    "one text encoded again and again": (CODEC + b"](" + b"h\x03h\x01h\x02\x86R" * 50_000 + b"e.", False),
+    "one list made a set again and again": (
+        LARGE + b"q\x01" + SET + b"](" + b"h\x03h\x01\x85R" * 50_000 + b"e.",
+        False,
+    ),
+    "one set in many places": (SET + LARGE + b"\x85Rq\x01](" + b"h\x01" * 100_000 + b"e.", True),
+    "keys of one hash": (
+        b"}(" + b"".join(b"\x8a\x0a" + (n * MULTIPLE).to_bytes(10, "little") + b"N" for n in range(6000)) + b"u.",
+        False,
+    ),
+    "long names at many levels": (b"}" + text("k") + b"Nsq\x01" + LEVELS + b".", False),
+    "many small containers": (b"](" + b"}" * 100_000 + b"]" * 100_000 + b"e.", True),
+}
+
+
+@pytest.mark.parametrize(("structure", "taken"), AMPLIFIED.values(), ids=AMPLIFIED)
+def test_little_that_stands_for_much_takes_neither_time_nor_memory(
+    tmp_path: Path, structure: bytes, taken: bool
+) -> None:
+    path = write(tmp_path / "x.pt", [("archive/data.pkl", b"\x80\x02" + structure), *FOUR])
+    for read in READERS[:2]:
+        began, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if taken:
+            read(path)
+        else:
+            with pytest.raises(CheckpointRefused):
+                read(path)
+        assert time.process_time() - began < 5
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 500_000  # KiB
 
 
 def test_sparse_indices_out_of_range_are_damage_for_every_reader(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from runner.checkpoint.sources import read_source
+from runner.checkpoint.sources import Source, read_source
 from runner.checkpoint.warm_start import Fitting, fit, strip_wrappers
 from runner.errors import CheckpointMismatch
 from runner.models import Discriminator, Generator, Mlp
@@ -241,3 +241,11 @@ def test_weights_that_are_no_numbers_to_start_with_are_not_loaded(
     torch.save({**mlp().state_dict(), "layers.1.bias": spoilt}, "spoilt.pth")
     outcome = cli(capsys, *NEW, "warm_start.path=spoilt.pth", "warm_start.strict=true")
     assert outcome.code == 2 and "layers.1.bias" in outcome.err and not Path("outputs").exists()
+
+
+def test_a_file_of_moving_averages_alone_says_how_one_is_taken() -> None:
+    weights = {"w": torch.ones(1)}
+    source = Source(Path("x.pt"), {"ema": weights})
+    with pytest.raises(CheckpointMismatch, match=r"choose one with warm_start\.parts=\{model: ema\}"):
+        source.choose("model")
+    assert source.choose("model", named="ema") is weights

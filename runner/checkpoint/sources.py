@@ -46,13 +46,14 @@ class Source:
         return self.parts[average]
 
     def _name(self, wanted: str, named: str | None) -> str:
-        raw = [name for name in self.parts if name != _EMA and not name.endswith(f"_{_EMA}")]
+        averages = [name for name in self.parts if name == _EMA or name.endswith(f"_{_EMA}")]
+        raw = [name for name in self.parts if name not in averages] or averages
         if named is not None and named not in self.parts:
             raise CheckpointMismatch(f"{self.path} has no part {named!r}; it has {', '.join(raw)}")
         name = named or (wanted if wanted in self.parts else None)
         if name is not None:
             return name
-        if len(raw) != 1:
+        if len(raw) != 1 or raw == averages:
             raise CheckpointMismatch(
                 f"{self.path} has no part {wanted!r} but {', '.join(raw)}; choose one with "
                 f"warm_start.parts={{{wanted}: {raw[0]}}}"
