@@ -48,7 +48,7 @@ def test_a_run_may_do_without_a_scheduler_an_experiment_and_a_key_of_an_option()
 @pytest.mark.parametrize("word", ["experiment=null", "model=lenet,null"])
 def test_no_option_of_a_group_is_null(word: str) -> None:
     parse(["epochs=null", "~experiment", "model.width=null"])
-    with pytest.raises(ConfigError, match=f"{word} cannot be: an option of"):
+    with pytest.raises(ConfigError, match=f"{word} is invalid; an option of"):
         parse([word])
 
 

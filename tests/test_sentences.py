@@ -98,7 +98,7 @@ def test_a_key_that_would_change_nothing_is_refused(
         ("data=arrays data.path=xy.npz", "but x, y; name"),
         ("learner=own learner._target_=mine", "mine.ClassName"),
         ("warm_start.path=any.pt warm_start.freeze=conv", "warm_start.freeze=[conv]"),
-        ("model=lenett", "lenet\nmlp\nown\nresnet\n"),
+        ("model=lenett", "did you mean model=lenet? there are gan, lenet, mlp, own, resnet\n"),
     ],
 )
 def test_a_mistake_is_answered_with_what_would_do(

@@ -22,7 +22,7 @@ from runner.signals import die_by_sigint
 from runner.strategy.processes import check_single_process
 from runner.text import printable_lines
 from runner.wiring import arguments
-from runner.wiring.compose import CONF, hydra_session, register
+from runner.wiring.compose import CONF, compose_config, hydra_session, register
 from runner.wiring.program import find_project, program_name
 from runner.wiring.sweep_options import check_sweep_options
 
@@ -67,7 +67,9 @@ def complain(error: RunnerError) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    flags = get_args_parser().parse_intermixed_args(list(words))
+    flags, unknown = get_args_parser().parse_known_intermixed_args(list(words))
+    if unknown:
+        raise arguments.no_flag(unknown[0], words)
     if flags.help:
         from runner.wiring.help import help_text
 
@@ -77,6 +79,7 @@ def _run(words: Sequence[str]) -> int:
     register()
     if _is_for_hydra(flags):
         return _hydra(flags, words)
+    arguments.check_single(flags.overrides)
     overrides = arguments.expand(flags.overrides)
     with hydra_session(flags.config_dir) as searchpath:
         return _task(arguments.value_of(overrides, "task"))(overrides, searchpath)
@@ -129,6 +132,8 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
     if flags.multirun:
         arguments.check_for_sweep(flags.overrides)
         check_sweep_options(flags.overrides, flags.config_dir)
+    if flags.multirun or flags.cfg:
+        _check_composes(flags)
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
     named = _named(flags)
     job = Job([option for option in options if option not in ("-m", "--multirun")], [*words, *named])
@@ -142,6 +147,14 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
             return WRONG if code == FAILED else code
         job.note(code)
     return job.exit_code
+
+
+def _check_composes(flags: Any) -> None:
+    """Raise ConfigError for words that compose nothing, of several values the first, before Hydra says so itself."""
+    if flags.config_path or flags.config_name or flags.experimental_rerun:
+        return
+    with hydra_session(flags.config_dir) as searchpath:
+        compose_config([*searchpath, *arguments.firsts(flags.overrides)])
 
 
 def _expanded(flags: Any) -> list[str]:

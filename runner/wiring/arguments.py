@@ -3,16 +3,20 @@
 import re
 import shlex
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice, pairwise
 from pathlib import Path
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
 
 from runner.errors import ConfigError
 from runner.places import local_path
-from runner.wiring.compose import CONF
+from runner.run_directory.names import check_name
+from runner.wiring.nearest import nearest
+from runner.wiring.options import CONF, GROUPS, default_options, defaults, fitting, known_keys, options
 from runner.wiring.program import start_words
 from runner.wiring.targets import target_names
 
@@ -30,25 +34,103 @@ def parse(words: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: a word that is no override, or one that deletes what every run needs.
     """
-    for word in words:
-        if match := re.fullmatch(r"device=(cuda|mps|cpu):(\d+)", word):
-            raise ConfigError(f"{word} is not an option; write device={match[1]} device.index={match[2]}")
-        if "=" not in word and not word.startswith("~"):
-            raise ConfigError(f"{word!r} is neither an option nor key=value; write for example epochs=10, or --help")
-    try:
-        overrides = list(OverridesParser.create().parse_overrides(list(words)))
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    overrides = [_parsed(word, words) for word in words]
     for override in overrides:
-        key, value = override.key_or_group, override.value()
-        if None in (value.list if isinstance(value, ChoiceSweep) else [value]) and _is_choice(override):
-            raise ConfigError(f"{override.input_line} cannot be: an option of {key} has a name; leave it out")
-        if override.is_delete() and "." not in key and key not in _DELETABLE:
+        key, value, word = override.key_or_group, override.value(), str(override.input_line)
+        values = value.list if isinstance(value, ChoiceSweep) else [value]
+        if _is_choice(override) and not all(isinstance(one, (str, list)) for one in values):
+            raise ConfigError(f"{word} is invalid; an option of {key} has a name, so choose one, or leave it out")
+        if override.is_delete() and key in {*GROUPS, *defaults()} and key not in _DELETABLE:
             raise ConfigError(
-                f"{override.input_line} would delete what every run needs; only {' and '.join(_DELETABLE)} can be "
-                f"deleted, so choose another {key} instead"
+                f"{word} would delete what every run needs; only {' and '.join(_DELETABLE)} can be deleted, so choose "
+                f"another {key} instead"
             )
     return overrides
+
+
+def _parsed(word: str, words: Sequence[str]) -> Override:
+    if match := re.fullmatch(r"device=(cuda|mps|cpu):(\d+)", word):
+        raise ConfigError(f"{word} is not an option; write device={match[1]} device.index={match[2]}")
+    key, equals, value = word.partition("=")
+    if not equals and not word.startswith("~"):
+        raise ConfigError(f"{word!r} is no override; {_as_override(word, words)}")
+    if equals and not key.strip():
+        raise ConfigError(f"{word} names no key; write key{word}")
+    try:
+        return _parser().parse_override(word)
+    except HydraException as error:
+        raise ConfigError(_unreadable(key, value, error)) from error
+
+
+def _unreadable(key: str, value: str, error: HydraException) -> str:
+    """Return the sentence for an override that Hydra's grammar does not take, with the quoting that it does take."""
+    text = value.lstrip("=").strip()
+    if key == "name":
+        check_name(value)
+    if key != key.strip():
+        return f"{key}={value} has a space in it; write {key.strip()}={text}"
+    if value.startswith("=") and _quoted(key, text) is not None:
+        return f"{key}={value} has two equals signs; write {shlex.quote(f'{key}={text}')}"
+    if text[:1] in "[{" and text.count("[") + text.count("{") != text.count("]") + text.count("}"):
+        return f"{key}={value} cannot be read: a bracket is not closed"
+    quoted = _quoted(key, value)
+    if quoted is None:
+        return f"{key}={value} cannot be read: {' '.join(str(error).split()).partition(' See https')[0]}"
+    return (
+        f"{key}={value} cannot be read, since some of its characters have a meaning here; write {shlex.quote(quoted)}"
+    )
+
+
+def _quoted(key: str, value: str) -> str | None:
+    """Return an override whose value is this text, as it is; None for a key that cannot be."""
+    escaped = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + match[2].replace('"', '\\"'), value)
+    word = f'{key}="{escaped}"'
+    try:
+        return word if _parser().parse_override(word).value() == value else None
+    except HydraException:
+        return None
+
+
+@lru_cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def no_flag(flag: str, words: Sequence[str]) -> ConfigError:
+    """Return the error for a flag of the command line that is none, such as `--lr` or `--epochs=5`."""
+    return ConfigError(f"{flag} is no flag; {_as_override(flag, words)}")
+
+
+def _as_override(word: str, words: Sequence[str]) -> str:
+    """Return the advice to write a word, with the value that stands in or behind it, as an override."""
+    name, equals, value = word.partition("=")
+    behind = next((two for one, two in pairwise(words) if one == word and not re.search("=|^-", two)), None)
+    asked = name.lstrip("-").replace("-", "_")
+    named = [f"{group}={asked}" for group in GROUPS if asked in options(group)] if not equals else []
+    keys = known_keys()
+    meant = next((one for one in (*named, asked, *nearest(asked)) if "=" in one or one in keys or one in GROUPS), None)
+    if meant is None:
+        return "settings are written key=value, such as epochs=10; --help names all"
+    if "=" in meant:
+        return f"write {meant}"
+    group, chosen = meant.split(".")[0], {**default_options(), **dict(w.split("=", 1) for w in words if "=" in w)}
+    having = keys.get(meant, [])
+    option = str(chosen.get(group)) if not having or chosen.get(group) in having else having[0]
+    first = f"{group}={option} " if having and option != chosen.get(group) else ""
+    return f"write {first}{fitting(meant, option, value if equals else behind or '...')}"
+
+
+def check_single(words: Sequence[str]) -> None:
+    """Raise ConfigError for an override with several values, which only a sweep can take."""
+    for override in parse(words):
+        if override.is_sweep_override():
+            key, _, value = str(override.input_line).partition("=")
+            if key == "name":
+                check_name(value)
+            ways = [] if key in OF_ONE_ATTEMPT else ["add -m"]
+            if defaults().get(key) is None and (quoted := _quoted(key, value)):
+                ways.append(f"write {shlex.quote(quoted)} for one that is this text")
+            raise ConfigError(f"{key}={value} has several values, as a sweep has; {', or '.join(ways)}")
 
 
 def _is_choice(override: Override) -> bool:
@@ -85,6 +167,17 @@ def check_for_sweep(words: Sequence[str]) -> None:
                 f"{word} cannot be with -m, whose jobs go on with what is in their own directories; "
                 "warm_start.path=... lets all of them begin with the weights of a run"
             )
+
+
+def firsts(words: Sequence[str]) -> list[str]:
+    """Return the overrides with the first of several values; those whose values are not listed are left out."""
+    found = []
+    for override in parse(words):
+        if not override.is_sweep_override():
+            found.append(str(override.input_line))
+        elif override.is_discrete_sweep() and not isinstance(override.value(), Glob):
+            found += [f"{override.get_key_element()}={value}" for value in islice(override.sweep_string_iterator(), 1)]
+    return found
 
 
 def value_of(words: Sequence[str], key: str) -> str | None:

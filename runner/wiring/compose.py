@@ -1,10 +1,7 @@
 """Composing the config with Hydra: one config and no directory, or one sentence; torch is not imported."""
 
 import dataclasses
-import difflib
-import itertools
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +13,6 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -24,15 +20,13 @@ from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import digest_of, job_name
 from runner.wiring import schema
-from runner.wiring.variations import Structure, varied
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-"""The config groups: a wheel carries them inside the package, the repository has them beside it."""
+from runner.wiring.explaining import explain, files
+from runner.wiring.options import CONF as CONF
+from runner.wiring.unset import leave_open, missing
+from runner.wiring.variations import Structure, in_one_sentence, varied
 
 KEYS = [field.name for field in dataclasses.fields(schema.Root)]
-_PLUGINS = _PACKAGE / "plugins"
-_FOLDER = re.compile(r"file://([^\],]+)")  # of the search path
+_PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 
 # What does not make a sweep's job another one.
 _IMMATERIAL = (
@@ -99,7 +93,7 @@ def goal_of(config: DictConfig) -> tuple[str, str]:
         mode = config.checkpoint.mode
         return str(config.checkpoint.monitor), str(getattr(mode, "value", mode))
     except OmegaConfBaseException as error:
-        raise ConfigError(sentence(error)) from error
+        raise ConfigError(explain(error, ())) from error
 
 
 def _text(values: dict[str, Any]) -> str:
@@ -139,15 +133,10 @@ def compose_config(
     Raises:
         ConfigError: an unknown key or option, or a value of another type.
     """
-    try:
-        loader = GlobalHydra.instance().config_loader()
-        compose_files = partial(_composed_of, config_name)
-        config = varied(overrides, loader, lambda words: compose_files(words, tuple(_files(words))), amend)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(sentence(error)) from error
+    loader = GlobalHydra.instance().config_loader()
+    compose_files = partial(_composed_of, config_name)
+    config = varied(overrides, loader, lambda words: compose_files(words, tuple(_stamps(words))), amend)
     check_hydra(config.hydra)
-    if unknown := [str(key) for key in config if key not in (*KEYS, "hydra")]:  # added with +, past the schema
-        raise ConfigError(f"there is no key {unknown[0]}{_nearest(unknown[0])}")
     return config
 
 
@@ -160,19 +149,20 @@ def check_hydra(hydra: Any) -> None:
 
 
 @lru_cache(maxsize=8)
-def _composed_of(config_name: str, words: Structure, files: tuple[tuple[str, int, int], ...]) -> DictConfig:
+def _composed_of(config_name: str, words: Structure, stamps: tuple[tuple[str, int, int], ...]) -> DictConfig:
     """Compose what these words choose of files that have these times and sizes."""
-    return compose(config_name, list(words), return_hydra_config=True)
+    with in_one_sentence(words):
+        config = compose(config_name, list(words), return_hydra_config=True)
+        leave_open(config, words, config_name)
+        return config
 
 
-def _files(words: Structure) -> Iterator[tuple[str, int, int]]:
+def _stamps(words: Structure) -> Iterator[tuple[str, int, int]]:
     """Yield path, time and size of every file that a config may be composed of."""
-    folders = [str(CONF), *(folder for word in words for folder in _FOLDER.findall(word))]
-    for folder in folders:
-        for path in sorted(Path(folder).rglob("*.yaml")):
-            with suppress(OSError):  # an editor's lock, a link to nowhere
-                entry = path.stat()
-                yield str(path), entry.st_mtime_ns, entry.st_size
+    for path in files(words):
+        with suppress(OSError):  # an editor's lock, a link to nowhere
+            entry = path.stat()
+            yield str(path), entry.st_mtime_ns, entry.st_size
 
 
 def checked(config: DictConfig) -> Any:
@@ -183,8 +173,10 @@ def checked(config: DictConfig) -> Any:
     """
     try:
         return OmegaConf.to_object(without_hydra(config))
+    except MissingMandatoryValue as error:
+        raise ConfigError(missing(error, config)) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(sentence(error)) from error
+        raise ConfigError(" ".join(str(error).splitlines()[0].split())) from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -202,27 +194,3 @@ def without_hydra(config: DictConfig) -> DictConfig:
     own.pop("hydra", None)
     OmegaConf.set_struct(own, True)
     return own
-
-
-def _example(name: str | None) -> str:
-    return f"such as {name}=my_package.MyClass" if name and name.endswith("_target_") else f"with {name}=..."
-
-
-def sentence(error: BaseException) -> str:
-    """Return Hydra's or OmegaConf's message with what is wrong first, and without their internals."""
-    cause = error.__cause__ if isinstance(error.__cause__, (HydraException, OmegaConfBaseException)) else None
-    if isinstance(error, MissingMandatoryValue):
-        return f"{error.full_key} is missing; set it, {_example(error.full_key)}"
-    if "is not a ListConfig" in str(cause) and (word := re.search(r"override (\S+)=(\S+)$", str(error))):
-        return f"{word[1]}={word[2]} cannot be: it must be a list, such as {word[1]}=[{word[2]}]"
-    lines = [line.strip() for one in (cause, error) if one is not None for line in str(one).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("full_key", "object_type", "reference_type"))]
-    if match := re.fullmatch(r"Key '(.*)' not in 'Root'", lines[0] if lines else ""):
-        return f"there is no key {match[1]}{_nearest(match[1])}"  # Hydra would advise to add it with +
-    lines = list(itertools.takewhile(lambda line: line != "Config search path:", lines))
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _nearest(key: str) -> str:
-    found = difflib.get_close_matches(key, KEYS, n=1) or [known for known in KEYS if known.replace("_", "") == key]
-    return f"; did you mean {found[0]}?" if found else "; --help names all"

@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.errors import CheckpointRefused
 from runner.wiring import schema
 from runner.wiring.arguments import OF_ONE_ATTEMPT
-from runner.wiring.compose import CONF, KEYS, plain, sentence
+from runner.wiring.compose import CONF, KEYS, plain
+from runner.wiring.keys import wanted
 from runner.wiring.named import Named
 from runner.wiring.settled import unsettled
 
@@ -72,7 +73,7 @@ class Kept:
                 self._put(config, key, self.values[key])
             except OmegaConfBaseException as error:
                 place = error.full_key or key
-                raise CheckpointRefused(f"{self._path} is refused: its {place} is wrong: {sentence(error)}") from error
+                raise CheckpointRefused(f"{self._path} is refused: its {place} is wrong: {wanted(error)}") from error
 
     def _put(self, config: DictConfig, key: str, value: Any) -> None:
         if key not in _WITH_KEYS or (key in _OBJECTS and OmegaConf.get_type(config[key]) is dict):

@@ -7,13 +7,10 @@ from typing import Any
 
 from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from runner.errors import ConfigError
 from runner.wiring.arguments import parse
-from runner.wiring.compose import sentence
-from runner.wiring.variations import is_structural
+from runner.wiring.variations import in_one_sentence, is_structural
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,10 @@ def named_by(words: Sequence[str], searchpath: Sequence[str]) -> Named:
     choices = [o for o in parse(words) if is_structural(o, loader) and not o.is_hydra_override()]
     if not choices:
         return Named()
-    try:
-        structure = [*searchpath, *(str(o.input_line) for o in choices)]
+    structure = [*searchpath, *(str(o.input_line) for o in choices)]
+    with in_one_sentence(structure):
         parsed, files = loader._parse_overrides_and_create_caching_repo("config", structure)
         tree = create_defaults_list(files, "config", parsed, prepend_hydra=True, skip_missing=False)
-    except HydraException as error:
-        raise ConfigError(sentence(error)) from error
     parts = _named(tree, {o.key_or_group for o in choices})
     whole = {o.key_or_group for o in choices if o.is_delete()}
     whole |= {part.package for part in parts if part.config_path.startswith(f"{part.package}/")}

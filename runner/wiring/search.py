@@ -81,7 +81,7 @@ def _composed(fixed: Sequence[str], examples: Sequence[Sequence[str]]) -> tuple[
                 if goal_of(other) != goal_of(config):
                     raise ConfigError(f"{word} cannot be: {another_goal(goal_of(other), goal_of(config))}")
     except ConfigError as error:
-        way_out = "; whole numbers are searched by tag(int,interval(...))" if "to Integer" in str(error) else ""
+        way_out = "; whole numbers are searched by tag(int,interval(...))" if "use a whole number" in str(error) else ""
         raise ConfigError(f"{error}{way_out}") from error
     return first, values
 

@@ -1,13 +1,19 @@
 """The configs of many jobs that differ in little: what they have in common is composed once."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
+
+from runner.errors import ConfigError
+from runner.wiring.explaining import FAULTS, explain
+from runner.wiring.keys import apply, check_groups, check_known, strangers
+from runner.wiring.unset import leave_open
 
 Structure = tuple[str, ...]
 """The words that files depend on: choices of groups, and settings of Hydra's own."""
@@ -24,14 +30,27 @@ class Variations:
         """Return the config of a job with these words.
 
         Raises:
-            HydraException: an unknown key or option, or a value of another type.
+            ConfigError: an unknown key or option, or a value of another type.
         """
         return varied(words, self._loader, self._composed_of)
 
     def _composed_of(self, structure: Structure) -> DictConfig:
         if structure not in self._composed:
-            self._composed[structure] = self._loader.load_sweep_config(self._config, list(structure))
+            words = [*self._config.hydra.overrides.hydra, *structure]
+            with in_one_sentence(words):
+                config = self._loader.load_sweep_config(self._config, list(structure))
+                leave_open(config, words, self._config.hydra.job.config_name)
+            self._composed[structure] = config
         return self._composed[structure]
+
+
+@contextmanager
+def in_one_sentence(words: Sequence[str]) -> Iterator[None]:
+    """Turn what composing raises for a mistake of the user's into a ConfigError, its one sentence."""
+    try:
+        yield
+    except FAULTS as error:
+        raise ConfigError(explain(error, words)) from error
 
 
 def varied(
@@ -45,16 +64,22 @@ def varied(
     What `amend` does to the composed config comes before the values of the words.
 
     Raises:
-        HydraException: an unknown key or option, or a value of another type.
+        ConfigError: an unknown key or option, or a value of another type.
     """
     parsed = OverridesParser.create().parse_overrides(list(words))
-    loader.validate_sweep_overrides_legal(overrides=parsed, run_mode=RunMode.RUN, from_shell=False)
+    with in_one_sentence(words):
+        loader.validate_sweep_overrides_legal(overrides=parsed, run_mode=RunMode.RUN, from_shell=False)
     values = [override for override in parsed if not is_structural(override, loader)]
     structure = tuple(str(override.input_line) for override in parsed if is_structural(override, loader))
     config = copy.deepcopy(compose(structure))
+    check_known(config)
+    check_groups(config)
     amend(config)
-    ConfigLoaderImpl._apply_overrides_to_config(values, config)
+    amended = {key for key, _ in strangers(config)}
+    for override in values:
+        apply(override, config)
     _sign(config, [override for override in parsed if not override.is_hydra_override()])
+    check_known(config, amended)
     return config
 
 

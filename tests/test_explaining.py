@@ -1,0 +1,128 @@
+"""Files of a config folder that cannot be composed: each mistake is one sentence that names the file."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import ConfigError
+from runner.wiring.compose import checked, compose_config, hydra_session, register
+
+GLOBAL = b"# @package _global_\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A config folder of the user's."""
+    register()
+    for group in ("experiment", "optimizer", "checkpoint"):
+        (tmp_path / group).mkdir()
+    return tmp_path
+
+
+def refusal(folder: Path, *words: str) -> str:
+    """Return the sentence for a config of the folder."""
+    with hydra_session(str(folder)) as searchpath, pytest.raises(ConfigError) as error:
+        checked(compose_config([*searchpath, *words]))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (GLOBAL + b"# caf\xe9\nepochs: 2\n", ", line 2: it is not UTF-8 (Latin-1, perhaps); save the file as UTF-8"),
+        (GLOBAL + b"epochs: 3\nepochs: 4\n", ", line 3: epochs is there twice; leave one out"),
+        (GLOBAL + b"optimizer:\n  lr: 1\n  lr: 2\n", ", line 4: lr is there twice; leave one out"),
+        (GLOBAL + b"optimizer:\n\tlr: 1\n", ", line 3: YAML takes no tab here; indent with spaces"),
+        (GLOBAL + b"optimizer: {lr: ???}\n", ", line 2: ??? within braces needs quotes; write '???'"),
+        (GLOBAL + b"optimizer: {lr: 1\n", ", line 3 is not YAML: "),
+        (GLOBAL + b"epochs: !!python/object/apply:os.system [x]\n", ", line 2: a config holds plain values only "),
+        (GLOBAL + b"epochs: many\n", ": epochs is invalid; use a whole number"),
+        (GLOBAL + b"optimizer: {lr: null}\n", ": optimizer.lr is invalid; it needs a value, and null is none"),
+        (GLOBAL + b"lr: 0.1\n", ": there is no key lr; did you mean optimizer.lr?"),
+        (GLOBAL + b"optimizer: {lrr: 0.1}\n", ": there is no key optimizer.lrr; did you mean optimizer.lr?"),
+        (GLOBAL + b"early_stopping: {foo: 1}\n", ": there is no key early_stopping.foo; --help names all keys"),
+        (GLOBAL + b"- a\n", " is a list; write `key: value` lines"),
+        (
+            GLOBAL + b"checkpoint: off\n",
+            ': checkpoint is a group; choose its option under `defaults:`, as `- override /checkpoint: "off"`',
+        ),
+        (
+            GLOBAL + b"optimizer: sgd\n",
+            ": optimizer is a group; choose its option under `defaults:`, as `- override /optimizer: sgd`",
+        ),
+        (
+            GLOBAL + b"defaults:\n  - override /checkpoint: off\n",
+            ': off is a boolean in YAML, not the name of an option; write /checkpoint: "off"',
+        ),
+        (
+            GLOBAL + b"defaults:\n  - override optimizer: sgd\n",
+            " overrides optimizer, which is beside it; write `override /optimizer: ...`",
+        ),
+        (
+            GLOBAL + b"defaults:\n  - /optimizer: sgd\n",
+            " chooses optimizer a second time; write `- override /optimizer: sgd` there",
+        ),
+        (
+            GLOBAL + b"defaults:\n  - override /optimizer: sdg\n",
+            ": optimizer=sdg is no option; did you mean sgd? there are adam",
+        ),
+        (b"epochs: 3\n", " would give experiment, and there is no such key; make `# @package _global_` its first line"),
+        (b"", " would give experiment, and there is no such key; make `# @package _global_` its first line"),
+        (
+            b"\xef\xbb\xbf" + GLOBAL,
+            " begins with a byte order mark, so its first line is not seen; save it as UTF-8 without BOM",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_names_the_file(folder: Path, content: bytes, said: str) -> None:
+    path = folder / "experiment/mine.yaml"
+    path.write_bytes(content)
+    assert refusal(folder, "experiment=mine").startswith(f"{path}{said}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GLOBAL.replace(b"\n", b"\r\n") + b"max_steps: 2\r\n",
+        GLOBAL + b'defaults:\n  - override /checkpoint: "off"\nmax_steps: 2\n',
+        GLOBAL + b"defaults:\n  - override /optimizer: sgd\nmax_steps: 2\n",
+        GLOBAL + b"max_steps: &a 2\n",
+    ],
+)
+def test_what_the_answers_advise_composes(folder: Path, content: bytes) -> None:
+    (folder / "experiment/mine.yaml").write_bytes(content)
+    with hydra_session(str(folder)) as searchpath:
+        assert checked(compose_config([*searchpath, "experiment=mine"])).max_steps == 2
+
+
+def test_a_key_that_a_file_leaves_open_is_missing_until_an_override_or_a_later_file_sets_it(folder: Path) -> None:
+    open_ = folder / "experiment/open.yaml"
+    open_.write_bytes(GLOBAL + b"optimizer:\n  lr: ???\n")
+    (folder / "experiment/closed.yaml").write_bytes(GLOBAL + b"defaults: [open, _self_]\noptimizer: {lr: 0.3}\n")
+    (folder / "optimizer/mine.yaml").write_text("defaults: [sgd, _self_]\nlr: ???\n")
+    said = f"optimizer.lr is missing ({open_} leaves it open with ???); set it, with optimizer.lr=..."
+    assert refusal(folder, "experiment=open") == said
+    assert refusal(folder, "optimizer=mine").startswith("optimizer.lr is missing")
+    with hydra_session(str(folder)) as searchpath:
+        for words, rate in (
+            (["experiment=open", "optimizer.lr=0.5"], 0.5),
+            (["experiment=closed"], 0.3),
+            (["optimizer=mine", "optimizer.lr=0.4"], 0.4),
+        ):
+            assert checked(compose_config([*searchpath, *words])).optimizer.lr == rate
+
+
+def test_an_option_of_settings_has_all_its_keys_and_no_other(folder: Path) -> None:
+    (folder / "checkpoint/mine.yaml").write_text("every_steps: 5\n")
+    lacks = "checkpoint=mine lacks keys; begin its file with `defaults: [every_epoch, _self_]`"
+    assert refusal(folder, "checkpoint=mine") == lacks
+    (folder / "checkpoint/mine.yaml").write_text("every_steps: 5\nfoo: 1\n")
+    assert refusal(folder, "checkpoint=mine").startswith("checkpoint=mine has no key foo; ")
+    (folder / "checkpoint/mine.yaml").write_text("defaults: [every_epoch, _self_]\nevery_steps: 5\n")
+    with hydra_session(str(folder)) as searchpath:
+        assert checked(compose_config([*searchpath, "checkpoint=mine"])).checkpoint.every_steps == 5
+
+
+def test_a_group_that_a_file_empties_is_one_sentence(folder: Path) -> None:
+    (folder / "experiment/mine.yaml").write_bytes(GLOBAL + b"optimizer: null\n")
+    assert refusal(folder, "experiment=mine").startswith("optimizer is null, and an option is a mapping; choose one: ")
