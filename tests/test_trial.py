@@ -146,10 +146,6 @@ def test_a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached(
             ["learner._target_=runner.learners.Regression"],
             "the model returns (2,) numbers a sample and the targets have ()",
         ),
-        (
-            ["model=own", "model._target_=runner.models.Mlp", "+model.hidden=[]", "+model.in_features=3"],
-            "Classification.training raised RuntimeError: mat1 and mat2",
-        ),
     ],
 )
 def test_what_does_not_fit_is_exit_code_2_and_nothing_made(
