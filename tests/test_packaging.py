@@ -86,7 +86,7 @@ def test_code_of_another_folder_is_not_built_because_a_checkpoint_names_it(progr
 
 def test_commands_that_continue_are_shown_as_they_were_typed(programs: Path, project: Path) -> None:
     (project / "outputs/x").mkdir(parents=True)
-    (project / "outputs/x/notes.txt").touch()
+    (project / "outputs/x/last.tar").touch()
     shown = {
         str(programs / "runner-train"): "runner-train resume=outputs/x",
         f"{programs / 'python'} {REPOSITORY / 'run.py'}": f"python {REPOSITORY / 'run.py'} resume=outputs/x",

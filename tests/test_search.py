@@ -133,7 +133,7 @@ OPTIONS = {"n_trials": 9, "sampler": "TPESampler", "sampler_options": None, "see
 @pytest.mark.parametrize(
     ("words", "options", "said"),
     [
-        (["model=lenet,mpl"], {}, "model/mpl"),
+        (["model=lenet,mpl"], {}, "did you mean model=mlp"),
         (["batch_size=interval(8,64)"], {}, r"tag\(int,interval\(...\)\)"),
         ([LR, "batch_size=0"], {}, "batch_size=0"),
         ([LR], {"n_trials": 0}, "n_trials=0"),

@@ -210,7 +210,8 @@ def test_another_monitor_resets_what_a_plateau_has_seen(work: Path, capsys: Any)
 
 
 def test_changed_settings_of_a_plateau_take_effect(work: Path, capsys: Any) -> None:
-    assert cli(capsys, *PLAIN, "name=x", "epochs=2", "scheduler=plateau").code == 0
+    own = ("scheduler=own", "scheduler._target_=runner.optim.Plateau", "+scheduler.factor=0.5", "+scheduler.patience=2")
+    assert cli(capsys, *PLAIN, "name=x", "epochs=2", *own).code == 0
     words = ("epochs=3", "scheduler.factor=0.25", "scheduler.patience=7", "+scheduler.min_lr=0.001")
     assert cli(capsys, "resume=outputs/x", *words).code == 0
     stored = entries_of(work / "x/last.tar")["scheduler_state_dict"]

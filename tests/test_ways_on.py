@@ -49,7 +49,7 @@ def test_a_name_whose_run_has_no_checkpoint_yet_is_answered_with_what_begins_it_
     assert outcome.code == 2 and "begin it again with name=a/x resume=auto and the rest of this command" in outcome.err
     assert cli(capsys, *ONCE, "name=a/x", "resume=auto").code == 0
     outcome = cli(capsys, *ONCE, "name=a/x")
-    words = advised(outcome.err.replace("; or start over", "\n"), "go on there with")
+    words = advised(outcome.err.replace(", start over", "\n"), "go on there with")
     assert outcome.code == 2 and cli(capsys, *words).code == 0
 
 

@@ -26,7 +26,7 @@ def check_free(directory: Path, way_on: str) -> None:
     """Raise `NameTaken`, which shows the way to go on there, if the directory is taken; `RunInUse` if owned."""
     if is_taken(directory):
         check_unowned(directory)
-        raise NameTaken(f"{directory} exists already: {way_on}; or start over by deleting it, or take another name=")
+        raise NameTaken(f"{directory} {way_on} start over by deleting it, or take another name=")
 
 
 def check_writable(directory: Path) -> None:

@@ -36,13 +36,13 @@ def check_length(config: DictConfig, header: Mapping[str, Any], words: Sequence[
 
 
 def way_on(directory: Path) -> str:
-    """Return how to go on in a directory that is taken."""
+    """Return what a directory that is taken holds, and how to go on there."""
     if next(candidates(directory), None) is not None:
-        return f"go on there with {command(f'resume={directory}')}"
+        return f"exists already: go on there with {command(f'resume={directory}')},"
     name = name_of(directory)
     if name is None or not can_begin_again(directory):
-        return "it has no checkpoint to go on from"
-    return f"it has no checkpoint yet, so begin it again with name={name} resume=auto and the rest of this command"
+        return "exists already and has no checkpoint to go on from:"
+    return f"has no checkpoint yet: begin it again with name={name} resume=auto and the rest of this command,"
 
 
 def absent(path: Path, directory: Path) -> NameTaken | CheckpointMissing:
