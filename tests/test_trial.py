@@ -24,7 +24,7 @@ from runner.strategy.devices import Devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Single
 from runner.wiring.trial import Trial
-from tests.awry import Remembering, Wrong
+from tests.awry import Data, Remembering, Wrong
 from tests.support import TINY, Outcome, cli
 
 CONFIG = {"seed": 0, "batch_size": 8, "accumulate": 2}
@@ -178,3 +178,13 @@ def test_a_batch_is_tried_on_a_resume_too(tmp_path: Path, capsys: Any, monkeypat
     monkeypatch.setattr("tests.awry.SAMPLES", {"fine": lambda index: None})
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")
     assert outcome.code == 2 and " of Wrong is None" in outcome.err
+
+
+def test_a_trial_that_fails_leaves_no_worker_behind() -> None:
+    before, data = set(multiprocessing.active_children()), Data("missing")
+    train = TrainLoader(data.train, batch_size=8, seed=0, workers=1)
+    val = EvaluationLoader(data.val, batch_size=8, workers=1)
+    keys, _ = train.telling(epoch=0, sample=0)
+    with pytest.raises(ConfigError, match="sample 13 of Wrong is None") as kept:
+        tried_batches(train, val, keys)
+    assert kept.value.__traceback__ and set(multiprocessing.active_children()) == before

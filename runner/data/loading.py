@@ -136,12 +136,13 @@ def tried_batches(train: TrainLoader, val: EvaluationLoader, training: Sequence[
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Got pickle error")  # of which the error below says more
-            batches = list(_raised(iter(_loader(sets, keys, min(1, train.workers), train.timeout))))
+            found = list(_loader(sets, keys, min(1, train.workers), train.timeout))  # to its end, and its worker's
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"the data cannot be sent to a worker ({raised(error)}): leave open files, lambdas and local classes out "
             "of what a data set holds, or add data.workers=0"
         ) from error
+    batches = list(_raised(iter(found)))
     return batches[: len(training)], batches[len(training) :]
 
 
