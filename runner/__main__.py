@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_inspect(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "show what a file holds (every tensor, epoch, metrics, config), without building or trusting anything"
     tool = tools.add_parser("inspect", help=text, description=text)
-    tool.add_argument("file", help="a checkpoint, a state_dict (.pt, .pth) or a .safetensors file")
+    tool.add_argument(
+        "file", help="a checkpoint, a run directory (its last.tar), a state_dict (.pt, .pth) or .safetensors"
+    )
     tool.add_argument("--json", action="store_true", help="print one JSON object")
     tool.set_defaults(command=_inspect)
 
@@ -81,6 +83,7 @@ def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     text = "show every run below a directory, how it stands, and the command that continues it"
     tool = tools.add_parser("list", help=text, description=text)
     tool.add_argument("directory", nargs="?", default="outputs", help="by default outputs")
+    tool.add_argument("--sort", choices=("run", "best", "step", "updated"), default="run", help="by default run")
     tool.add_argument("--json", action="store_true", help="print a JSON list")
     tool.set_defaults(command=_list)
 
@@ -88,7 +91,7 @@ def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _list(arguments: argparse.Namespace) -> int:
     from runner.commands.list_runs import list_command, list_json_command
 
-    return (list_json_command if arguments.json else list_command)(arguments.directory)
+    return (list_json_command if arguments.json else list_command)(arguments.directory, arguments.sort)
 
 
 def _add_verify(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -108,8 +111,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _add_diff(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "show which tensors and settings of two checkpoints differ, and by how much"
     tool = tools.add_parser("diff", help=text, description=text)
-    tool.add_argument("one", help="a checkpoint")
-    tool.add_argument("other", help="another checkpoint")
+    tool.add_argument("one", help="a checkpoint, or a run directory (its last.tar)")
+    tool.add_argument("other", help="another one")
     tool.set_defaults(command=_diff)
 
 
@@ -137,7 +140,10 @@ def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     text = "write the models of a file for inference elsewhere, each compared with the original before it counts"
     more = "Of several models each gets a file of its own, OUTPUT with the model's name before the ending."
     tool = tools.add_parser("export", help=text, description=text, epilog=more)
-    tool.add_argument("file", help="a checkpoint, a state_dict, a .safetensors file, or with --trust a pickled module")
+    tool.add_argument(
+        "file",
+        help="a checkpoint, a run directory (its best.tar), .pt, .safetensors, or with --trust a module",
+    )
     tool.add_argument("--format", choices=("state_dict", "safetensors", "module"), required=True)
     tool.add_argument("--output", help="by default beside FILE, with another ending; never overwritten")
     tool.add_argument("--weights", choices=("ema", "raw"), default="ema", help="ema (default): where the file has them")

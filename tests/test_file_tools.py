@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import runner
 from runner.__main__ import main
 from runner.commands.verify import verify_command
 from runner.run_directory.ownership import Ownership
@@ -56,6 +57,43 @@ def test_list_shows_a_finished_run_with_nothing_to_continue(run: Path, tool: Cal
     [entry] = json.loads(tool("list", run.parents[1], "--json").out)
     assert entry["path"] == str(run) and entry["state"] == "finished" and entry["continue_with"] is None
     assert entry["epoch"] == 1 and entry["step"] > 0
+
+
+def test_list_tells_metric_model_and_rate_of_the_newest_attempt_and_sorts(
+    run: Path, tmp_path: Path, tool: Callable[..., Outcome]
+) -> None:
+    [entry] = json.loads(tool("list", run.parents[1], "--json").out)
+    assert (entry["monitor"], entry["model"], entry["lr"]) == ("val/loss", "Mlp", 0.002)
+    for name, best in (("a", 0.5), ("b", None), ("c", 0.25)):
+        stopped(tmp_path / name, run, best_metric=best)
+    (tmp_path / "c/attempts/0002.json").write_text(
+        (run / "attempts/0001.json").read_text().replace('"attempt": 1', '"attempt": 2').replace("lr: 0.002", "lr: 0.5")
+    )
+    found = json.loads(tool("list", tmp_path, "--json", "--sort", "best").out)
+    assert [Path(one["path"]).name for one in found] == ["c", "a", "b"] and found[0]["lr"] == 0.5
+    heads, first, *_ = tool("list", tmp_path, "--sort", "best").out.splitlines()
+    assert heads.split()[4:8] == ["best", "metric", "model", "lr"] and first.split()[4:8] == [
+        "0.25",
+        "val/loss",
+        "Mlp",
+        "0.5",
+    ]
+
+
+def test_a_run_directory_stands_for_one_of_its_files(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: Callable[..., Outcome]
+) -> None:
+    assert str(run / "last.tar") in tool("inspect", run).out
+    assert tool("diff", run, run / "last.tar").code == 0
+    copy = stopped(tmp_path / "x", run)
+    (copy / "last.tar").unlink()
+    assert str(sorted((copy / "checkpoints").iterdir())[-1]) in tool("inspect", copy).out
+    outcome = cli(capsys, "task=evaluate", f"checkpoint_path={run}", "data.split=val", "trust=[tests]")
+    assert json.loads(outcome.out)["checkpoint"] == str(run / "best.tar")
+    assert tool("export", copy, "--format", "state_dict", "--trust", "tests").out.startswith(str(copy / "best.pt"))
+    assert isinstance(runner.load(str(run), trust=("tests",)), torch.nn.Module)
+    empty = tool("inspect", tmp_path)
+    assert empty.code == 2 and "holds no checkpoint; name a run's directory, or a file" in empty.err
 
 
 def test_list_counts_a_file_of_several_names_once(run: Path, tool: Callable[..., Outcome]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.checkpoint.facts import facts
 from runner.checkpoint.header import verified_header
-from runner.errors import CheckpointError
+from runner.errors import CheckpointError, CheckpointMissing
 
 FOLDER = "checkpoints"
 LAST = "last.tar"
@@ -111,6 +111,23 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
         else:
             return path, passed_over
     return None, passed_over
+
+
+def checkpoint_in(path: Path, preferred: str = BEST) -> Path:
+    """Return a path itself; for a run directory its file of the `preferred` name, or else its newest valid one.
+
+    Raises:
+        CheckpointMissing: a directory without a checkpoint that could be used.
+    """
+    if not path.is_dir():
+        return path
+    if _lies_in(path, path / preferred):
+        return path / preferred
+    newest, passed_over = newest_valid(path)
+    if newest is None:
+        why = f" that is valid; the newest: {passed_over[0]}" if passed_over else "; name a run's directory, or a file"
+        raise CheckpointMissing(f"{path} holds no checkpoint{why}")
+    return newest
 
 
 def _check_step(path: Path) -> None:

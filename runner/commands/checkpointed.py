@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import open_dict
 
 from runner.checkpoint.header import verified_header
+from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.schema import version_of
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.places import local_path
@@ -55,7 +56,7 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
         raise ConfigError(f"task={task} needs a file; add checkpoint_path=outputs/x/best.tar")
     if any(o.key_or_group.split(".")[0] == "debug" for o in parse(words)):
         raise ConfigError(f"task={task} takes the whole split, so debug can do nothing for it; leave it out")
-    path = local_path(named, "checkpoint_path")
+    path = checkpoint_in(local_path(named, "checkpoint_path"))
     header = verified_header(path)
     version_of(path, header)
     config, changes = effective_config(header, words, searchpath=searchpath, checkpoint=path, use=Use.evaluation)

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from runner.checkpoint.format import read_entries
+from runner.checkpoint.listing import LAST, checkpoint_in
 from runner.checkpoint.schema import SUFFIX
 from runner.errors import CheckpointRefused
 from runner.text import printable
+from runner.wiring.arguments import OF_ONE_ATTEMPT
 from runner.wiring.changes import flatten
 from runner.wiring.inherited import read_config
 
@@ -24,7 +26,8 @@ def diff_command(one: str, other: str) -> int:
 
     Moments, times, surroundings and the command line that made a file are not compared.
     """
-    first, second = _leaves(Path(one)), _leaves(Path(other))
+    paths = [checkpoint_in(Path(path), LAST) for path in (one, other)]
+    first, second = map(_leaves, paths)
     lines = list(_differences(first, second))
     for line in lines[:_MOST_ROWS]:
         print(printable(line))
@@ -40,7 +43,11 @@ def _leaves(path: Path) -> dict[str, Any]:
     entries = read_entries(path)
     leaves: dict[str, Any] = {name: entries[name] for name in ("epoch", "global_step", "loss")}
     leaves |= _flat(entries["metrics"], "metrics")
-    leaves |= {f"config.{key}": value for key, value in flatten(read_config(entries["config"], path)).items()}
+    leaves |= {
+        f"config.{key}": value
+        for key, value in flatten(read_config(entries["config"], path)).items()
+        if key not in OF_ONE_ATTEMPT
+    }
     for name, state in entries.items():
         if name.endswith(SUFFIX):
             leaves |= _flat(state, name.removesuffix(SUFFIX))

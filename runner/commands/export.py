@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from runner.checkpoint.difference import apart
 from runner.checkpoint.format import read_back, read_entries, read_module, write_module, write_plain
 from runner.checkpoint.header import holds_code, read_header
+from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.schema import FORMAT
 from runner.checkpoint.sources import BARE, read_safetensors_back, read_source, safetensors_bytes
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
@@ -52,7 +53,7 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
     Raises:
         RunnerError: the file cannot be opened or trusted, does not have what is asked for, or the output exists.
     """
-    path, kind = Path(file), Form[form]
+    path, kind = checkpoint_in(Path(file)), Form[form]
     originals = _originals(path, average=average, trust=trust)
     targets = {name: _target(path, output, name if len(originals) > 1 else BARE, kind) for name in originals}
     for name, original in originals.items():

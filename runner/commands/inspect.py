@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.checkpoint.contents import Contents, Kind, State, read_contents
 from runner.checkpoint.inert import TensorFacts
+from runner.checkpoint.listing import LAST, checkpoint_in
 from runner.checkpoint.tree import brief
 from runner.text import printable
 
@@ -18,7 +19,7 @@ _DESCRIBED = ("epoch", "global_step", "loss", "metrics", "created", "config", "f
 
 def inspect_command(path: str, *, as_json: bool) -> int:
     """Print what a file holds; nothing in it is built, trusted or run."""
-    contents = read_contents(Path(path))
+    contents = read_contents(checkpoint_in(Path(path), LAST))
     if as_json:
         print(json.dumps(_as_entries(contents), indent=2))
     else:

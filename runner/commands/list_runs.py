@@ -4,19 +4,23 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from runner.checkpoint.best import claimed
 from runner.checkpoint.listing import candidates
-from runner.errors import ConfigError
+from runner.errors import ConfigError, RunnerError
+from runner.records import read_text
+from runner.run_directory.attempts import read_attempts
 from runner.run_directory.status import FILE, Status, read_status
 from runner.text import printable
+from runner.wiring.inherited import read_config
 
-_HEADS = ("run", "state", "step", "epoch", "best", "size", "continue with")
-_LEFT = ("run", "state", "continue with")
+_HEADS = ("run", "state", "step", "epoch", "best", "metric", "model", "lr", "size", "continue with")
+_LEFT = ("run", "state", "metric", "model", "continue with")
 _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 
 
@@ -29,15 +33,21 @@ class Run:
     step: int | None
     epoch: int | None
     best_metric: float | None
+    monitor: str | None
+    """What `best_metric` is a value of."""
+    model: str | None
+    """The class, or the classes of several models, as the newest attempt has them."""
+    lr: float | None
+    updated: str | None
     size: int
     """Bytes on the disk; a file of several names counts once."""
     continue_with: str | None
     """None where there is nothing to continue: finished, still running, or without a checkpoint."""
 
 
-def list_command(directory: str) -> int:
-    """Print the runs below a directory as a table."""
-    runs = _runs_below(directory)
+def list_command(directory: str, sort: str = "run") -> int:
+    """Print the runs below a directory as a table, in the order of a column; those without a value come last."""
+    runs = _runs_below(directory, sort)
     rows = [_HEADS, *(_cells(run) for run in runs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     for row in rows:
@@ -45,17 +55,20 @@ def list_command(directory: str) -> int:
     return 0
 
 
-def list_json_command(directory: str) -> int:
-    """Print the runs below a directory as a JSON list of objects."""
-    print(json.dumps([asdict(run) for run in _runs_below(directory)], indent=2))
+def list_json_command(directory: str, sort: str = "run") -> int:
+    """Print the runs below a directory as a JSON list of objects, in the order of `list_command`."""
+    print(json.dumps([asdict(run) for run in _runs_below(directory, sort)], indent=2))
     return 0
 
 
-def _runs_below(directory: str) -> list[Run]:
+def _runs_below(directory: str, sort: str) -> list[Run]:
     root = Path(directory)
     if not root.is_dir():
         raise ConfigError(f"there is no directory {directory:.200}; name one that holds runs, such as outputs")
-    return [_run(path) for path in sorted(_find(root))]
+    field = {"run": "path", "best": "best_metric"}.get(sort, sort)
+    runs = [_run(path) for path in sorted(_find(root))]
+    known = [run for run in runs if getattr(run, field) is not None]
+    return [*sorted(known, key=lambda run: getattr(run, field)), *(run for run in runs if run not in known)]
 
 
 def _find(root: Path) -> Iterator[Path]:
@@ -67,12 +80,34 @@ def _find(root: Path) -> Iterator[Path]:
 def _run(path: Path) -> Run:
     status, size = _status(path), _size(path)
     if status is None:
-        return Run(str(path), "unreadable", None, None, None, size, _continuing(path))
+        return Run(str(path), "unreadable", None, None, None, None, None, None, None, size, _continuing(path))
     found = claimed(path, status.monitor) if status.monitor and status.state != "finished" else None
     best = status.best_metric if found is None else found[0]  # killed, it could not say what it had saved last
     over = status.state in ("finished", "running")
     command = None if over else _continuing(path)
-    return Run(str(path), status.state, status.step, status.epoch, best, size, command)
+    facts = (status.step, status.epoch, best, status.monitor, *_settings(path), status.updated)
+    return Run(str(path), status.state, *facts, size, command)
+
+
+def _settings(path: Path) -> tuple[str | None, float | None]:
+    """Return the model and the learning rate of a run as its newest attempt has them; None for what is not known."""
+    try:
+        attempts = read_attempts(path)
+        config = read_config("\n".join(attempts[-1].config) if attempts else read_text(path / "config.yaml"), path)
+    except (OSError, ValueError, RunnerError):
+        return None, None
+    optimizer = config.get("optimizer")
+    rate = optimizer.get("lr") if isinstance(optimizer, Mapping) else None
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or abs(rate) > 1e300:
+        rate = None
+    return _classes(config.get("model")), rate
+
+
+def _classes(model: Any) -> str | None:
+    if not isinstance(model, Mapping):
+        return None
+    nodes = [model] if "_target_" in model else [node for node in model.values() if isinstance(node, Mapping)]
+    return ", ".join(str(node.get("_target_")).rpartition(".")[2][:40] for node in nodes[:4]) or None
 
 
 def _status(path: Path) -> Status | None:
@@ -110,7 +145,9 @@ def _cells(run: Run) -> tuple[str, ...]:
     numbers = (run.step, run.epoch)
     best = "-" if run.best_metric is None else f"{run.best_metric:.6g}"
     shown = ("-" if number is None else str(number) for number in numbers)
-    return (printable(run.path), run.state, *shown, best, _mebibytes(run.size), printable(run.continue_with or ""))
+    named = (printable(text or "-") for text in (run.monitor, run.model))
+    rate, size = "-" if run.lr is None else f"{run.lr:.3g}", _mebibytes(run.size)
+    return (printable(run.path), run.state, *shown, best, *named, rate, size, printable(run.continue_with or ""))
 
 
 def _mebibytes(size: int) -> str:

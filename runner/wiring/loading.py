@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import SUFFIX, read_entries, restore_part
+from runner.checkpoint.listing import checkpoint_in
 from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
 from runner.optim.buffers import take_buffers
@@ -26,7 +27,7 @@ def load_model(path: str, trust: Sequence[str]) -> Any:
 
     Neither the data set nor a generator of the caller's is touched.
     """
-    models = load_models(local_path(path), trust, folder=project_folder())
+    models = load_models(checkpoint_in(local_path(path)), trust, folder=project_folder())
     return models["model"] if set(models) == {"model"} else models
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 from torch import nn
 
 from runner.checkpoint.format import SUFFIX
+from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.sources import Weights, read_source
 from runner.checkpoint.warm_start import Fitting, Report, check_patterns, fit, matches, require_enough
 from runner.errors import CheckpointMismatch, ConfigError
@@ -33,7 +34,8 @@ def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> d
     started = {name: model for name, model in models.items() if not parts or name in parts}
     names = [name for model in started.values() for name in model.state_dict()]
     _require_matches({key: options[key] for key in ("include", "exclude")}, names, "name")
-    source, averaged = read_source(local_path(options["path"], "warm_start.path")), options["weights"] == "ema"
+    path = checkpoint_in(local_path(options["path"], "warm_start.path"))
+    source, averaged = read_source(path), options["weights"] == "ema"
     found = {name: source.choose(name, named=parts.get(name), averaged=averaged) for name in started}
     reports = {name: _load(started[name], name, weights, source.path, options) for name, weights in found.items()}
     frozen = [name for report in reports.values() for name in report.frozen]
