@@ -114,6 +114,6 @@ def test_a_sweep_on_a_full_disk_says_what_came_of_it_and_its_repetition_does_the
     outcome = shell(tmp_path, small("size=9m", script), "unshare", "-rm")
     text = outcome.stdout + outcome.stderr
     assert "Traceback" not in text, text
-    first, _, again = outcome.stdout.partition("code 1")
+    first, _, again = outcome.stdout.partition("\ncode 1\n")
     assert "best: outputs/x/seed-0-" in first and "FAILED seed-1-" in first and "No space left" in first, text
     assert "code 0" in again and again.count(",finished\n") == 2, text
