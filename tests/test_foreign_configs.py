@@ -318,3 +318,34 @@ def test_file_tools_import_nothing_from_the_folder_that_they_are_called_in(work:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work)
     assert shown.returncode == 0 and not (work / "marker").exists(), shown.stderr
+
+
+def test_a_model_of_a_file_that_does_not_run_is_one_sentence(good: Path, work: Path, capsys: Any) -> None:
+    parts = {"model_state_dict": {}, "optimizer_state_dict": {"state": {}, "param_groups": []}}
+    node = model(_target_="torch.nn.LPPool2d", norm_type=0, kernel_size=1)
+    file = changed(good, work / "odd.tar", node, **parts)
+    for outcome in outcomes(file, capsys, work, "evaluate").values():
+        assert outcome.code == 2 and "odd.tar does not run on these data: " in outcome.err, outcome.err
+
+
+def test_a_file_has_nothing_compiled(good: Path, work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
+    file = changed(good, work / "fast.tar", lambda config: config["device"].update(compile=True))
+    assert all(outcome.code == 0 for outcome in outcomes(file, capsys, work, "evaluate", "export", "load").values())
+
+
+@pytest.mark.parametrize("name", ["a/../../../b", "a\x00b", "x" * 300, "..", "\ud800x"])
+def test_a_part_of_a_file_names_no_file_elsewhere(good: Path, work: Path, capsys: Any, name: str) -> None:
+    weights = entries_of(good)["model_state_dict"]
+    torch.save({"epoch": 1, f"{name}_state_dict": weights, "c_state_dict": weights}, work / "odd.tar")
+    outcome = outcomes(work / "odd.tar", capsys, work, "export")["export"]
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
+    assert not list(work.glob("*.pt"))
+
+
+def test_odd_facts_of_the_data_give_no_sample(good: Path, work: Path, capsys: Any) -> None:
+    facts = {"in_channels": 1, "image_size": 5, "num_classes": 10, "in_features": 1024}
+    environment = entries_of(good)["environment"] | {"facts": facts}
+    file = changed(good, work / "odd.tar", lambda config: None, environment=environment)
+    outcome = outcomes(file, capsys, work, "export")["export"]
+    assert "Traceback" not in outcome.err and outcome.code in (0, 2)

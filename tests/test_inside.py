@@ -71,9 +71,9 @@ def test_a_folder_that_is_a_link_or_holds_one_is_refused(tmp_path: Path, name: s
             check_inside(run)
 
 
-@pytest.mark.parametrize("name", ["metrics.csv", "run.log"])
-def test_a_file_that_is_appended_to_has_one_name_only(tmp_path: Path, name: str) -> None:
-    (tmp_path / "run").mkdir()
+@pytest.mark.parametrize("name", [".lock", "metrics.csv", "run.log", "logs/a.log", "plots/a.png"])
+def test_a_file_that_is_written_in_place_has_one_name_only(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run" / name).parent.mkdir(parents=True)
     (tmp_path / "other").write_text("x")
     (tmp_path / "run" / name).hardlink_to(tmp_path / "other")
     with pytest.raises(LeadsElsewhere, match="another name"):

@@ -9,10 +9,11 @@ from typing import Any
 
 from omegaconf import open_dict
 
+from runner.blame import raised
 from runner.checkpoint.header import verified_header
 from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.schema import version_of
-from runner.errors import CheckpointMismatch, ConfigError
+from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.places import local_path
 from runner.text import printable
 from runner.wiring.arguments import parse, typed_targets, value_of
@@ -60,10 +61,13 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
     header = verified_header(path)
     version_of(path, header)
     config, changes = effective_config(header, words, searchpath=searchpath, checkpoint=path, use=Use.evaluation)
+    typed = {override.key_or_group for override in parse(words)}
     with open_dict(config):
         config.name = None
-        if "augment" in config.data and "data.augment" not in {o.key_or_group for o in parse(words)}:
+        if "augment" in config.data and "data.augment" not in typed:
             config.data.augment = "none"
+        if "device.compile" not in typed:  # which builds code, and writes it outside of the run
+            config.device.compile = False
     plain = resolved(config)
     for change in changes:
         print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
@@ -107,6 +111,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
 
     Raises:
         CheckpointMismatch: the file is of another model.
+        ConfigError: the models or the learner raised something on the data.
     """
     from runner.checkpoint.format import read_entries
     from runner.data.loading import EvaluationLoader
@@ -121,7 +126,12 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], **processes)
     precision = Precision(config["device"]["precision"], strategy.device)
     with isolated(config["seed"], entries["global_step"]), precision.autocast():
-        yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
+        try:
+            yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
+        except (RunnerError, OSError):
+            raise
+        except Exception as error:
+            raise ConfigError(f"{subject.path} does not run on these data: {raised(error)}") from error
 
 
 def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from runner.checkpoint.sources import BARE, read_safetensors_back, read_source, 
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
 from runner.files import Disk, temporary_beside, write_durably
 from runner.loop.evaluate import evaluation_mode
+from runner.run_directory.names import is_segment
 from runner.text import printable
 from runner.wiring.loading import load_models
 
@@ -92,14 +93,17 @@ def _sample(entries: Mapping[str, Any]) -> Tensor | None:
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     if not isinstance(facts, Mapping):
         return None
-    shape = [facts.get("in_channels"), *(facts.get("image_size") or ())] if facts.get("image_size") else []
-    shape = shape or [facts.get("in_features")]
+    size = facts.get("image_size")
+    image = [facts.get("in_channels"), *size] if isinstance(size, (list, tuple)) else []
+    shape = image or [facts.get("in_features")]
     if not all(type(size) is int and size > 0 for size in shape) or math.prod(shape) > _LARGEST:
         return None
     return torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def _target(path: Path, output: str | None, name: str, kind: Form) -> Path:
+    if name != BARE and not is_segment(name):
+        raise CheckpointRefused(f"{path} is refused: it has a part {name[:100]!r}, and no file can be called so")
     chosen = Path(output) if output else path.with_name(f"{path.stem}{kind.value}")
     target = chosen if name == BARE else chosen.with_name(f"{chosen.name.removesuffix(kind.value)}.{name}{kind.value}")
     if target.exists() or target.is_symlink():

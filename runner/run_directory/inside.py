@@ -12,12 +12,12 @@ _FOLDERS = (
     "logs", "plots", "superseded",
 )  # fmt: skip
 _FILES = (
-    "last.tar", "best.tar", "status.json", "config.yaml", "metrics.csv", "run.log", "environment.json",
+    ".lock", "last.tar", "best.tar", "status.json", "config.yaml", "metrics.csv", "run.log", "environment.json",
     "warm_start.json", "parent.json",
     "sweep.json", "multirun.yaml", "results.csv", "study.db", "optimization_results.yaml",
 )  # fmt: skip
 _POINTERS = ("last.tar", "best.tar")
-_WRITTEN_IN_PLACE = ("metrics.csv", "run.log", "study.db")
+_WRITTEN_IN_PLACE = (".lock", "metrics.csv", "run.log", "study.db", "logs", "plots")
 _WHOLE_RUNS = "superseded"  # of a sweep: nothing is written into what lies there
 
 
@@ -32,16 +32,22 @@ def check_inside(directory: Path) -> None:
         path = directory / name
         if (status := _status(path)) is not None and not _is_pointer_within(path, status, directory):
             _check(path, status, stat.S_ISREG, "file")
-            if name in _WRITTEN_IN_PLACE and status.st_nlink > 1:
-                raise LeadsElsewhere(
-                    f"{path} is one file with another name elsewhere, which this run would change as well; copy it "
-                    f"for real (cp {path.name} new && mv new {path.name}), and give the same command again"
-                )
+            if name in _WRITTEN_IN_PLACE:
+                check_alone(path, status)
     for name in _FOLDERS:
         if (status := _status(directory / name)) is not None:
             _check(directory / name, status, stat.S_ISDIR, "folder")
             if name != _WHOLE_RUNS:
                 _check_below(directory / name)
+
+
+def check_alone(path: Path, status: os.stat_result) -> None:
+    """Raise `LeadsElsewhere` for a file with a second name: what is written in place would change that one, too."""
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        raise LeadsElsewhere(
+            f"{path} is one file with another name elsewhere, which this run would change as well; copy it "
+            f"for real (cp {path.name} new && mv new {path.name}), and give the same command again"
+        )
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -65,6 +71,8 @@ def _check_below(folder: Path, levels: int = 2) -> None:
             _check_below(path, levels - 1)
         elif not stat.S_ISDIR(status.st_mode):
             _check(path, status, stat.S_ISREG, "file")
+            if folder.name in _WRITTEN_IN_PLACE:
+                check_alone(path, status)
 
 
 def _check(path: Path, status: os.stat_result, is_wanted: Callable[[int], bool], wanted: str) -> None:
