@@ -290,8 +290,11 @@ def test_a_deep_config_is_refused(tmp_path: Path) -> None:
             read_config("a: " + "[" * depth + "]" * depth, tmp_path)
 
 
-def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(outputs: Path, capsys: Any) -> None:
-    numbers = ",".join(map(str, range(5001)))
+def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(
+    outputs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.wiring.settled.MOST_VALUES", 300)
+    numbers = ",".join(map(str, range(301)))
     words = ("data=own", "data._target_=tests.own.Mapped", f"+data.more=[{numbers}]", "model=mlp", "max_steps=1")
     outcome = cli(capsys, *words, "name=x")
     assert outcome.code == 2 and "keep long lists in a file" in outcome.err and not outputs.exists()
