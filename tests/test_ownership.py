@@ -23,7 +23,7 @@ from runner.checkpoint.format import read_entries
 from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import newest_valid
 from runner.commands.list_runs import list_command
-from runner.errors import CheckpointMissing, NotWritable, RunInUse
+from runner.errors import CheckpointMissing, LeadsElsewhere, RunInUse
 from runner.run_directory.claim import holds_run, is_taken
 from runner.run_directory.ownership import FILE, Ownership, check_unowned, is_owned, owner_of
 from runner.run_directory.status import Status, read_status, write_status
@@ -112,7 +112,7 @@ def test_a_lock_file_without_an_owner_is_no_obstacle(tmp_path: Path, text: str) 
 def test_what_a_stranger_put_in_the_lock_files_place_is_refused_and_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / FILE).symlink_to("mine")
-    with pytest.raises(NotWritable, match=r"\.lock cannot be written"):
+    with pytest.raises(LeadsElsewhere, match=r"\.lock is a link"):
         seconds_to_take(tmp_path)
     assert is_owned(tmp_path) is None and (tmp_path / "mine").read_text() == "mine"
     (tmp_path / FILE).unlink()

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError, LeadsElsewhere, RunnerError
-from runner.files import Disk, make_directory, replace_text
+from runner.files import Disk, make_directory, remove_stale_temporaries, replace_text
 from runner.run_directory.names import name_of, name_with, place_of, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
@@ -99,6 +99,7 @@ class Sweep:
         with Ownership() as ownership:
             ownership.take(self.directory)
             ownership.sign()
+            remove_stale_temporaries(self.directory)
             replace_text(self.directory / "multirun.yaml", OmegaConf.to_yaml(self.launcher.config))
             with Stop() as stop:
                 yield stop

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from runner.errors import ConfigError
-from runner.files import Disk, make_directory, write_durably
+from runner.files import Disk, make_directory, remove_stale_temporaries, write_durably
 from runner.records import Malformed, read_as
 
 FOLDER = "attempts"
@@ -57,6 +57,7 @@ def write_attempt(run_directory: Path, attempt: Attempt, disk: Disk | None = Non
     disk = disk or Disk()
     path = file_of(run_directory, attempt.attempt)
     make_directory(path.parent, disk)
+    remove_stale_temporaries(path.parent)
     content = json.dumps(asdict(attempt), indent=2).encode() + b"\n"
     write_durably(path, lambda file: _write(file, content), disk)
 

@@ -2,12 +2,14 @@
 
 import time
 
+from runner.run_directory.ownership import is_owned
 from runner.run_directory.status import Status, put_failure, read_status
 from runner.signals import signal_name
 from runner.sweeps.executor import STOPPED
 from runner.sweeps.jobs import Job
 
 _PAUSE = 0.1  # seconds between two looks
+_DYING = 5.0  # seconds that a lost job may take to die with what it was started by
 _LONGEST = 200  # characters of a reason
 _CLAIMED = {0: "finished", STOPPED: "interrupted"}
 
@@ -32,6 +34,9 @@ def verdict(job: Job, code: int, former: Status | None, *, asked: bool, lag: flo
 
 def put_on_record(job: Job, reason: str) -> None:
     """Have the job's own record say that it failed, if it could not do so itself: it was killed, say."""
+    until = time.monotonic() + _DYING
+    while is_owned(job.directory) and time.monotonic() < until:
+        time.sleep(_PAUSE)
     status = read_status(job.directory)
     if status is None or status.state != "failed" or not (status.reason or "").startswith(reason):
         put_failure(job.directory, reason)
