@@ -1,17 +1,15 @@
 """`Plan` is all that does not change during training, and what is due at a boundary between steps."""
 
-import warnings
-from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 
-from runner.checkpoint.policies import Mode, is_better
+from runner.checkpoint.policies import Mode
 from runner.checkpoint.saving import Saving
 from runner.data.loading import EvaluationLoader, TrainLoader
 from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
-from runner.optim import Plateau
+from runner.optim.pacing import Pacing
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
 from runner.signals import Stop
@@ -51,10 +49,7 @@ class Plan:
     trackers: Tracker
     console: Console
     stop: Stop
-    plateaus: tuple[str, ...]
-    """The models whose scheduler waits for the monitored metric."""
-    per_epoch: tuple[str, ...]
-    """The models whose scheduler steps once an epoch."""
+    pacing: Pacing
 
     def evaluation_due(self, progress: Progress) -> bool:
         """Return whether this boundary wants an evaluation that it has not had."""
@@ -83,31 +78,6 @@ class Plan:
         if complete and self.patience is not None and progress.evaluations_without_improvement >= self.patience:
             return Ending.stopped_early
         return Ending.interrupted if self.stop.requested() else None
-
-    def record(self, state: TrainState, metrics: dict[str, float]) -> None:
-        """Enter an evaluation's metrics: what was best, how long ago, and what a plateau does about it."""
-        progress = state.progress
-        progress.metrics, progress.evaluated_at = metrics, progress.global_step
-        value = metrics[self.monitor]
-        if is_better(self.mode, value, progress.best_metric):
-            progress.best_metric, progress.best_step = value, progress.global_step
-            progress.evaluations_without_improvement = 0
-        else:
-            progress.evaluations_without_improvement += 1
-        for name in self.plateaus:
-            state.schedulers[name].step(value)
-
-    def step_schedulers(self, state: TrainState) -> None:
-        """Advance those schedules that count steps, or the epoch that has just ended."""
-        for name, scheduler in state.schedulers.items():
-            if isinstance(scheduler, Plateau):
-                scheduler.advance()
-            if name in self.plateaus or (name in self.per_epoch and state.progress.step_in_epoch):
-                continue
-            with warnings.catch_warnings() if state.progress.global_step == 1 else nullcontext():
-                # An update that was left out, by fp16's scaler for one, is no call in the wrong order.
-                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-                scheduler.step()
 
     def save_due(self, progress: Progress) -> bool:
         """Return whether a trigger wants a checkpoint at this boundary."""

@@ -1,6 +1,6 @@
 """`TrainState` is all that changes during training; its fields are the checkpoint."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -8,9 +8,11 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from runner.checkpoint.policies import Mode, is_better
 from runner.data.loading import DataPosition
 from runner.errors import ConfigError
 from runner.optim.averaging import Average
+from runner.optim.pacing import Pacing
 from runner.progress import Progress
 from runner.randomness import Randomness
 from runner.stateful import Stateful
@@ -94,6 +96,21 @@ class TrainState:
         self.whole = False
         yield
         self.whole = True
+
+    def step_schedulers(self, pacing: Pacing) -> None:
+        """Move the schedulers on by the step that is done."""
+        progress = self.progress
+        pacing.after_step(self.schedulers, step=progress.global_step, epoch_ended=progress.step_in_epoch == 0)
+
+    def record(self, metrics: Mapping[str, float], monitor: str, mode: Mode) -> None:
+        """Enter what an evaluation at this step measured: whether it is the best, or how long ago that was."""
+        progress, value = self.progress, metrics[monitor]
+        progress.metrics, progress.evaluated_at = dict(metrics), progress.global_step
+        if is_better(mode, value, progress.best_metric):
+            progress.best_metric, progress.best_step = value, progress.global_step
+            progress.evaluations_without_improvement = 0
+        else:
+            progress.evaluations_without_improvement += 1
 
     def update_averages(self) -> None:
         """Let the moving averages follow the models by one step."""

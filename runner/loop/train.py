@@ -30,7 +30,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
 
     while True:
         if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
-            progress.check_finite()
+            progress.check_finite()  # on a GPU seldom: to look at a loss is to wait for it
         if plan.evaluation_due(progress):
             _evaluate(state, plan, averages or models)
         if plan.report_due(progress):
@@ -38,7 +38,8 @@ def train(state: TrainState, plan: Plan) -> Ending:
 
         ending = plan.ending(progress)
         boundary = (progress.global_step, progress.evaluated_at)
-        if (boundary != saved_at and (ending or plan.save_due(progress))) or (ending and not any(boundary)):
+        unsaved = boundary != saved_at or progress.global_step == 0
+        if unsaved and (ending or plan.save_due(progress)):
             save(state, plan)
             saved_at = boundary
         if ending:
@@ -51,7 +52,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
             for name in updates_of(plan.learner, progress.global_step, models):
                 _update(state, plan, models, name, batch)
             progress.advance(epoch_ended=state.data.advance())
-            plan.step_schedulers(state)
+            state.step_schedulers(plan.pacing)
             state.update_averages()
         plan.console.advance(progress.global_step)
 
@@ -81,7 +82,8 @@ def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) ->
             models, plan.learner, loader=plan.val_loader, device=plan.strategy.device, stop=plan.stop.requested
         )
     if metrics is not None:
-        plan.record(state, {f"val/{name}": value for name, value in metrics.items()})
+        state.record({f"val/{name}": value for name, value in metrics.items()}, plan.monitor, plan.mode)
+        plan.pacing.after_evaluation(state.schedulers, state.progress.metrics[plan.monitor])
 
 
 def _report(state: TrainState, plan: Plan, clock: float) -> float:

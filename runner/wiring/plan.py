@@ -28,6 +28,8 @@ from runner.checkpoint.store import CheckpointStore
 from runner.loop.guard import Skipping, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
+from runner.optim import Plateau
+from runner.optim.pacing import Pacing
 from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
@@ -64,8 +66,11 @@ def make_plan(
         trackers=trackers,
         console=console,
         stop=stop,
-        plateaus=_of_kind(state, ReduceLROnPlateau),
-        per_epoch=_per_epoch(state, config),
+        pacing=Pacing(
+            by_evaluation=_of_kind(state, ReduceLROnPlateau),
+            warming_up=_of_kind(state, Plateau),
+            by_epoch=_per_epoch(state, config),
+        ),
     )
 
 
@@ -152,11 +157,11 @@ def _hparams(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value if isinstance(value, kinds) else str(value) for key, value in flat.items() if value is not None}
 
 
-def _of_kind(state: TrainState, kind: type) -> tuple[str, ...]:
-    return tuple(name for name, scheduler in state.schedulers.items() if isinstance(scheduler, kind))
+def _of_kind(state: TrainState, kind: type) -> frozenset[str]:
+    return frozenset(name for name, scheduler in state.schedulers.items() if isinstance(scheduler, kind))
 
 
-def _per_epoch(state: TrainState, config: Mapping[str, Any]) -> tuple[str, ...]:
+def _per_epoch(state: TrainState, config: Mapping[str, Any]) -> frozenset[str]:
     if config["scheduler"].get("unit") != "epoch":
-        return ()
-    return tuple(name for name, scheduler in state.schedulers.items() if not isinstance(scheduler, LambdaLR))
+        return frozenset()
+    return frozenset(name for name, scheduler in state.schedulers.items() if not isinstance(scheduler, LambdaLR))
