@@ -237,20 +237,9 @@ def test_every_config_runs(work: Path, capsys: Any, path: Path) -> None:
     assert outcome.code == 0, outcome.err + outcome.out
 
 
-def test_help_explains_every_key(capsys: Any) -> None:
-    text = help_text()
-    assert cli(capsys, "--help").out.strip() == text.strip()
-    for key in (
-        "max_steps",
-        "early_stopping.patience",
-        "checkpoint.keep_last",
-        "optimizer.lr",
-        "device.precision",
-        "hydra.launcher.n_jobs=null",
-        "hydra/launcher=slurm",
-        "hydra.sweeper.n_trials=20",
-    ):
-        assert key in text
+def test_help_explains_the_sweeps_too() -> None:
+    for key in ("hydra.launcher.n_jobs=null", "hydra/launcher=slurm", "hydra.sweeper.n_trials=20"):
+        assert key in help_text()
 
 
 def test_an_evaluation_may_take_another_batch_size(work: Path, capsys: Any) -> None:
