@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, ClassVar
 
-from runner.checkpoint.inert import Device, Dtype, Size, Storage, TensorFacts, is_key, made, named, storage
+from runner.checkpoint.forms import is_key, made, named, storage
+from runner.checkpoint.inert import Device, Dtype, Size, Storage, TensorFacts
 from runner.checkpoint.tree import MOST_LEVELS, leaves
 from runner.text import printable
 
