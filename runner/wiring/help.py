@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
 from runner.wiring.keys import shown
-from runner.wiring.options import CONF, default_options, defaults, options
+from runner.wiring.options import CONF, bases, default_options, defaults, options
 from runner.wiring.schema import NESTED, OPTIONS, Root
 
 _GROUPS_HEAD = "Groups (choose with group=option; in brackets: the options that have a key, and their own defaults)"
@@ -82,10 +82,11 @@ def _remarks(typed: list[str], values: Mapping[str, str], default: str) -> Itera
 
 
 def _sentences(group: str, option: str) -> dict[str, str]:
-    """Return the sentences of an option's keys, from the schema that its file names."""
+    """Return the sentences of an option's keys, from the schema that its file, or the one it is made from, names."""
     named = _SCHEMA.search((CONF / group / f"{option}.yaml").read_text(encoding="utf-8"))
     nodes = dataclasses.fields(OPTIONS[group][named[1]]) if named else ()
-    return {field.name: field.metadata["help"] for field in nodes}
+    inherited = {name: text for base in bases(group, option) for name, text in _sentences(group, base).items()}
+    return inherited | {field.name: field.metadata["help"] for field in nodes}
 
 
 def _of_root() -> Iterator[tuple[str, str]]:

@@ -30,6 +30,13 @@ def options(group: str) -> dict[str, dict[str, Any]]:
     return {path.stem: _keys(group, path) for path in sorted((CONF / group).glob("*.yaml"))}
 
 
+def bases(group: str, option: str) -> list[str]:
+    """Return the options of the same group that an option is made from."""
+    named = _content(CONF / group / f"{option}.yaml").get("defaults")
+    names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+    return [name for name in names if name.isidentifier() and name not in ("_self_", option)]
+
+
 def default_options() -> dict[str, str]:
     """Return the option of each group that a run has if nobody chooses another."""
     content = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
@@ -61,18 +68,29 @@ def shipped_targets() -> set[str]:
 
 
 def _keys(group: str, path: Path) -> dict[str, Any]:
-    content = _read(path)
-    return _flat(content[group] if isinstance(content.get(group), Mapping) else content)  # of package _global_
+    content = _content(path)
+    found: dict[str, Any] = {}
+    for base in bases(group, path.stem):
+        found |= _keys(group, path.with_name(f"{base}.yaml"))
+    own = content[group] if isinstance(content.get(group), Mapping) else content  # of package _global_
+    return found | _flat(_own(own))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a file's own keys; those of a user's file that cannot be read are named when it is composed."""
+    return _own(_content(path))
+
+
+def _own(content: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in content.items() if key not in ("defaults", "hydra")}
+
+
+def _content(path: Path) -> Mapping[Any, Any]:
+    """Return what a file says; one of a user's that cannot be read is named when it is composed."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError):
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
-    own = content if isinstance(content, Mapping) else {}
-    return {str(key): value for key, value in own.items() if key not in ("defaults", "hydra")}
+    return content if isinstance(content, Mapping) else {}
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
