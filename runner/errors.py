@@ -25,11 +25,13 @@
 ran, 1 for a run that failed on its way, whatever it was that failed.
 """
 
+from runner.exit_codes import FAILED, WRONG
+
 
 class RunnerError(Exception):
     """The root of all errors that are reported as one sentence, without a traceback."""
 
-    exit_code = 2
+    exit_code = WRONG
 
     def __str__(self) -> str:
         """Return the sentence itself, also where a built-in parent would dress it up."""
@@ -55,7 +57,7 @@ class DeviceMissing(RunnerError, RuntimeError):
 class ClusterMissing(RunnerError, ConnectionError):
     """No cluster answers where one was expected, or none that could ever run a job."""
 
-    exit_code = 1
+    exit_code = FAILED
 
 
 class NameTaken(RunnerError, FileExistsError):
@@ -97,28 +99,28 @@ class CheckpointMismatch(CheckpointError, KeyError):
 class Unsavable(CheckpointError, TypeError):
     """A state holds a value that is neither a tensor nor plain; the message names its key path."""
 
-    exit_code = 1
+    exit_code = FAILED
 
 
 class SaveFailed(RunnerError, OSError):
     """A checkpoint could not be written; every earlier one is untouched."""
 
-    exit_code = 1
+    exit_code = FAILED
 
 
 class DiskRefuses(RunnerError, OSError):
     """The disk takes nothing more: it is full, over a quota or read-only, or the file would be too large."""
 
-    exit_code = 1
+    exit_code = FAILED
 
 
 class WorkerFailed(RunnerError, ChildProcessError):
     """A process that loads data died, or delivered nothing in time."""
 
-    exit_code = 1
+    exit_code = FAILED
 
 
 class NonFinite(RunnerError, ArithmeticError):
     """A training loss or a weight became NaN or infinite; nothing of it was saved."""
 
-    exit_code = 1
+    exit_code = FAILED

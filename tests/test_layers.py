@@ -3,7 +3,7 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("runner/**/*.py"), ROOT / "run.py"])
 
-GROUND = {"blame", "errors", "stateful", "files", "places", "records", "text"}
+GROUND = {"blame", "errors", "exit_codes", "stateful", "files", "places", "records", "text"}
 PARTS = {
     "checkpoint",
     "strategy",
@@ -106,6 +106,29 @@ def test_a_file_uses_only_the_packages_of_its_layer(path: Path) -> None:
     allowed = {0: set(), 1: CALCULATING, 2: CALCULATING}.get(level(room(path)), CALCULATING | COMPOSING)
     allowed = allowed | CLUSTERS if room(path) == "sweeps" else allowed
     assert foreign(path) <= allowed, f"{path} imports {sorted(foreign(path) - allowed)}"
+
+
+def neighbours(path: Path) -> set[Path]:
+    """Return the files of `runner` that a file imports, also inside its functions."""
+    found = set()
+    for name in filter(lambda name: name.startswith("runner."), imports(path)):
+        module = Path(*name.split("."))
+        found |= {file for file in (module.with_suffix(".py"), module.parent.with_suffix(".py")) if file in FILES}
+    return found
+
+
+def circle(graph: Mapping[Path, set[Path]]) -> list[Path]:
+    """Return the files that import each other in a circle, or lead into one."""
+    left = dict(graph)
+    while ends := [path for path, targets in left.items() if not targets & left.keys()]:
+        left = {path: targets for path, targets in left.items() if path not in ends}
+    return sorted(left)
+
+
+def test_no_two_files_import_each_other_directly_or_in_a_circle() -> None:
+    assert circle({path: neighbours(path) for path in FILES}) == []
+    one, two = Path("one"), Path("two")
+    assert circle({one: {two}, two: {one}, Path("three"): set()}) == [one, two]
 
 
 OWNERS = {

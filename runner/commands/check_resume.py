@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runner.commands.main import FAILED, FINISHED
 from runner.commands.trials import EPOCH, STEPS, STOP, TrialFailed, Trials, shortened
 from runner.errors import ConfigError
+from runner.exit_codes import FAILED, FINISHED
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, unique_name
 from runner.wiring.arguments import flags_of, typed_targets, value_of

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from runner.commands.checkpointed import Subject, ask, open_checkpoint, running
-from runner.commands.main import FINISHED
+from runner.exit_codes import FINISHED
 
 
 def evaluate_command(words: Sequence[str], searchpath: Sequence[str]) -> int:

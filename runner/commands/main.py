@@ -1,32 +1,29 @@
 """The command line: which command the words mean, and the exit code that it ends with.
 
-0 finished, 1 failed, 2 the config or the input is wrong, 75 stopped after a good checkpoint; the
-first Ctrl-C ends by SIGINT itself.
+The codes are those of `runner.exit_codes`; the first Ctrl-C ends by SIGINT itself.
 """
 
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from runner.commands.complaints import complain
 from runner.commands.output import lasting_output
 from runner.errors import ConfigError, RunnerError
+from runner.exit_codes import FAILED, FINISHED, WRONG
 from runner.files import refusal
 from runner.places import local_path
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.strategy.processes import check_single_process
-from runner.text import printable_lines
 from runner.wiring import arguments
 from runner.wiring.compose import CONF, compose_config, hydra_session, register
 from runner.wiring.program import find_project, program_name
 from runner.wiring.sweep_options import check_sweep_options
-
-FINISHED, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 75
 
 
 def main() -> NoReturn:
@@ -46,24 +43,6 @@ def main() -> NoReturn:
             raise
         code = complain(refused)
     raise SystemExit(code)
-
-
-@contextmanager
-def in_one_sentence() -> Iterator[None]:
-    """Turn an error of ours, or of a full disk, into its sentence and exit code; Hydra would show its traceback."""
-    try:
-        yield
-    except (RunnerError, OSError) as error:
-        known = error if isinstance(error, RunnerError) else refusal(error)
-        if known is None:
-            raise
-        raise SystemExit(complain(known)) from None
-
-
-def complain(error: RunnerError) -> int:
-    """Say what is wrong on stderr, in its one sentence, and return the exit code."""
-    print(f"error: {printable_lines(error)}", file=sys.stderr)
-    return error.exit_code
 
 
 def _run(words: Sequence[str]) -> int:
@@ -167,14 +146,3 @@ def _named(flags: Any) -> list[str]:
     """Return a name for a sweep that was given none, by which it is found again."""
     is_named = not flags.multirun or arguments.value_of(flags.overrides, "name") is not None
     return [] if is_named else [f"name={unique_name()}"]
-
-
-def log_failure(error: BaseException) -> int:
-    """Put a run's failure into its log, a bug with its whole traceback; return 1, since a directory is left behind."""
-    log = logging.getLogger("runner")
-    error = error if isinstance(error, RunnerError) else refusal(error) or error
-    if isinstance(error, RunnerError) and not os.environ.get("HYDRA_FULL_ERROR"):
-        log.error("error: %s", error)
-    else:
-        log.error("the run failed", exc_info=error)
-    return FAILED

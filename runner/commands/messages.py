@@ -3,7 +3,7 @@
 import logging
 import shlex
 
-from runner.commands.main import FAILED, INTERRUPTED
+from runner.exit_codes import FAILED, INTERRUPTED
 from runner.signals import die_by_sigint
 from runner.wiring.arguments import command
 from runner.wiring.changes import table

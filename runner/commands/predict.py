@@ -7,8 +7,8 @@ from typing import Any
 
 from runner.checkpoint.listing import run_directory_of
 from runner.commands.checkpointed import Subject, ask, open_checkpoint, running
-from runner.commands.main import FINISHED
 from runner.errors import ConfigError
+from runner.exit_codes import FINISHED
 from runner.places import local_path
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, name_of

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, open_dict
 
 from runner.checkpoint.listing import newest_valid
 from runner.errors import RunnerError
+from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import lineage
@@ -26,19 +27,17 @@ class Job:
         self.flags = list(flags)
         """Hydra's own flags on the command line, `--config-dir` for one, but for that of the sweep itself."""
         self.entered = False
-        self.exit_code = 0
+        self.exit_code = FINISHED
 
     def note(self, code: int) -> None:
         """Remember how a job ended, or a part of the sweep: a failure counts most, a stop more than a success."""
-        from runner.commands.main import FINISHED, INTERRUPTED
-
         self.exit_code = max(
             self.exit_code, code, key=lambda one: (one != FINISHED) + (one not in (FINISHED, INTERRUPTED))
         )
 
     def __call__(self, config: DictConfig) -> None:
         """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
-        from runner.commands.main import FAILED, INTERRUPTED, complain, log_failure
+        from runner.commands.complaints import complain, log_failure
 
         self.entered = True
         try:
@@ -55,7 +54,6 @@ class Job:
 
 def _run(config: DictConfig) -> int:
     """Run the job of a config, unless it is finished already, and return its exit code."""
-    from runner.commands.main import FINISHED
     from runner.commands.train import run_prepared
     from runner.wiring.prepare import prepare
 

@@ -14,13 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.commands.report import report
 from runner.commands.sweep import Job as Command
 from runner.errors import ConfigError, LeadsElsewhere, RunnerError
+from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
 from runner.files import Disk, make_directory, remove_stale_temporaries, replace_text
 from runner.run_directory.names import name_of, name_with, place_of, unique_name
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.signals import Stop, parse_duration
 from runner.sweeps.display import display
-from runner.sweeps.executor import STOPPED, Executor
+from runner.sweeps.executor import Executor
 from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import Ended, Limits, Schedule, Source
@@ -145,8 +146,8 @@ class Sweep:
         The exit code is 1 as soon as a job has failed, or else 75 if one was stopped.
         """
         failures = [end for end in ended if end.failed]
-        stopped = reason is not None or any(end.code == STOPPED and not end.given_up for end in ended)
-        self.launcher.command.note(1 if failures else STOPPED if stopped else 0)
+        stopped = reason is not None or any(end.code == INTERRUPTED and not end.given_up for end in ended)
+        self.launcher.command.note(FAILED if failures else INTERRUPTED if stopped else FINISHED)
         report(self.directory, failures)
         if stopped:
             again = command(*self.launcher.command.typed)

@@ -11,7 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
 
-from runner.commands.main import FINISHED, log_failure
+from runner.commands.complaints import log_failure
+from runner.exit_codes import FINISHED
 from runner.run_directory.claim import claim
 from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.ownership import Ownership

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from runner.exit_codes import INTERRUPTED
 from runner.files import replace_text
 from runner.records import read_entries
 from runner.signals import ask_group_to_stop, kill_group, pass_on_sigterm, signal_name
-from runner.sweeps.executor import STOPPED
 
 ENTRY = "runner.commands.cluster_job"
 _LONGEST_GRACE = 300.0  # seconds
@@ -42,7 +42,7 @@ class Attempt:
     def __call__(self) -> int:
         """Run until the end, and return the exit code, negative for a signal."""
         if read_notes(Path(self.record)).get("folder") != self.folder:
-            return STOPPED
+            return INTERRUPTED
         with open(self.log, "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", ENTRY, *self.argv],
@@ -58,7 +58,7 @@ class Attempt:
         _await(process.pid)
         kill_group(process.pid)  # loader workers that it may have left behind
         code = process.wait()
-        if asked() and (code == STOPPED or signal_name(-code) == "SIGTERM"):  # by the latter before it listened
+        if asked() and (code == INTERRUPTED or signal_name(-code) == "SIGTERM"):  # by the latter before it listened
             self._linger(asked)
         self._note(code=code)
         return code
@@ -73,7 +73,7 @@ class Attempt:
         if self._pid is not None:
             ask_group_to_stop(self._pid)
             code = _await(self._pid)
-            if code is not None and code >= 0 and code != STOPPED:  # finished just now, or failed
+            if code is not None and code >= 0 and code != INTERRUPTED:  # finished just now, or failed
                 self._note(code=code)
                 return None
             self._note(stopped=True)
@@ -88,7 +88,7 @@ class Attempt:
         until = time.monotonic() + _LONGEST_GRACE
         while asked() < 2 and time.monotonic() < until:
             time.sleep(_PAUSE)
-        raise SystemExit(STOPPED)
+        raise SystemExit(INTERRUPTED)
 
     def _note(self, **entries: Any) -> None:
         replace_text(state_file(self.folder), json.dumps(entries))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from shutil import get_terminal_size
 from typing import Any
 
+from runner.exit_codes import FINISHED, INTERRUPTED
 from runner.sweeps.schedule import Ended, Running
 from runner.text import printable
 
@@ -35,7 +36,7 @@ class Lines:
         """Say it."""
         self._ended += 1
         stopped = "pruned" if ended.given_up else "stopped, to be resumed"
-        how = stopped if ended.code == 75 else "done" if ended.code == 0 else f"FAILED: {ended.reason}"
+        how = stopped if ended.code == INTERRUPTED else "done" if ended.code == FINISHED else f"FAILED: {ended.reason}"
         self._say(f"{ended.job.name}: {how} after {ended.seconds:.1f} s ({self._ended} of {self._total})")
 
     def _say(self, line: str) -> None:

@@ -6,8 +6,6 @@ from typing import Protocol, Self
 
 KILLED = -9
 """The code of a job of which nothing is known but that it is gone."""
-STOPPED = 75
-"""The code of a job that was stopped with a checkpoint, to be resumed."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from runner.errors import ClusterMissing
+from runner.exit_codes import INTERRUPTED
 from runner.signals import sigterm_kept
-from runner.sweeps.executor import KILLED, STOPPED, Event, Order
+from runner.sweeps.executor import KILLED, Event, Order
 from runner.sweeps.ray_companion import Companion, Process, is_of_devices
 
 _STORE = 80 * 2**20  # bytes of shared memory, of which jobs use none; it is about the least that Ray takes
@@ -164,7 +165,7 @@ class RayCluster:
             if job.at_work:
                 job.companion.ask_to_stop.remote()
             else:
-                self._cancel(number, STOPPED)
+                self._cancel(number, INTERRUPTED)
 
     def kill(self, number: int) -> None:
         """Send SIGKILL to the job and its loader workers."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from runner.exit_codes import INTERRUPTED
 from runner.run_directory.status import Status, read_status
 from runner.signals import Stop
-from runner.sweeps.executor import STOPPED, Executor, Order
+from runner.sweeps.executor import Executor, Order
 from runner.sweeps.jobs import Job
 from runner.sweeps.verdict import put_on_record, verdict
 
@@ -42,7 +43,7 @@ class Ended:
     @property
     def failed(self) -> bool:
         """Whether it is a failure; a job that was stopped with a checkpoint is none."""
-        return self.code not in (0, STOPPED)
+        return self.code not in (0, INTERRUPTED)
 
 
 @dataclass

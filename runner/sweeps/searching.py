@@ -9,8 +9,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from runner.errors import ConfigError
+from runner.exit_codes import INTERRUPTED
 from runner.run_directory.status import read_status
-from runner.sweeps.executor import STOPPED
 from runner.sweeps.jobs import Job, Need, need_of
 from runner.sweeps.objectives import at_best
 from runner.sweeps.results import curve
@@ -148,7 +148,7 @@ class StudySource:
     def _settle(self, trial: Trial, ended: Ended) -> None:
         if ended.code == 0:
             self._finish(trial, ended.job)
-        elif ended.code != STOPPED:
+        elif ended.code != INTERRUPTED:
             self._study.tell(trial.number, state=TrialState.FAIL)
         elif ended.given_up:
             self._study.tell(trial.number, state=TrialState.PRUNED)

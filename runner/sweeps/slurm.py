@@ -11,9 +11,10 @@ from typing import Any, Self
 from uuid import uuid4
 
 from runner.errors import ConfigError
+from runner.exit_codes import INTERRUPTED
 from runner.files import replace_text
 from runner.sweeps.attempt import Attempt, read_notes, state_file
-from runner.sweeps.executor import KILLED, STOPPED, Event, Order
+from runner.sweeps.executor import KILLED, Event, Order
 from runner.sweeps.request import Request
 from runner.sweeps.submitting import Cluster, Here, Slurm
 
@@ -186,4 +187,4 @@ def _press(submission: Submission, state: Mapping[str, Any]) -> None:
 def _code_without_one(wish: Wish, state: Mapping[str, Any]) -> int:
     """Return the code of a job that has left none: it saved and was not queued again, never began, or was lost."""
     never_began = wish is Wish.stop and "pid" not in state
-    return STOPPED if state.get("stopped") or never_began else KILLED
+    return INTERRUPTED if state.get("stopped") or never_began else KILLED

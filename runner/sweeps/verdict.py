@@ -2,16 +2,16 @@
 
 import time
 
+from runner.exit_codes import INTERRUPTED
 from runner.run_directory.ownership import is_owned
 from runner.run_directory.status import Status, put_failure, read_status
 from runner.signals import signal_name
-from runner.sweeps.executor import STOPPED
 from runner.sweeps.jobs import Job
 
 _PAUSE = 0.1  # seconds between two looks
 _DYING = 5.0  # seconds that a lost job may take to die with what it was started by
 _LONGEST = 200  # characters of a reason
-_CLAIMED = {0: "finished", STOPPED: "interrupted"}
+_CLAIMED = {0: "finished", INTERRUPTED: "interrupted"}
 
 
 def verdict(job: Job, code: int, former: Status | None, *, asked: bool, lag: float) -> tuple[int, str]:
@@ -21,13 +21,13 @@ def verdict(job: Job, code: int, former: Status | None, *, asked: bool, lag: flo
     record, is none. `former` is the status from before the job was started; `lag` is how many seconds a file of a
     job may take until it is seen here.
     """
-    if signal_name(-code) == "SIGTERM" or (code == STOPPED and asked):  # the former before it listened
-        return STOPPED, ""
+    if signal_name(-code) == "SIGTERM" or (code == INTERRUPTED and asked):  # the former before it listened
+        return INTERRUPTED, ""
     status = _status(job, _CLAIMED.get(code), lag)
     if status is not None and status.state == "finished":
         return 0, ""
-    if code == STOPPED and status is not None and status.state == "interrupted" and status.reason:
-        return STOPPED, ""
+    if code == INTERRUPTED and status is not None and status.state == "interrupted" and status.reason:
+        return INTERRUPTED, ""
     own = status.reason if status is not None and status.state == "failed" and status != former else None
     return (1 if code in _CLAIMED else code), own[:_LONGEST] if own else _reason(job, code)
 
@@ -58,6 +58,6 @@ def _reason(job: Job, code: int) -> str:
     last = f"; its log ends with {said[-1].strip()[:_LONGEST]!r}" if (said := job.said()) else ""
     if code == 0:
         return f"it ended with exit code 0 before it was finished{last}"
-    if code == STOPPED:
-        return f"it ended with exit code {STOPPED}, though nothing had stopped it{last}"
+    if code == INTERRUPTED:
+        return f"it ended with exit code {INTERRUPTED}, though nothing had stopped it{last}"
     return f"exit code {code}{last}"

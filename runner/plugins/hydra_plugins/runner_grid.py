@@ -16,7 +16,7 @@ class GridSweeper(BasicSweeper):
         if not hasattr(launcher, "executor"):
             return super().sweep(arguments)
         assert self.hydra_context is not None
-        from runner.commands.main import in_one_sentence
+        from runner.commands.complaints import in_one_sentence
         from runner.wiring.sweep_options import check_no_interval
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)

@@ -21,8 +21,8 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, and return what came of each."""
+        from runner.commands.complaints import in_one_sentence
         from runner.commands.grid import run_grid
-        from runner.commands.main import in_one_sentence
 
         with in_one_sentence():
             return run_grid(self, job_overrides)

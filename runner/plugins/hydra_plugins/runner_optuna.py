@@ -23,7 +23,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: Sequence[str]) -> None:
         """Search until the study has as many results as it is to have."""
-        from runner.commands.main import in_one_sentence
+        from runner.commands.complaints import in_one_sentence
         from runner.commands.search import run_search
 
         with in_one_sentence():
