@@ -91,7 +91,7 @@ def test_a_pattern_that_freezes_one_model_of_several_is_enough(
         (("warm_start.path=absent.pt",), "there is no checkpoint at absent.pt"),
         (("warm_start.path=bare.pth", "warm_start.rename=['layers=other']"), "nothing of it was found"),
         (("warm_start.path=bare.pth", "warm_start.rename=['(=x']"), "no regular expression"),
-        (("warm_start.path=bare.pth", "warm_start.rename=[x]"), "write pattern=replacement"),
+        (("warm_start.path=bare.pth", "warm_start.rename=[x]"), "write .warm_start.rename="),
         (("warm_start.path=bare.pth", "warm_start.rename=['a=\\2']"), "invalid group reference"),
         (("warm_start.path=bare.pth", "warm_start.freeze=[conv]"), "matches no loaded parameter"),
         (("warm_start.path=bare.pth", "warm_start.freeze=[layers.1,conv]"), r"freeze=\[conv\] matches no loaded"),
@@ -105,7 +105,7 @@ def test_a_pattern_that_freezes_one_model_of_several_is_enough(
         (("warm_start.path=head.pt", "warm_start.strict=true"), "exactly"),
         (("warm_start.path=head.pt", "warm_start.min_matched=0.9"), "50% of its names"),
         (("warm_start.path=head.pt", "warm_start.min_matched=2"), "in \\[0, 1\\]"),
-        (("warm_start.path=several.tar",), "choose one with warm_start.parts"),
+        (("warm_start.path=several.tar",), "choose one with 'warm_start.parts={"),
         (("warm_start.path=code.pt",), "nothing in it was executed|not a checkpoint"),
         (("warm_start.path=text.safetensors",), "a text file"),
     ],
@@ -246,6 +246,6 @@ def test_weights_that_are_no_numbers_to_start_with_are_not_loaded(
 def test_a_file_of_moving_averages_alone_says_how_one_is_taken() -> None:
     weights = {"w": torch.ones(1)}
     source = Source(Path("x.pt"), {"ema": weights})
-    with pytest.raises(CheckpointMismatch, match=r"choose one with warm_start\.parts=\{model: ema\}"):
+    with pytest.raises(CheckpointMismatch, match=r"choose one with 'warm_start\.parts=\{model: ema\}'"):
         source.choose("model")
     assert source.choose("model", named="ema") is weights

@@ -56,7 +56,7 @@ class Source:
         if len(raw) != 1 or raw == averages:
             raise CheckpointMismatch(
                 f"{self.path} has no part {wanted!r} but {', '.join(raw)}; choose one with "
-                f"warm_start.parts={{{wanted}: {raw[0]}}}"
+                f"'warm_start.parts={{{wanted}: {raw[0]}}}'"
             )
         return raw[0]
 

@@ -81,7 +81,9 @@ def check_patterns(options: Mapping[str, Sequence[str]]) -> None:
     for key, patterns in options.items():
         for pattern in patterns:
             if key == "rename" and "=" not in pattern:
-                raise ConfigError(f"warm_start.rename={pattern} cannot be: write pattern=replacement")
+                raise ConfigError(
+                    f"warm_start.rename={pattern} is invalid; write \"warm_start.rename=['pattern=replacement']\""
+                )
             try:
                 searched, _, replacement = pattern.rpartition("=") if key == "rename" else (pattern, "", "")
                 re.sub(searched, replacement, "")  # also tells of a group that the pattern has not
@@ -119,7 +121,7 @@ def require_enough(report: Report, *, strict: bool, min_matched: float, path: Pa
     if not report.loaded:
         raise CheckpointMismatch(
             f"{what}: nothing of it was found there ({detail}); compare the names with python -m runner inspect, "
-            "and mend them with warm_start.rename=['pattern=replacement']"
+            "and mend them with \"warm_start.rename=['pattern=replacement']\""
         )
     if strict and (report.missing or report.unexpected or report.reshaped):
         raise CheckpointMismatch(f"{what} exactly, which warm_start.strict=true asks for ({detail})")

@@ -138,7 +138,7 @@ def _ways(original: Original, kind: Form, path: Path) -> tuple[Callable[[Any], A
     if kind is Form.state_dict:
         return lambda file: write_plain(file, original.weights), read_back
     if original.model is None:
-        raise ConfigError(f"{path} holds weights and no model, so --format module cannot be made of it")
+        raise ConfigError(f"{path} holds weights and no model, so no module can be made of it; use --format state_dict")
     return lambda file: write_module(file, original.model), read_module
 
 

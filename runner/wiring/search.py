@@ -114,7 +114,8 @@ def _metrics(metrics: Any, checkpoint: Mapping[str, Any]) -> dict[str, str]:
         return {monitor: mode}
     if not isinstance(metrics, Mapping) or not metrics or not set(metrics.values()) <= {"min", "max"}:
         raise ConfigError(
-            f"hydra.sweeper.metrics={metrics} cannot be: give such as {{val/loss: min, val/accuracy: max}}"
+            f"hydra.sweeper.metrics={metrics} is invalid; write such as "
+            "'hydra.sweeper.metrics={val/loss: min, val/accuracy: max}'"
         )
     modes = {str(name): str(wanted) for name, wanted in metrics.items()}
     if modes.get(monitor, mode) != mode:

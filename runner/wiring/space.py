@@ -25,7 +25,7 @@ def read_space(words: Sequence[str], loader: ConfigLoader) -> tuple[list[str], l
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]
     swept = [override for override in overrides.values() if override.is_sweep_override()]
     if not swept:
-        raise ConfigError("there is nothing to search; give for example optimizer.lr=interval(1e-4,1e-1)")
+        raise ConfigError("there is nothing to search; give for example 'optimizer.lr=interval(1e-4,1e-1)'")
     return fixed, [_parameter(override, loader) for override in swept]
 
 

@@ -1,0 +1,311 @@
+"""Every sentence that names something to type is provoked by a case, and what it names is typed then."""
+
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from runner.__main__ import main as file_tool
+from runner.wiring.options import GROUPS, defaults, known_keys
+from tests.advice import is_advice, sentences
+from tests.support import REPOSITORY, TINY, Outcome, cli
+
+T = shlex.join((*TINY, "max_steps=1"))
+P = "data=arrays data.path=points.npz model=mlp device=cpu tracker=none max_steps=1"
+S = "data=synthetic data.size=16 device=cpu tracker=none max_steps=1"
+E = "task=evaluate checkpoint_path=outputs/x/last.tar"
+M = f"-m {T} seed=1,2 name=s hydra.launcher.preview=true"
+SEARCH = f"-m {T} hydra/sweeper=optuna name=s hydra.launcher.preview=true"
+OFF = f"{SEARCH} checkpoint=off".replace("checkpoint.keep_last=100", "")
+OLD = "resume=outputs/x/checkpoints/step_0000000003.tar"
+
+# What is said, what provokes it, and what the advice leads to; `inspect` and its like are file tools.
+SHOWN = [
+    ("; use resume=outputs/x instead", "--experimental-rerun job.pickle", "--cfg job resume=outputs/x"),
+    ("leave -m out to see a config", "-m --cfg job", "--cfg job"),
+    ("has a space in it; write", "--cfg job 'epochs =5'", "--cfg job epochs=5"),
+    ("settings are written key=value, such as epochs=10; --help names all", "nonsense", "--help"),
+    ("settings are written key=value, such as epochs=10; --help names all", "nonsense", "--cfg job epochs=10"),
+    ("is not an option; write device=", "device=cuda:1", "--cfg job device=cuda device.index=1"),
+    ("--cfg hydra shows those of Hydra", "hydra.foo=1", "--cfg hydra"),
+    ("; --help names all", "foo/bar=3", "--help"),
+    ("is chosen already; write", "+optimizer=sgd", "--cfg job optimizer=sgd"),
+    ("if it is an argument of", "model=own model._target_=a.B model.c=1",
+     "--cfg job model=own model._target_=a.B +model.c=1"),
+    ("for a further argument of its class, write", "optimizer.amsgrad=true",
+     "--cfg job optimizer=own optimizer._target_=torch.optim.AdamW +optimizer.amsgrad=true"),
+    ("is there already; write", "+epochs=4", "--cfg job epochs=4"),
+    ("is invalid; write a list:", "warm_start.freeze=conv", "--cfg job warm_start.freeze=[conv]"),
+    (" is a key of ", "momentum=0.9", "--cfg job optimizer=rmsprop optimizer.momentum=0.9"),
+    ("whose jobs train; leave -m out", f"-m {E}", E),
+    ("is not below outputs/; use name=", f"{T} hydra.run.dir=/elsewhere", f"--cfg job {T} name=y"),
+    ("; set it, such as ", "model=own", "--cfg job model=own model._target_=my_package.MyClass"),
+    ("left out without task=predict", "output=a.csv", "task=predict checkpoint_path=outputs/x/last.tar output=a.csv"),
+    ("left out without resume=FILE", "rewind=true", f"{OLD} rewind=true max_steps=4"),
+    ("needs a file; add checkpoint_path=", "task=evaluate", E),
+]  # fmt: skip
+
+TRAINED = [
+    ("add -m", "epochs=1,2", "-m epochs=1,2 hydra.launcher.preview=true name=s tracker=none"),
+    ("cannot be with -m, whose jobs go on with", "-m resume=outputs/x", f"{M} warm_start.path=outputs/x/last.tar"),
+    ("a grid needs a list of values; add", M.replace("seed=1,2", "'optimizer.lr=interval(0.1,1)'"),
+     f"{SEARCH} 'optimizer.lr=interval(0.1,1)'"),
+    ("cannot be: write hydra.sweeper.", f"{SEARCH} seed=1,2 hydra/sweeper/sampler=tpe",
+     f"{SEARCH} seed=1,2 hydra.sweeper.sampler=TPESampler"),
+    ("cannot be: its arguments are", f"{SEARCH} seed=1,2 hydra.sweeper.sampler.n_startup_trials=2",
+     f"{SEARCH} seed=1,2 'hydra.sweeper.sampler_options={{n_startup_trials: 2}}'"),
+    ("the study is found by name=", f"{SEARCH} seed=1,2 hydra.sweeper.study_name=s", f"{SEARCH} seed=1,2"),
+    ("there is nothing to search; give for example", SEARCH, f"{SEARCH} optimizer.lr=interval(1e-4,1e-1)"),
+    ("cannot use the launcher", f"{SEARCH} seed=1,2 hydra/launcher=basic".replace("hydra.launcher.preview=true", ""),
+     f"{SEARCH} seed=1,2 hydra/launcher=local"),
+    ("judges by metrics.csv, which this tracker does not write; take", f"{SEARCH} seed=1,2 tracker=none",
+     f"{SEARCH} seed=1,2 tracker=none hydra.sweeper.pruner=null"),
+    ("stops runs, which checkpoint=off does not allow; take", f"{OFF} seed=1,2",
+     f"{OFF} seed=1,2 hydra.sweeper.pruner=null"),
+    ("is not what the best checkpoint is chosen by;",
+     f"{SEARCH} seed=1,2 'hydra.sweeper.metrics={{val/accuracy: max}}'",
+     f"{SEARCH} seed=1,2 checkpoint.monitor=val/accuracy checkpoint.mode=max"),
+    ("is invalid; write such as 'hydra.sweeper.metrics=",
+     f"{SEARCH} seed=1,2 'hydra.sweeper.metrics={{val/loss: down}}'",
+     f"{SEARCH} seed=1,2 'hydra.sweeper.metrics={{val/loss: min, val/accuracy: max}}' hydra.sweeper.pruner=null"),
+    ("are read from best.tar, which checkpoint=off does not write",
+     f"{OFF} seed=1,2 hydra.sweeper.pruner=null 'hydra.sweeper.metrics={{val/loss: min, val/accuracy: max}}'",
+     f"{OFF} seed=1,2 hydra.sweeper.pruner=null"),
+    ("holds a run, not a sweep; take another name=", M.replace("name=s", "name=x"), M),
+    ("holds no sweep (no ", "report outputs/x", M),
+    ("has no such split; try data.split=", f"{E} data.split=test", f"{E} data.split=val"),
+    ("is never overwritten; delete it, or name another with output=",
+     "task=predict checkpoint_path=outputs/x/last.tar output=taken.csv",
+     "task=predict checkpoint_path=outputs/x/last.tar output=new.csv"),
+    ("data=arrays needs a file; set data.path=", "data=arrays model=mlp", f"{P} learner=regression"),
+    ("needs a folder; set data.root=", "data=image_folder", f"data=image_folder data.root=images {S.split(' ', 2)[2]}"),
+    ("give such numbers, or choose learner=", P, f"{P} learner=regression"),
+    ("needs images of at least 16x16 pixels", f"{S} data.shape=[1,8,8]", f"{S} data.shape=[1,8,8] model=mlp"),
+    ("needs images, and the data have none (", f"{S} data.shape=[8]", f"{S} data.shape=[8] model=mlp"),
+    ("needs to know the end: set epochs or max_steps, or take", f"{T} max_steps=null epochs=null max_time=9",
+     f"{T} max_steps=1"),
+    ("needs to know the end: set epochs or max_steps, or take", f"{T} max_steps=null epochs=null max_time=9",
+     f"--cfg job {T} max_steps=null epochs=null max_time=9 scheduler=none"),
+    (" start over by deleting it, or take another name=", f"{T} name=x", f"{T} name=y"),
+    ("cannot be made; take another name=", f"{T} name=file/a", f"{T} name=y"),
+    ("is not on this machine; it has ", f"{T} device=mps", f"{T} device=cpu"),
+    (", or add resume_allow=[", f"{E} learner=own learner._target_=runner.learners.Classification",
+     f"{E} learner=own learner._target_=runner.learners.Classification resume_allow=[learner]"),
+    ("and cannot become ", "resume=outputs/x batch_size=4", "resume=outputs/x batch_size=4 resume_allow=[batch_size]"),
+    ("raise its length with ", "resume=outputs/x", "resume=outputs/x epochs=3"),
+    ("needs a name, so that the next attempt finds the run; add name=", f"{T} resume=auto",
+     f"{T} resume=auto name=my_run"),
+    ("does not lie in a run directory; add name=", "resume=alone.tar", "resume=alone.tar name=my_run"),
+    ("go on from the newest with resume=", OLD, "resume=outputs/x"),
+    ("go on from the newest with resume=", OLD, f"{OLD} name=another_name"),
+    ("go on from the newest with resume=", OLD, f"{OLD} rewind=true"),
+    ("to start from its weights alone, use warm_start.path=", "resume=weights.pt name=y",
+     f"{T} name=y warm_start.path=weights.pt"),
+    ("belongs to no run; add name=", "resume=tutorial.tar",
+     f"{T} resume=tutorial.tar name=my_run epochs=4 max_steps=null"),
+    ("there is no checkpoint at ", "resume=outputs/x/checkpoints/step_0000000009.tar", "resume=outputs/x"),
+    ("exists and holds no run; take another name=, or", f"{T} name=empty resume=auto", f"{T} name=y resume=auto"),
+    ("already; use a larger number, or begin at", "resume=outputs/x epochs=1", f"{OLD} epochs=1 name=another_name"),
+    ("already; use a larger number, or begin at", "resume=outputs/x epochs=1", f"{OLD} epochs=1 rewind=true"),
+    ("so no config either; if there are weights in it, begin a run with them by",
+     "task=evaluate checkpoint_path=weights.pt", f"{T} warm_start.path=weights.pt"),
+    ("would keep the worst ", f"{T} checkpoint.monitor=val/accuracy",
+     f"{T} checkpoint.monitor=val/accuracy checkpoint.mode=max"),
+    ("has no moving average of ", f"{T} warm_start.path=outputs/x warm_start.weights=ema",
+     f"{T} warm_start.path=outputs/x warm_start.weights=raw"),
+    ("nothing of it was found there (", f"{T} warm_start.path=renamed.pt",
+     f"{T} warm_start.path=renamed.pt \"warm_start.rename=['^my_=']\""),
+    ("nothing of it was found there (", f"{T} warm_start.path=renamed.pt", "inspect renamed.pt"),
+    ("is invalid; write \"warm_start.rename=", f"{T} warm_start.path=renamed.pt warm_start.rename=[my_]",
+     f"{T} warm_start.path=renamed.pt \"warm_start.rename=['my_=']\""),
+    ("has no part ", f"{T} warm_start.path=several.tar",
+     f"{T} warm_start.path=several.tar 'warm_start.parts={{model: one}}'"),
+    ("of its names were found, warm_start.min_matched=", f"{T} warm_start.path=outputs/x model.hidden=[8,5]",
+     f"{T} warm_start.path=outputs/x model.hidden=[8,5] warm_start.min_matched=0.1"),
+    ("holds weights and no model, so no module", "export weights.pt --format module --output a.pt",
+     "export weights.pt --output a.pt --format=state_dict"),
+    ("exists already; name another file with --output", "export outputs/x --format state_dict --output weights.pt",
+     "export outputs/x --format state_dict --output=new.pt"),
+    ("is no folder; make it, or name another file with --output",
+     "export outputs/x --format state_dict --output nowhere/new.pt",
+     "export outputs/x --format state_dict --output=new.pt"),
+    ("warm_start.path={} begins a run with them", "verify weights.pt", f"{T} warm_start.path=weights.pt"),
+]  # fmt: skip
+
+# Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
+ELSEWHERE = {
+    "write it anew with torch.save(": "checkpoint_foreign: the_old_form_becomes_readable_by_the_words_that_refuse_it",
+    "use warm_start.path={}": "checkpoint_foreign: what_another_program_wrote_is_refused_and_not_damaged",
+    "became NaN or infinite by step": "checkpoint_saving: what_is_not_finite_is_never_written",
+    "go on from the last good checkpoint, if there is one": "checkpoint_saving: what_is_not_finite_is_never_written",
+    "rerun it with hydra.launcher.rerun=all": (
+        "local_sweep: a_failure_is_tried_again_stops_the_others_if_asked_and_what_is_to_begin_anew_is_set_aside"
+    ),
+    "or data.download=true": "data_sets: missing_files_are_named_with_the_folder_and_the_ways_out",
+    "set data.root=FOLDER to another": "data_sets: a_download_without_a_place_to_keep_it_is_one_sentence",
+    "the data cannot be sent to a worker": "trial: data_that_cannot_be_sent_to_a_worker_are_one_sentence",
+    "a data worker died": "stopping: a_worker_that_dies_or_hangs_is_one_sentence_and_the_last_complete_step_is_saved",
+    "data workers have delivered nothing": (
+        "stopping: a_worker_that_dies_or_hangs_is_one_sentence_and_the_last_complete_step_is_saved"
+    ),
+    "was taken by another process": "ownership: of_ten_starts_at_once_exactly_one_trains_and_of_ten_resumes_as_well",
+    "is in use by": "ownership: beside_a_living_owner_every_start_is_refused_untouched_and_every_reader_reads",
+    "is still held by what": "ownership: what_a_dead_owner_left_behind_is_waited_for_and_then_named",
+    "a run needs it": "ownership: what_a_stranger_put_in_the_lock_files_place_is_refused_and_not_written_to",
+    "start it without torchrun": "strategy: several_processes_for_one_run_are_refused_before_anything_is_made",
+    "needs submitit": "slurm: without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made",
+    "needs Slurm's": "slurm: without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made",
+    "which cannot be compared": "local_sweep: runs_that_are_judged_differently_cannot_come_into_one_table",
+    "say which to take with device=cuda": (
+        "strategy: a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told"
+    ),
+    "the optimizer has other groups": "carrying: what_cannot_take_effect_is_refused_in_a_sentence",
+    "belongs to other data": "identity: renamed_or_added_classes_are_refused_with_both_lists",
+    "an interpolation, which a file may not do": (
+        "inherited: an_environment_variable_is_left_out_of_the_file_and_asked_for_again"
+    ),
+    "raise early_stopping.patience": "sentences: a_run_that_stopped_early_names_the_key_that_goes_on",
+    "one sample is left alone": "trial: a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached",
+    "with {}=...": ("explaining: a_key_that_a_file_leaves_open_is_missing_until_an_override_or_a_later_file_sets_it"),
+    "and the rest of this command": (
+        "ways_on: a_name_whose_run_has_no_checkpoint_yet_is_answered_with_what_begins_it_again"
+    ),
+    "is finished and holds no checkpoint": "starts: a_finished_run_without_a_checkpoint_is_not_begun_again",
+    "not defined in {}, by a module": "foreign_configs: a_package_that_shadows_the_projects_own_is_not_taken_for_it",
+    "if it is yours, add trust=": "targets: the_word_that_a_resume_needs_is_one_that_helps",
+}
+
+# Sentences that no test types, each with the reason.
+UNTRIED = {
+    "needs the package safetensors": "every test has the package",
+    "needs Ray": "every test has the package",
+    "needs Optuna": "every test has the package",
+    "needs a package: python -m pip install": "every test has the package",
+    "no plots were drawn": "every test has the package",
+    "kernels may add up in any order": "needs a GPU",
+    "DataParallel over %s": "needs several GPUs",
+    "name another --output": "a disk that refuses",
+    "name another file with output=": "a disk that refuses",
+    "by a process that has not said who it is": "lasts for an instant",
+    "give options of sbatch by their long names": "needs Slurm",
+    "is the study of": "a study of another goal",
+    "would take far more memory or time": "the file is hostile",
+    "so there is nothing to go on from": "every checkpoint is damaged",
+    "a search has one goal": "needs two goals in one search",
+    "for a function of yours": "the file is hostile",
+    "has no __init__.py; add it": "the file is hostile",
+    "the command that it was begun with": "the run has no record",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run `outputs/x` of two epochs, and with files that are wrong in some way."""
+    folder = tmp_path_factory.mktemp("advice")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [str(REPOSITORY / "run.py"), *TINY, "epochs=2", "name=x"])
+        torch.set_num_threads(1)
+        from runner.commands.main import main
+
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 0
+    entries = torch.load(folder / "outputs/x/last.tar", weights_only=True)
+    weights = entries["model_state_dict"]
+    torch.save(weights, folder / "weights.pt")
+    torch.save({f"my_{name}": value for name, value in weights.items()}, folder / "renamed.pt")
+    tutorial = {key: entries[key] for key in ("epoch", "model_state_dict", "optimizer_state_dict", "loss")}
+    torch.save({"one_state_dict": weights, "other_state_dict": weights}, folder / "several.tar")
+    torch.save(tutorial, folder / "tutorial.tar")
+    shutil.copy(folder / "outputs/x/last.tar", folder / "alone.tar")
+    numpy.savez(folder / "points.npz", train_inputs=numpy.ones((9, 3), "f4"), train_targets=numpy.ones(9, "f4"))
+    for name in ("a", "b"):
+        (folder / "images/train" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 30), "red").save(folder / "images/train" / name / "1.png")
+    (folder / "outputs/empty").mkdir()
+    for name in ("taken.csv", "outputs/file", "outputs/empty/notes"):
+        (folder / name).write_text("mine")
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, in which everything is typed."""
+    shutil.copytree(trained, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    torch.set_num_threads(1)
+    return tmp_path / "work"
+
+
+def typed(capsys: Any, command: str) -> Outcome:
+    """Return the answer to words for `run.py`, or for a file tool."""
+    words = shlex.split(command)
+    if not words[0].isidentifier() or "=" in words[0] or words[0] == "nonsense":
+        return cli(capsys, *words)
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["runner", *words])
+        code = file_tool()
+    return Outcome(code, *capsys.readouterr())
+
+
+def check(capsys: Any, said: str, wrong: str, right: str) -> None:
+    """Assert that the wrong command is answered so, that the answer names what is new in the right one, which works."""
+    answer = typed(capsys, wrong)
+    text = " ".join((answer.out + answer.err).split())
+    assert re.search(re.escape(said).replace(re.escape("{}"), ".*"), text), text
+    new = [word.lstrip("+").split("=")[0].strip("-") for word in shlex.split(right) if word not in shlex.split(wrong)]
+    assert not new or any(word in text for word in new), (new, text)
+    outcome = typed(capsys, right)
+    assert outcome.code == 0, outcome.err + outcome.out
+
+
+@pytest.mark.parametrize(("said", "wrong", "right"), SHOWN)
+def test_what_an_answer_names_is_taken(folder: Path, capsys: Any, said: str, wrong: str, right: str) -> None:
+    check(capsys, said, wrong, right)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("said", "wrong", "right"), TRAINED)
+def test_what_an_answer_names_runs(folder: Path, capsys: Any, said: str, wrong: str, right: str) -> None:
+    check(capsys, said, wrong, right)
+
+
+def test_every_sentence_with_advice_has_a_case() -> None:
+    provoked = [said for said, *_ in (*SHOWN, *TRAINED)] + [*ELSEWHERE, *UNTRIED]
+    without = {place: text for place, text in sentences().items() if not any(one in text for one in provoked)}
+    assert not without, "\n".join(f"{place} {text}" for place, text in without.items())
+
+
+def test_a_case_that_is_elsewhere_is_there() -> None:
+    for where in ELSEWHERE.values():
+        module, _, name = where.partition(": ")
+        assert f"def test_{name}(" in (REPOSITORY / f"tests/test_{module}.py").read_text(), where
+
+
+def test_no_sentence_names_a_key_that_there_is_not() -> None:
+    known = {"key", "pattern", "weights_only", *defaults(), *known_keys(), *GROUPS, "early_stopping", "warm_start"}
+    for place, text in sentences().items():
+        for key in re.findall(r"(?<![\w.{}/])\+?([a-z_][\w.]*)=(?!=)", text):
+            assert key in known or key.startswith("hydra."), f"{place}: {key}"
+
+
+def test_what_is_to_be_typed_survives_a_shell() -> None:
+    for place, text in sentences().items():
+        assert not re.search(r"(?<![\w.'\"])\+?[\w.]+=(?:\[?['({]\w|\w+\(|\{\{)", text), f"{place}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "is_one"),
+    [("x=1 is wrong; write y=2", True), ("x=1 cannot be: it must be 2", False), ("X cannot have y=1; give 2", False)],
+)
+def test_what_is_wrong_is_no_advice(sentence: str, is_one: bool) -> None:
+    assert is_advice(sentence) is is_one
