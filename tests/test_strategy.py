@@ -11,6 +11,7 @@ from torch import nn
 from runner.errors import ConfigError, DeviceMissing
 from runner.strategy import devices, strategies
 from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.precision import Precision
 from runner.strategy.strategies import DataParallel, Single, resolve_strategy
 from runner.wiring.build import choose_strategy
 from tests.support import cli
@@ -107,3 +108,14 @@ def test_several_processes_for_one_run_are_refused_before_anything_is_made(
             outcome = cli(capsys, *words, "nonsense=1")  # which is looked at later
             assert outcome.code == 2 and ("without torchrun" in outcome.err) is refused, outcome.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"scale": -1.0}, {"scale": float("inf")}, {"growth_factor": 9.0}, {"_growth_tracker": "x"}], ids=str
+)
+def test_a_scaler_takes_no_state_that_it_could_not_come_to(changes: dict[str, Any]) -> None:
+    precision = Precision("fp16", torch.device("cpu"))
+    state = precision.state_dict() | {"scale": 8.0, "_growth_tracker": 3}
+    precision.load_state_dict(state)
+    with pytest.raises(ValueError, match="no state of a scaler"):
+        precision.load_state_dict(state | changes)

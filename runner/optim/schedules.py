@@ -1,7 +1,7 @@
 """Learning-rate schedules as pure functions of the step, so that a resume or a new length cannot bend them."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,23 +146,3 @@ def recompute(optimizer: Optimizer, scheduler: LambdaLR) -> None:
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
     scheduler._last_lr = rates
-
-
-def check_numbers(ours: Mapping[str, Any], stored: Any) -> None:
-    """Raise ValueError, naming the entry, where a stored state has no number, or list of them, and ours has.
-
-    torch takes any state, and would stumble over it amid a step.
-    """
-    for key, value in ours.items():
-        if isinstance(stored, Mapping) and key in stored and not _is_like(value, stored[key]):
-            raise ValueError(f"{key} is {str(stored[key])[:50]!r}, wanted {str(value)[:50]!r} or the like")
-
-
-def _is_like(ours: Any, stored: Any) -> bool:
-    if isinstance(ours, (list, tuple)) and all(map(_is_number, ours)):
-        return isinstance(stored, (list, tuple)) and len(stored) == len(ours) and all(map(_is_number, stored))
-    return not _is_number(ours) or (_is_number(stored) and (math.isfinite(stored) or not math.isfinite(ours)))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < 2**53)

@@ -1,5 +1,6 @@
 """Number formats: plain float32, bf16, or fp16 with a gradient scaler. https://docs.pytorch.org/docs/stable/amp.html"""
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -52,6 +53,15 @@ class Precision:
         return dict(self._scaler.state_dict())
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the scaler's state back; one that was saved without fp16 leaves a fresh scaler."""
+        """Take the scaler's state back, ValueError if it is none; one of a run without fp16 leaves a fresh scaler."""
         if state_dict and self._scaler.is_enabled():
-            self._scaler.load_state_dict(dict(state_dict))
+            _check(found := dict(state_dict), self._scaler.state_dict())
+            self._scaler.load_state_dict(found)
+
+
+def _check(found: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
+    """Raise ValueError for what a scaler with our settings does not come to."""
+    scale, count = found.get("scale"), found.get("_growth_tracker")
+    fine = type(scale) is float and 0 < scale < math.inf and type(count) is int and 0 <= count < 2**31
+    if not fine or found != {**fresh, "scale": scale, "_growth_tracker": count}:
+        raise ValueError(f"it is no state of a scaler: {str(found)[:200]}")

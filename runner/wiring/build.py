@@ -15,6 +15,7 @@ from runner.checkpoint.format import read_plain
 from runner.data.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
+from runner.optim.agreement import Agreement, is_known
 from runner.optim.averaging import Average
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
@@ -216,9 +217,11 @@ def build_updating(
         raise ConfigError(f"the {name} has no parameter to train; choose another one")
     node, place = node_of(config["optimizer"], name), _place("optimizer", name)
     optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
+    scheduler = _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
-    node = node_of(config["scheduler"], name)
-    return optimizer, _build_scheduler(node, name, optimizer, horizon, config, trust)
+    if is_known(optimizer):
+        optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
+    return optimizer, scheduler
 
 
 def _build_scheduler(

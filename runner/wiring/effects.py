@@ -5,23 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from runner.checkpoint.schema import SUFFIX
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.loop.state import TrainState, part_name
 from runner.optim import Plateau
+from runner.optim.agreement import begin_buffers
 from runner.optim.schedules import Horizon, recompute
 from runner.wiring.build import build_updating, node_of, trained
 from runner.wiring.carrying import Setup, base_of, carry_optimizer, carry_scheduler, same, setup_of
 from runner.wiring.settled import unsettled
 from runner.wiring.targets import Trust
 
-# What these optimizers make with a parameter's first step only, if a setting asks for it.
-_BUFFERS = {"momentum": "momentum_buffer", "centered": "grad_avg", "amsgrad": "max_exp_avg_sq"}
 _GROUPS = ("optimizer", "scheduler")
 
 
@@ -148,23 +146,12 @@ class _Carrying:
 def settle(state: TrainState) -> None:
     """Let a restored state have the rates of the schedule as it is now, and what its settings ask for."""
     for name, optimizer in state.optimizers.items():
-        _begin_buffers(optimizer)
+        begin_buffers(optimizer)
         scheduler = state.schedulers.get(name)
         if type(scheduler) is LambdaLR:
             recompute(optimizer, scheduler)
         elif isinstance(scheduler, Plateau):
             scheduler.recompute()
-
-
-def _begin_buffers(optimizer: Optimizer) -> None:
-    """Let what a changed setting asks for begin at zero, as it does in a new run."""
-    if not isinstance(optimizer, (Adam, RMSprop)):
-        return
-    for group in optimizer.param_groups:
-        wanted = [buffer for setting, buffer in _BUFFERS.items() if group.get(setting)]
-        for parameter in group["params"]:
-            for buffer in wanted if parameter in optimizer.state else ():
-                optimizer.state[parameter].setdefault(buffer, torch.zeros_like(parameter))
 
 
 def position_scheduler(scheduler: Any, config: dict[str, Any], *, epoch: int, global_step: int) -> None:

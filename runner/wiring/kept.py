@@ -52,6 +52,8 @@ class Kept:
         self.lost = unsettled(own)
         """What interpolates, by its key: it is not kept, and must be set anew."""
         for key in self.lost:
+            if key in _WITH_KEYS:
+                raise CheckpointRefused(f"{path} is refused: {key} in its config has a key that nobody could set")
             own = _merged(own, _nested(key, MISSING))
         self.values: dict[str, Any] = reduce(_merged, named.values, own)
 

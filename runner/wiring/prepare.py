@@ -53,7 +53,8 @@ def prepare(start: Start) -> Prepared:
     Raises:
         RunnerError: whatever is wrong with the config, the data, the device or the checkpoint.
     """
-    config, text = resolved(start.config), text_of(start.config)
+    config = resolved(start.config)
+    text_of(start.config)  # which may be too long
     set_deterministic(config["deterministic"])
     source = None if start.origin is Origin.adopted else start.checkpoint
     trust = build.trust_of(start.typed_targets, config["trust"], folder=project_folder(), source=source)
@@ -74,7 +75,7 @@ def prepare(start: Start) -> Prepared:
     return Prepared(
         start=start,
         config=config,
-        config_text=text,
+        config_text=text_of(start.config),
         problem=problem,
         state=state,
         strategy=strategy,

@@ -18,8 +18,8 @@ from runner.checkpoint.policies import Mode, Saved
 from runner.checkpoint.warm_start import Report
 from runner.errors import CheckpointError, CheckpointMismatch, ConfigError, NonFinite
 from runner.loop.state import TrainState, part_name
+from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
-from runner.optim.schedules import check_numbers
 from runner.places import local_path
 from runner.progress import Progress
 from runner.wiring.adopting import adopt
@@ -114,7 +114,7 @@ def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, t
     if start.checkpoint is None:
         return start
     if start.origin is Origin.adopted:
-        notices = adopt(state, entries, path=start.checkpoint, words=start.overrides, today=today)
+        notices = adopt(state, entries, start=start, today=today)
         return replace(start, notices=[*start.notices, *notices])
     config = today.config
     afresh = _match_learner(state, entries, start)
@@ -139,10 +139,10 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Toda
     _check_schedulers(state, entries, path)
     _take_buffers(state, entries)
     restore(state.parts(), entries, path)
+    settle(state)
     if not start.changes:
         return start.changes
-    settle(state)
-    before, after = _first_rate(state, former), state.learning_rate()
+    before, after = _first_rate(state, former, path), state.learning_rate()
     if before == after:
         return start.changes
     return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
@@ -156,17 +156,20 @@ def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Toda
     return carry_over(entries, former, state.models, today, path)
 
 
-def _first_rate(state: TrainState, entries: Mapping[str, Any]) -> float:
+def _first_rate(state: TrainState, entries: Mapping[str, Any], path: Path) -> float:
     """Return what `state.learning_rate` was in a file."""
-    optimizer = entries[f"{part_name(next(iter(state.optimizers)), 'optimizer')}{SUFFIX}"]
-    return float(optimizer["param_groups"][0]["lr"])
+    key = f"{part_name(next(iter(state.optimizers)), 'optimizer')}{SUFFIX}"
+    try:
+        return float(entries[key]["param_groups"][0]["lr"])
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointMismatch(f"{path} does not fit: its {key} has no learning rate") from error
 
 
 def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
     for name, part in state.parts().items():
         if name.endswith("scheduler"):
             try:
-                check_numbers(part.state_dict(), entries.get(f"{name}{SUFFIX}"))
+                check_scheduler(part, entries.get(f"{name}{SUFFIX}"), steps=entries["global_step"])
             except ValueError as error:
                 raise CheckpointMismatch(
                     f"{path} does not fit: its {name}{SUFFIX} is no such state: {error}"

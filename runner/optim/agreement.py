@@ -1,0 +1,177 @@
+"""What a file says of an optimizer or a scheduler of torch's is believed as far as this one could have come to it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer, RMSprop, SparseAdam
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, OneCycleLR
+
+_APART = ("params", "param_names")
+_RATES = ("lr", "initial_lr")
+# What these optimizers make with a parameter's first step only, if a setting asks for it.
+_BUFFERS = {"momentum": "momentum_buffer", "centered": "grad_avg", "amsgrad": "max_exp_avg_sq"}
+_OF_ITS_COURSE = frozenset(
+    {"base_lrs", "last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i"}
+    | {"steps"}
+)
+_BY_METRIC = frozenset({"mode", "mode_worse", "_is_initial", "_get_lr_called_within_step"})
+_ROOTS = ("torch", "runner")
+
+
+def is_known(thing: Any) -> bool:
+    """Return whether it is of a class of torch's or of ours, which this module knows, and not of somebody's own."""
+    return type(thing).__module__.split(".")[0] in _ROOTS
+
+
+class Agreement:
+    """To be registered as a hook that runs once an optimizer has loaded a state."""
+
+    def __init__(self, optimizer: Optimizer, scheduler: Any) -> None:
+        """Remember the settings that the optimizer was built with, some of which its scheduler may move."""
+        self._built = [_settings(group) for group in optimizer.param_groups]
+        self._moved = isinstance(scheduler, (CyclicLR, OneCycleLR)) or not (scheduler is None or is_known(scheduler))
+
+    def __call__(self, optimizer: Optimizer) -> None:
+        """Raise ValueError, saying what, unless the settings are those and each state is one that a step makes."""
+        for group, built in zip(optimizer.param_groups, self._built, strict=True):
+            for key, value in built.items():
+                moves = key in _RATES or (self._moved and is_numbers(value))
+                _check_setting(key, value, group.setdefault(key, value), moves=moves)
+            for key in group.keys() - built.keys() - set(_APART):
+                if not is_numbers(group[key]):
+                    raise ValueError(f"its setting {key!r:.50} is none that {type(optimizer).__name__} has")
+            _check_states(optimizer, group)
+        if any(not isinstance(key, Tensor) for key in optimizer.state):
+            raise ValueError("it has states of no parameter")
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in _APART}
+
+
+def _check_setting(key: str, ours: Any, found: Any, *, moves: bool) -> None:
+    if moves:
+        if not is_like(ours, found) or (key in _RATES and found < 0):
+            raise ValueError(f"{key} is {str(found)[:50]!r}, wanted {str(ours)[:50]!r} or the like")
+    elif not _is_same(ours, found):
+        raise ValueError(
+            f"its {key} is {str(found)[:50]} and that of the config is {str(ours)[:50]}; to go on with a value, "
+            f"set it: optimizer.{key}=..."
+        )
+
+
+def _is_same(ours: Any, found: Any) -> bool:
+    if isinstance(ours, (list, tuple)):
+        return isinstance(found, (list, tuple)) and len(found) == len(ours) and all(map(_is_same, ours, found))
+    alike = is_number(found) if is_number(ours) else type(found) is type(ours)
+    return alike and bool(ours == found)
+
+
+def _check_states(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
+    rehearsed: dict[Any, tuple[frozenset[str], dict[str, Any], nn.Parameter]] = {}
+    for index, parameter in enumerate(group["params"]):
+        kind = parameter.dim(), parameter.dtype
+        if kind not in rehearsed:
+            rehearsed[kind] = _rehearsed(optimizer, group, *kind)
+        needed, made, stand_in = rehearsed[kind]
+        state, name = optimizer.state.get(parameter, {}), (group.get("param_names") or {index: index})[index]
+        if not isinstance(state, Mapping):
+            raise ValueError(f"the state of {name} is a {type(state).__name__}")
+        if missing := sorted((made.keys() - {*_BUFFERS.values()} if state else needed) - state.keys()):
+            raise ValueError(f"the state of {name} lacks {missing[0]}")
+        for key, value in state.items():
+            like = made.get(key, stand_in if key in _BUFFERS.values() else None)
+            if not _could_be(value, key, like, _shape(like, stand_in, parameter)):
+                raise ValueError(f"the state of {name} has {key!r:.50}, which is none that a step makes")
+
+
+def _rehearsed(
+    optimizer: Optimizer, group: Mapping[str, Any], dim: int, dtype: torch.dtype
+) -> tuple[frozenset[str], dict[str, Any], nn.Parameter]:
+    """Return the keys of a state before the first step, the state after it, and the small parameter that it is of."""
+    stand_in = nn.Parameter(torch.ones((*[1] * (dim - 2), 2, 2)[-dim:] if dim else (), dtype=dtype))
+    settings = {key: value for key, value in _settings(group).items() if key not in ("capturable", "fused")}
+    cls: Any = type(optimizer)
+    rehearsing = cls([{**settings, "params": [stand_in]}], lr=settings["lr"])
+    needed = frozenset(rehearsing.state.get(stand_in, ()))
+    gradient = torch.ones_like(stand_in)
+    stand_in.grad = gradient.to_sparse() if isinstance(optimizer, SparseAdam) else gradient
+    rehearsing.step()
+    return needed, dict(rehearsing.state.get(stand_in, {})), stand_in
+
+
+def _shape(like: Any, stand_in: Tensor, parameter: Tensor) -> tuple[int, ...]:
+    """Return the shape of a tensor of a real parameter's state that corresponds to one of the small one's."""
+    if not isinstance(like, Tensor) or like.dim() != stand_in.dim():
+        return ()
+    sizes = zip(like.shape, stand_in.shape, parameter.shape, strict=True)
+    return tuple(whole if one == small else 1 for one, small, whole in sizes)
+
+
+def _could_be(value: Any, key: str, like: Any, shape: tuple[int, ...]) -> bool:
+    if isinstance(like, Tensor):
+        if value is None:
+            return key in _BUFFERS.values()
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.shape != shape:
+            return False
+        same_kind = value.is_complex() == like.is_complex() and (value.is_floating_point() or value.is_complex())
+        return same_kind and bool(torch.isfinite(value).all()) and (key != "step" or _is_count(float(value)))
+    return is_number(like) and is_number(value) and (key != "step" or _is_count(value))
+
+
+def _is_count(value: float) -> bool:
+    return value >= 0 and value == int(value)
+
+
+def begin_buffers(optimizer: Optimizer) -> None:
+    """Let what a changed setting asks for begin at zero, as it does in a new run."""
+    if not isinstance(optimizer, (Adam, RMSprop)):
+        return
+    for group in optimizer.param_groups:
+        wanted = [buffer for setting, buffer in _BUFFERS.items() if group.get(setting)]
+        for parameter in group["params"]:
+            for buffer in wanted if parameter in optimizer.state else ():
+                optimizer.state[parameter].setdefault(buffer, torch.zeros_like(parameter))
+
+
+def check_scheduler(scheduler: Any, stored: Any, *, steps: int) -> None:
+    """Raise ValueError, naming the entry, for a state that this scheduler does not come to in so many steps.
+
+    torch takes any state, and would stumble over it amid a step.
+    """
+    if not isinstance(stored, Mapping):
+        raise ValueError(f"it is a {type(stored).__name__}")
+    state = scheduler.state_dict()
+    for key in stored.keys() - state.keys():
+        if hasattr(scheduler, str(key)):
+            raise ValueError(f"{str(key)[:50]!r} is nothing that changes")
+    for key in state.keys() & stored.keys():
+        ours, found = state[key], stored[key]
+        moves = key in _OF_ITS_COURSE or not is_known(scheduler)
+        fine = not is_numbers(ours) or is_like(ours, found) if moves else _is_same(ours, found) or key in _BY_METRIC
+        if is_known(scheduler) and moves and type(ours) is int:
+            fine = type(found) is int and found >= 0
+        if not fine or (key in _BY_METRIC and type(found) is not type(ours)):
+            raise ValueError(f"{key} is {str(found)[:50]!r}, wanted {str(ours)[:50]!r}{' or the like' * moves}")
+    if type(scheduler) is LambdaLR and stored.get("last_epoch", steps) != steps:
+        raise ValueError(f"last_epoch is {stored['last_epoch']}, wanted {steps}, the steps of the file")
+
+
+def is_like(ours: Any, found: Any) -> bool:
+    """Return whether something is a number where this is one, or as many; finite where this is."""
+    if isinstance(ours, (list, tuple)):
+        return isinstance(found, (list, tuple)) and len(found) == len(ours) and all(map(is_like, ours, found))
+    return is_number(found) and (math.isfinite(found) or not math.isfinite(ours))
+
+
+def is_numbers(value: Any) -> bool:
+    """Return whether something is a number, or a sequence of them."""
+    return all(map(is_number, value)) if isinstance(value, (list, tuple)) else is_number(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether something is an ordinary number, that arithmetic with floats is exact for."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
