@@ -74,7 +74,7 @@ def changed(good: Path, target: Path, configure: Configure, **entries: Any) -> P
     return target
 
 
-def outcomes(file: Path, capsys: Any, work: Path, *commands: str) -> dict[str, Outcome]:
+def outcomes(file: Path, capsys: Any, work: Path, *commands: str, again: tuple[str, ...] = ()) -> dict[str, Outcome]:
     """Let every command that builds something of a checkpoint's config open the file."""
     program = work / "run.py"
     words = {
@@ -82,7 +82,9 @@ def outcomes(file: Path, capsys: Any, work: Path, *commands: str) -> dict[str, O
         "predict": ("task=predict", f"checkpoint_path={file}", "output=p.csv"),
         "resume": (f"resume={file}", "name=new", "max_steps=2"),
     }
-    found = {name: cli(capsys, *words[name], program=program) for name in words if not commands or name in commands}
+    found = {
+        name: cli(capsys, *words[name], *again, program=program) for name in words if not commands or name in commands
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["runner", "export", str(file), "--format", "state_dict", "--output", "out.pt"])
         if not commands or "export" in commands:
@@ -297,6 +299,54 @@ def test_no_number_of_a_file_takes_gigabytes_or_minutes(
     assert outcome.code == 2 and outcome.err.count("\n") == 1, outcome
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1_000_000  # KiB
     assert time.process_time() - began < 5
+
+
+HEAVY: dict[str, tuple[list[int], dict[str, Any]]] = {
+    "padding": ([1, 28, 28], {"_target_": "torch.nn.ConstantPad2d", "padding": 6000, "value": 0.0}),
+    "a convolution": (
+        [1, 28, 28],
+        {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 3, "kernel_size": 1, "padding": 6000},
+    ),
+    "a pool of everything": ([1, 8, 8], {"_target_": "torch.nn.AdaptiveAvgPool2d", "output_size": 20_000}),
+    "a wide window": (
+        [1, 900, 900], {"_target_": "torch.nn.AvgPool2d", "kernel_size": 601, "stride": 1, "padding": 300}
+    ),
+    "an image of images": ([1, 28, 28], {"_target_": "torch.nn.Upsample", "scale_factor": 600}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [*((kind, command) for kind in HEAVY for command in ("evaluate", "export")), ("a convolution", "resume")],
+)
+def test_no_forward_pass_of_a_files_model_takes_gigabytes_or_minutes(
+    work: Path, good: Path, capsys: Any, kind: str, command: str
+) -> None:
+    shape, node = HEAVY[kind]
+    content = entries_of(good)
+    (group,) = content["optimizer_state_dict"]["param_groups"]
+    trained = kind == "a convolution"
+    entries = {
+        "model_state_dict": {"weight": torch.ones(3, 1, 1, 1), "bias": torch.ones(3)} if trained else {},
+        "optimizer_state_dict": {
+            "state": {}, "param_groups": [{**group, "params": [0, 1], "param_names": ["weight", "bias"]}]
+        },
+        "environment": content["environment"] | {"facts": {"in_channels": 1, "image_size": shape[1:]}},
+    }  # fmt: skip
+    del content
+
+    def configure(config: dict[str, Any]) -> None:
+        config["data"].update(shape=shape, size=8)
+        config.update(model=node, batch_size=16)
+
+    file = changed(good, work / "x.tar", configure, **entries)
+    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    again = ("resume_allow=[data,batch_size]",) if command != "export" else ()
+    outcome = outcomes(file, capsys, work, command, again=again)[command]
+    assert outcome.code == 2 and "with the numbers of this file would take far more memory or time" in outcome.err
+    assert "Traceback" not in outcome.err and f"trust=[{node['_target_']}]" in outcome.err
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 700_000  # KiB
+    assert time.process_time() - began < 5 and not list(work.glob("out*"))
 
 
 def test_workers_without_number_do_not_come_out_of_a_file(work: Path, good: Path, capsys: Any) -> None:

@@ -42,6 +42,8 @@ class Subject:
     dataset: Any
     config: Mapping[str, Any]
     strategy: Any
+    trust: Any
+    """Whose classes were built for it."""
     identity: Mapping[str, Any] | None = None
     """What the data know of themselves; None for those that the file was just written on."""
 
@@ -100,7 +102,7 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     if isinstance(problem.learner, torch.nn.Module):
         problem.learner.to(strategy.device)
     identity = identity_of(problem.data)
-    return Subject(asked.path, models, problem.learner, dataset, config, strategy, identity), split
+    return Subject(asked.path, models, problem.learner, dataset, config, strategy, trust, identity), split
 
 
 @contextmanager
@@ -118,6 +120,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     from runner.randomness import isolated
     from runner.strategy.precision import Precision
     from runner.wiring import build
+    from runner.wiring.forwards import bounded
 
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
@@ -127,7 +130,8 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     precision = Precision(config["device"]["precision"], strategy.device)
     with isolated(config["seed"], entries["global_step"]), precision.autocast():
         try:
-            yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
+            with bounded(subject.models.values(), config["model"], subject.trust):
+                yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
         except (RunnerError, OSError):
             raise
         except Exception as error:

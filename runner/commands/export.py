@@ -18,11 +18,14 @@ from runner.checkpoint.header import holds_code, read_header
 from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.schema import FORMAT
 from runner.checkpoint.sources import BARE, read_safetensors_back, read_source, safetensors_bytes
-from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
+from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable, RunnerError
 from runner.files import Disk, temporary_beside, write_durably
 from runner.loop.evaluate import evaluation_mode
 from runner.run_directory.names import is_segment
 from runner.text import printable
+from runner.wiring.build import trust_of
+from runner.wiring.forwards import bounded
+from runner.wiring.inherited import read_config
 from runner.wiring.loading import load_models
 
 Weights = Mapping[str, Any]
@@ -46,6 +49,8 @@ class Original:
     weights: Weights
     model: nn.Module | None = None
     sample: Tensor | None = None
+    outputs: list[Tensor] | None = None
+    """What it makes of the sample; None where it takes other inputs."""
 
 
 def export_command(file: str, form: str, output: str | None, *, average: bool, trust: Sequence[str] | None) -> int:
@@ -74,9 +79,12 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
         return {name: Original(weights) for name, weights in read_source(path).parts.items()}
     entries = read_entries(path)
     models = load_models(path, trust or (), folder=None, average=average)
-    sample = _sample(entries)
+    sample, node = _sample(entries), read_config(entries["config"], path)["model"]
+    with bounded(models.values(), node, trust_of((), trust or (), folder=None, source=path)):
+        outputs = {name: None if sample is None else _outputs(model, sample) for name, model in models.items()}
     return {
-        BARE if name == "model" else name: Original(model.state_dict(), model, sample) for name, model in models.items()
+        BARE if name == "model" else name: Original(model.state_dict(), model, sample, outputs[name])
+        for name, model in models.items()
     }
 
 
@@ -149,18 +157,16 @@ def _compared(original: Original, found: Any, path: Path) -> str:
     same = weights.keys() == original.weights.keys() and all(
         _equal(original.weights[key], weights[key]) for key in weights
     )
-    if same and original.model is not None and original.sample is not None:
+    if same and original.model is not None and original.sample is not None and original.outputs is not None:
         if model is None:
             model = copy.deepcopy(original.model)
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter.zero_()
             model.load_state_dict(weights)
-        outputs = [_outputs(one, original.sample) for one in (original.model, model)]
-        if outputs[0] is not None:
-            if not _equal_all(*outputs):
-                raise _changed(path)
-            return "with equal outputs on a sample"
+        if not _equal_all(original.outputs, _outputs(model, original.sample)):
+            raise _changed(path)
+        return "with equal outputs on a sample"
     if not same:
         raise _changed(path)
     return "with equal tensors"
@@ -171,14 +177,16 @@ def _outputs(model: nn.Module, sample: Tensor) -> list[Tensor] | None:
     try:
         with torch.no_grad(), evaluation_mode({"model": model}):
             result = model(sample)
+    except RunnerError:
+        raise
     except Exception:  # of the user's model: its inputs are not those of the data
         return None
     tensors = [result] if isinstance(result, Tensor) else [item for item in result if isinstance(item, Tensor)]
     return tensors or None
 
 
-def _equal_all(one: list[Tensor] | None, other: list[Tensor] | None) -> bool:
-    return one is not None and other is not None and all(map(_equal, one, other))
+def _equal_all(one: list[Tensor], other: list[Tensor] | None) -> bool:
+    return other is not None and all(map(_equal, one, other))
 
 
 def _equal(one: Any, other: Any) -> bool:

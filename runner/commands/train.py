@@ -176,6 +176,6 @@ def _test(run: "Prepared", stop: Stop, ending: "Ending") -> tuple["Ending", dict
     test = getattr(run.problem.data, "test", None)
     if ending is Ending.interrupted or test is None or not best.is_file():
         return ending, None
-    subject = Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy)
+    subject = Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy, run.problem.trust)
     metrics = measure(subject, stop.requested)
     return (Ending.interrupted if metrics is None else ending), metrics

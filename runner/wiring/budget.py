@@ -25,9 +25,14 @@ class Budget:
 
     def __init__(self, size: int, *, unless: frozenset[str]) -> None:
         """Allow for a file of `size` bytes; classes whose names are in `unless` are not bounded."""
+        self.size = size
         self._bytes = 2**28 + 4 * size
         self._tensors = 20_000 + size // 256
         self._unless = unless
+
+    def passes(self, name: str) -> bool:
+        """Return whether a name was typed, or listed in `trust`."""
+        return name in self._unless
 
     @contextmanager
     def bound(self, name: str, cls: Any, arguments: Mapping[str, Any], place: str) -> Iterator[None]:
@@ -37,12 +42,12 @@ class Budget:
         """
         self.take(0, name, place)
         made_of_numbers = place.split(".")[0] == "model" or (isinstance(cls, type) and issubclass(cls, _MADE))
-        if name in self._unless or not made_of_numbers:
+        if self.passes(name) or not made_of_numbers:
             yield
             return
         for key, value in arguments.items():
             if _REPEATED.fullmatch(key) and isinstance(value, int) and value > _MOST_LAYERS:
-                raise _too_much(name, place)
+                raise too_much(name, place)
         with _Counting(self, name, place):
             yield
 
@@ -51,7 +56,7 @@ class Budget:
         self._bytes -= size
         self._tensors -= 1
         if min(self._bytes, self._tensors) < 0:
-            raise _too_much(name, place)
+            raise too_much(name, place)
 
 
 _MADE = (nn.Module, Synthetic)
@@ -97,7 +102,8 @@ def _place(arg: Any) -> int | None:
     return arg.untyped_storage().data_ptr() if strided else None
 
 
-def _too_much(name: str, place: str) -> TargetRefused:
+def too_much(name: str, place: str) -> TargetRefused:
+    """Return the error for a class whose numbers ask for more than its file is worth."""
     return TargetRefused(
         f"{place}: {name} with the numbers of this file would take far more memory or time than a model of its size; "
         f"if you want it, add trust=[{name}]"

@@ -16,6 +16,7 @@ from runner.wiring import build, debugging, restoring
 from runner.wiring.compose import resolved
 from runner.wiring.effects import Today
 from runner.wiring.fitting import untrained
+from runner.wiring.forwards import bounded
 from runner.wiring.identity import identity_of
 from runner.wiring.program import project_folder
 from runner.wiring.settled import needed_again, text_of
@@ -71,7 +72,9 @@ def prepare(start: Start) -> Prepared:
     start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
     today = Today(config, horizon, problem.trust)
     start = restoring.restore_state(state, entries, start=start, today=today)
-    Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
+    tried = [*state.models.values(), *(average.model for average in state.averages.values())]
+    with bounded(tried, config["model"], trust):
+        Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
     return Prepared(
         start=start,
         config=config,
