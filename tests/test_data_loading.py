@@ -8,6 +8,7 @@ import signal
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from itertools import islice
+from multiprocessing import active_children
 from typing import Any
 
 import numpy as np
@@ -386,3 +387,11 @@ def test_a_batchs_length_is_that_of_its_first_tensor(batch: Any) -> None:
 def test_a_batch_without_a_tensor_has_no_length() -> None:
     with pytest.raises(ConfigError, match=r"a row a sample, and this is \(\[str, str\], int\)"):
         batch_length((["a", "b"], 3))
+
+
+def test_no_more_workers_are_started_than_there_are_batches() -> None:
+    evaluation = EvaluationLoader(Noisy(), batch_size=len(Noisy()) // 2 + 1, workers=5000)
+    training = TrainLoader(Noisy(), batch_size=len(Noisy()), seed=0, workers=5000)
+    before = set(active_children())
+    list(evaluation)
+    assert len(set(active_children()) - before) == 2 and training.workers == 1

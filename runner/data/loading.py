@@ -77,9 +77,10 @@ class TrainLoader:
 
     def __init__(self, dataset: Any, *, batch_size: int, seed: int, workers: int, timeout: float = TIMEOUT) -> None:
         self.keyed = Keyed(dataset, seed)
-        self._seed, self.workers, self.timeout = seed, workers, timeout
+        self._seed, self.timeout = seed, timeout
         self.size, self.batch_size = self.keyed.size, batch_size
         self.steps_per_epoch = -(-self.size // batch_size)
+        self.workers = min(workers, self.steps_per_epoch)
 
     def batches(self, *, epoch: int, sample: int, order: int = 0) -> Iterator[Any]:
         """Return an endless iterator from a sample of an epoch on; the global generators are not touched.
@@ -109,7 +110,7 @@ class EvaluationLoader:
         self.keyed = Keyed(dataset, 0)
         self.size = self.keyed.size
         self._keys = [(0, indices) for indices in torch.split(torch.arange(self.size), batch_size)]
-        self._loader = _loader(self.keyed, self._keys, workers, timeout, persistent=workers > 0)
+        self._loader = _loader(self.keyed, self._keys, min(workers, len(self._keys)), timeout, persistent=workers > 0)
 
     def telling(self) -> list[Key]:
         """Return the keys of the first batch and of the last."""
