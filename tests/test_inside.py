@@ -9,6 +9,7 @@ import pytest
 
 from runner.checkpoint.listing import candidates, steps
 from runner.commands.report import report
+from runner.commands.verify import verify_command
 from runner.errors import ConfigError, LeadsElsewhere
 from runner.run_directory.inside import check_inside
 from runner.run_directory.ownership import Ownership
@@ -114,6 +115,9 @@ def test_a_resume_through_links_harms_no_other_run(
         for words in (("resume=outputs/x",), ("resume=outputs/x/last.tar",), (*WORDS, "name=x", "resume=auto")):
             answer = cli(capsys, *words, "epochs=3", "checkpoint.keep_last=2")
             assert answer.code == 2 and name in answer.err and answer.err.count("\n") == 1
+        assert verify_command(["outputs/x"], as_json=False) == 2
+        said = capsys.readouterr().out
+        assert f"refused outputs/x: outputs/x/{name} is a link" in said and "would take nothing" in said
         shutil.rmtree("outputs/x")
     assert digest(tmp_path / "outputs/other") == before
 

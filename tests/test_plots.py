@@ -63,3 +63,15 @@ def test_what_came_to_no_end_is_no_point_and_a_dashed_curve(tmp_path: Path, monk
 
 def test_jobs_without_a_metric_make_no_picture(tmp_path: Path) -> None:
     assert write_plots(tmp_path, [Row("never", {"seed": "1"}, "failed", 0, None, {})], "val/loss") == []
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e308"])
+def test_a_number_without_a_place_on_an_axis_is_not_drawn(tmp_path: Path, number: str) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.csv").write_text(f"step,epoch,val/loss\n1,0,{number if name == 'a' else 1}\n")
+    rows = [
+        Row(name, {"optimizer.lr": value}, "finished", 2, metric, {})
+        for name, value, metric in (("a", number, 0.5), ("b", "1", float(number)))
+    ]
+    assert sorted(path.name for path in write_plots(tmp_path, rows, "val/loss")) == ["curves.png", "optimizer_lr.png"]

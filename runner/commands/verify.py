@@ -8,10 +8,11 @@ from pathlib import Path
 from runner.checkpoint.contents import Kind, read_contents
 from runner.checkpoint.integrity import check_regular
 from runner.checkpoint.listing import BEST, FOLDER, LAST, by_name, candidates
-from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
+from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, LeadsElsewhere, RunnerError
 from runner.records import read_text
 from runner.run_directory.attempts import FOLDER as ATTEMPTS
 from runner.run_directory.attempts import read_attempt, records
+from runner.run_directory.inside import check_inside
 from runner.run_directory.status import FILE, read_status
 from runner.text import printable
 from runner.wiring.inherited import read_config
@@ -83,7 +84,15 @@ def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> 
 
 
 def _resumed(run: Path, good: Container[Path]) -> Path | None:
-    return next((path for path in candidates(run) if path in good), None)
+    return None if _leads_elsewhere(run) else next((path for path in candidates(run) if path in good), None)
+
+
+def _leads_elsewhere(run: Path) -> bool:
+    try:
+        check_inside(run)
+    except LeadsElsewhere:
+        return True
+    return False
 
 
 def _is_run(path: Path) -> bool:
@@ -100,6 +109,8 @@ def _files(path: Path) -> Iterator[Path]:
     if not _is_run(path):
         yield path
         return
+    if _leads_elsewhere(path):
+        yield path
     yield from sorted((path / FOLDER).glob("*.tar"))
     yield from (path / name for name in (LAST, BEST) if _is_there(path / name))
     yield from (path / FILE, path / _CONFIG, *records(path))
@@ -109,15 +120,17 @@ def _examined(path: Path, sound: _Sound) -> _Finding:
     try:
         _check(path, sound)
     except (RunnerError, RecursionError, OSError, ValueError) as error:
-        refused = isinstance(error, CheckpointRefused) and path.name not in (FILE, _CONFIG)
+        refused = isinstance(error, (CheckpointRefused, LeadsElsewhere)) and path.name not in (FILE, _CONFIG)
         return _Finding(path, "refused" if refused else "damaged", _reason(error, path))
     return _Finding(path, "ok")
 
 
 def _check(path: Path, sound: _Sound) -> None:
-    if path.is_dir():
+    if _is_run(path):
+        check_inside(path)
+    elif path.is_dir():
         raise CheckpointMissing(f"{path} is no run directory: it has neither a checkpoint nor a {FILE}")
-    if path.name == FILE:
+    elif path.name == FILE:
         _check_status(path)
     elif path.parent.name == ATTEMPTS:
         read_attempt(path)

@@ -9,6 +9,7 @@ from typing import Any
 from runner.sweeps.results import FINISHED, Row, curve, numeric
 
 _MOST_NAMED = 12  # curves in a legend
+_LARGEST = 1e100  # matplotlib's own arithmetic overflows beyond
 
 
 def write_plots(sweep: Path, rows: Sequence[Row], monitor: str) -> list[Path]:
@@ -35,7 +36,9 @@ def _figure() -> tuple[Any, Any]:
 def _against(sweep: Path, rows: Sequence[Row], monitor: str, key: str) -> Path | None:
     """Draw the metric of each finished job against its value of one key, with the mean of the jobs of one value."""
     points = [
-        (row.values[key], row.metric) for row in rows if key in row.values and row.is_result and row.metric is not None
+        (row.values[key], row.metric)
+        for row in rows
+        if key in row.values and row.is_result and row.metric is not None and _is_drawn(row.metric)
     ]
     if not points:
         return None
@@ -54,13 +57,23 @@ def _against(sweep: Path, rows: Sequence[Row], monitor: str, key: str) -> Path |
 
 
 def _order(value: str) -> tuple[float, str]:
-    number = numeric(value)
+    number = _number(value)
     return (math.inf if number is None else number, value)
+
+
+def _number(value: str) -> float | None:
+    number = numeric(value)
+    return number if number is None or _is_drawn(number) else None
+
+
+def _is_drawn(number: float) -> bool:
+    """Return whether a number has a place on an axis; NaN has none, and makes a gap."""
+    return not abs(number) >= _LARGEST
 
 
 def _places(axes: Any, values: Sequence[str]) -> dict[str, float]:
     """Return where on the axis each value stands: numbers by their size, words side by side."""
-    numbers = [number for number in map(numeric, values) if number is not None]
+    numbers = [number for number in map(_number, values) if number is not None]
     if len(numbers) < len(values):
         numbers = [float(place) for place in range(len(values))]
     elif min(numbers) > 0 and max(numbers) >= 10 * min(numbers):
@@ -73,8 +86,8 @@ def _places(axes: Any, values: Sequence[str]) -> dict[str, float]:
 
 def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
     """Draw how the metric of each job came along, the better the darker; dashed what came to no end."""
-    curves = [(row, *curve(sweep / row.name, monitor)) for row in rows]
-    curves = [entry for entry in curves if entry[1]]
+    drawn = ((row, *curve(sweep / row.name, monitor)) for row in rows)
+    curves = [(row, steps, values) for row, steps, values in drawn if steps and all(map(_is_drawn, [*steps, *values]))]
     if not curves:
         return None
     import matplotlib

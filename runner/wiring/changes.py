@@ -74,7 +74,7 @@ def differences(
         ConfigError: a key that cannot change in this use; the message names it and the ways out.
     """
     judge = _judge_evaluation if use is Use.evaluation else partial(_effect, scheduled=_is_scheduled(merged))
-    keys = [k for k in merged if merged[k] != saved.get(k)]  # a key that is absent, of an older file, is null
+    keys = [k for k in merged if not _same(merged[k], saved.get(k))]  # a key that is absent, of an older file, is null
     keys += [k for k in saved if k not in merged and saved[k] is not None]
     changes = [
         Change(key, saved.get(key), merged.get(key), judge(key, saved.get(key), merged.get(key), allowed))
@@ -82,6 +82,10 @@ def differences(
         if not _within(key, _UNSHOWN)
     ]
     return changes
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) or repr(one) == repr(other)  # NaN equals nothing
 
 
 def _is_scheduled(config: Mapping[str, Any]) -> bool:
