@@ -28,6 +28,10 @@ OLD = "resume=outputs/x/checkpoints/step_0000000003.tar"
 
 # What is said, what provokes it, and what the advice leads to; `inspect` and its like are file tools.
 SHOWN = [
+    ("add --config-dir=mine experiment=x", "--config-name=x", "--cfg job --config-dir=mine experiment=x"),
+    ("for one that is this list", "model=mlp model.hidden=8,8", "--cfg job model=mlp model.hidden=[8,8]"),
+    ("ends with a comma; write", "optimizer.lr=1e-3,", "--cfg job optimizer.lr=1e-3"),
+    ("has keys of its own; write", "early_stopping=3", "--cfg job early_stopping.patience=3"),
     ("; use resume=outputs/x instead", "--experimental-rerun job.pickle", "--cfg job resume=outputs/x"),
     ("leave -m out to see a config", "-m --cfg job", "--cfg job"),
     ("has a space in it; write", "--cfg job 'epochs =5'", "--cfg job epochs=5"),
@@ -99,6 +103,9 @@ TRAINED = [
     (", or add resume_allow=[", f"{E} learner=own learner._target_=runner.learners.Classification",
      f"{E} learner=own learner._target_=runner.learners.Classification resume_allow=[learner]"),
     ("and cannot become ", "resume=outputs/x batch_size=4", "resume=outputs/x batch_size=4 resume_allow=[batch_size]"),
+    ("begin a new run with name=another_name warm_start.path=FILE in place of resume",
+     "resume=outputs/x model=mlp model._target_=torch.nn.Linear",
+     f"{T} model.hidden=[8,5] name=another_name warm_start.path=outputs/x warm_start.min_matched=0.1"),
     ("raise its length with ", "resume=outputs/x", "resume=outputs/x epochs=3"),
     ("needs a name, so that the next attempt finds the run; add name=", f"{T} resume=auto",
      f"{T} resume=auto name=my_run"),
@@ -231,6 +238,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "images/train" / name).mkdir(parents=True)
         Image.new("RGB", (40, 30), "red").save(folder / "images/train" / name / "1.png")
     (folder / "outputs/empty").mkdir()
+    (folder / "mine/experiment").mkdir(parents=True)
+    (folder / "mine/experiment/x.yaml").write_text("# @package _global_\nepochs: 3\n")
     for name in ("taken.csv", "outputs/file", "outputs/empty/notes"):
         (folder / name).write_text("mine")
     return folder
@@ -294,7 +303,7 @@ def test_a_case_that_is_elsewhere_is_there() -> None:
 def test_no_sentence_names_a_key_that_there_is_not() -> None:
     known = {"key", "pattern", "weights_only", *defaults(), *known_keys(), *GROUPS, "early_stopping", "warm_start"}
     for place, text in sentences().items():
-        for key in re.findall(r"(?<![\w.{}/])\+?([a-z_][\w.]*)=(?!=)", text):
+        for key in re.findall(r"(?<![\w.{}/-])\+?([a-z_][\w.]*)=(?!=)", text):
             assert key in known or key.startswith("hydra."), f"{place}: {key}"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.arguments import check_for_sweep, expand, flags_of, folder_of, parse, value_of
+from runner.wiring.arguments import check_for_sweep, expand, parse, repeated, value_of
+from runner.wiring.config_folder import flags_of, folder_of
 
 
 def test_another_process_is_given_the_users_own_config_folder(tmp_path: Path) -> None:
@@ -65,3 +66,8 @@ def test_what_is_of_one_run_cannot_be_with_a_sweep(word: str, said: str) -> None
     check_for_sweep(["seed=0,1", "name=a", "task=train", "resume=auto"])
     with pytest.raises(ConfigError, match=re.escape(said)):
         check_for_sweep(["seed=0,1", word])
+
+
+def test_a_key_that_is_given_twice_is_said() -> None:
+    assert repeated(["epochs=3", "seed=1", "epochs=4"]) == ["epochs is given twice: epochs=4 counts, epochs=3 does not"]
+    assert repeated(["epochs=3", "seed=1", "epochs=3"]) == []

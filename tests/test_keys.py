@@ -79,7 +79,17 @@ def test_arguments_of_own_classes_and_settings_of_several_models_are_their_affai
         ("max_epochs=3", "epochs=3"),
         ("trainer.max_epochs=3", "epochs=3"),
         ("epocs=3", "epochs=3"),
-        ("gpus=2", "device=cuda"),
+        ("gpus=2", "device=cuda device.index=[0,1]"),
+        ("devices=2", "device=cuda device.index=[0,1]"),
+        ("devices=1", "device=cuda"),
+        ("gpus=0", "device=cpu"),
+        ("+trainer.max_epochs=3", "epochs=3"),
+        ("epochs:5", "epochs=5"),
+        ("lr:0.1", "optimizer.lr=0.1"),
+        ("early_stopping=3", "early_stopping.patience=3"),
+        ("ema=0.9", "ema.decay=0.9"),
+        ("warm_start=a.pt", "warm_start.path=a.pt"),
+        ("optimizer.lr=1e-3,", "optimizer.lr=1e-3"),
         ("fp16=true", "device.precision=fp16"),
         ("exclude=fc3", "warm_start.exclude=[fc3]"),
         ("patience=3", "early_stopping.patience=3"),
@@ -100,7 +110,7 @@ def test_arguments_of_own_classes_and_settings_of_several_models_are_their_affai
 )
 def test_what_was_meant_is_named_and_works(session: None, words: str, meant: str) -> None:
     typed = words.split()
-    found = advised(refusal(*typed).replace("write a list: ", "write "))
+    found = advised(refusal(*typed).replace("write a list: ", "write ").replace(", or leave it out", ""))
     assert found == meant.split()
     compose_config(expand([*typed[: -1 if "=" in typed[-1] else -2], *found]))
 
@@ -176,6 +186,17 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
 @pytest.mark.parametrize(
     ("word", "said"),
     [
+        ("learning_rate=", "there is no key learning_rate; did you mean optimizer.lr=...?"),
+        ("wandb=true", "there is no key wandb; did you mean tracker=..., one of both, csv, none, tensorboard?"),
+        ("dataset=imagenet", "there is no key dataset; did you mean data=..., one of arrays, digits, "),
+        ("+foo.bar=1", "there is no key foo.bar; --help names all keys"),
+        ("+optimizer.foo=1", "optimizer=adamw has no key foo; it has lr, betas, weight_decay; further arguments of "),
+        ("data.root=x", "data=digits has no key root; data.root is a key of data=fashion_mnist, data=image_folder, "),
+        (
+            "model.hidden=8,8",
+            "model.hidden=8,8 has several values, as a sweep has; add -m, or write model.hidden=[8,8]",
+        ),
+        ("optimizer.lr=1,2", "optimizer.lr=1,2 has several values, as a sweep has; add -m"),
         ("epochs=", "epochs= is invalid; use a whole number"),
         ("epochs=abc", "epochs=abc is invalid; use a whole number"),
         ("optimizer.lr=abc", "optimizer.lr=abc is invalid; use a number"),

@@ -112,3 +112,48 @@ def test_a_mistake_is_answered_with_what_would_do(
     assert answer.err.startswith("error: ")
     assert says in answer.err
     assert "search path" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("seed=1,2 epochs=-1", "epochs=-1 cannot be"),
+        ("seed=1,2 data=own data._target_=nowhere.X", "there is no module 'nowhere' in "),
+        ("seed=1,2 model=own", "model._target_ is missing"),
+        ("epochs=-1,-2", "epochs=-1 cannot be"),
+    ],
+)
+def test_a_mistake_of_all_jobs_is_refused_before_the_first(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
+) -> None:
+    answer = cli(capsys, "-m", *words.split(), "name=s")
+    assert answer.code == 2 and says in answer.err and answer.err.count("\n") == 1
+    assert not (folder / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--config-name=x", "add --config-dir=mine experiment=x"),
+        ("--config-path=x", "add --config-dir=mine experiment=x"),
+        ("name=x hydra.run.dir=outputs/y", "name=x and hydra.run.dir=outputs/y name two directories"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
+) -> None:
+    answer = cli(capsys, *words.split())
+    assert answer.code == 2 and says in answer.err and answer.err.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_the_version_is_that_of_this_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(capsys, "--version").out.startswith("runner-train 0.")
+
+
+def test_another_model_on_a_resume_is_answered_with_a_warm_start(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli(capsys, *_RUN, "name=x", "epochs=1")
+    answer = cli(capsys, "resume=outputs/x", "model=lenet")
+    assert answer.code == 2 and "name=another_name warm_start.path=FILE in place of resume" in answer.err

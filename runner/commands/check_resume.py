@@ -12,8 +12,9 @@ from runner.errors import ConfigError
 from runner.exit_codes import FAILED, FINISHED
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, unique_name
-from runner.wiring.arguments import flags_of, typed_targets, value_of
+from runner.wiring.arguments import value_of
 from runner.wiring.compose import compose_config, plain, resolved
+from runner.wiring.config_folder import flags_of, typed_targets
 from runner.wiring.targets import target_names
 
 

@@ -16,9 +16,10 @@ from runner.checkpoint.schema import version_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.places import local_path
 from runner.text import printable
-from runner.wiring.arguments import parse, typed_targets, value_of
+from runner.wiring.arguments import parse, value_of
 from runner.wiring.changes import Use
 from runner.wiring.compose import resolved
+from runner.wiring.config_folder import typed_targets
 from runner.wiring.inherited import effective_config
 from runner.wiring.program import project_folder
 

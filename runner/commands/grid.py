@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn
 
-from runner.commands.sweeping import Launcher, check_one_goal, open_sweep, returned
+from runner.commands.sweeping import Launcher, Sweep, check_one_goal, open_sweep, returned
 from runner.run_directory.environment import describe_environment
 from runner.signals import dying_by_sigint
 from runner.sweeps.jobs import Job, Need, Rerun, made_by_other_code, need_of
@@ -26,6 +26,7 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
         swept = _swept(overrides)
         with dying_by_sigint():
             jobs = [sweep.job(words, swept) for words in overrides]
+            _check_one_can_run(sweep, overrides)
         check_goal(sweep.directory, *check_one_goal(jobs))
         distinct = list({job.directory: job for job in jobs}.values())
         wanted = _wanted(distinct, sweep.rerun)
@@ -39,6 +40,17 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
             ended = sweep.run(Listed(wanted), len(wanted), stop)
             sweep.close(ended, stop.requested())
         return [returned(job) for job in jobs]
+
+
+def _check_one_can_run(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> None:
+    """Raise the ConfigError of the first job if each of them has one; what one job alone has is its affair."""
+    mistakes = []
+    for words in overrides:
+        mistakes.append(sweep.mistake(words))
+        if mistakes[-1] is None:
+            return
+    if mistakes and mistakes[0] is not None:
+        raise mistakes[0]
 
 
 def _swept(overrides: Sequence[Sequence[str]]) -> list[str]:

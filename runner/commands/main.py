@@ -4,13 +4,16 @@ The codes are those of `runner.exit_codes`; the first Ctrl-C ends by SIGINT itse
 """
 
 import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn
 
+from hydra import __version__ as hydra_version
 from hydra._internal.utils import get_args_parser
 
+import runner
 from runner.commands.complaints import complain
 from runner.commands.output import lasting_output
 from runner.errors import ConfigError, RunnerError
@@ -22,6 +25,7 @@ from runner.signals import die_by_sigint
 from runner.strategy.processes import check_single_process
 from runner.wiring import arguments
 from runner.wiring.compose import CONF, compose_config, hydra_session, register
+from runner.wiring.config_folder import folder_of
 from runner.wiring.program import find_project, program_name
 from runner.wiring.sweep_options import check_sweep_options
 
@@ -46,6 +50,9 @@ def main() -> NoReturn:
 
 
 def _run(words: Sequence[str]) -> int:
+    if "--version" in words:
+        print(f"runner-train {runner.__version__}, Hydra {hydra_version}, Python {platform.python_version()}")
+        return FINISHED
     flags, unknown = get_args_parser().parse_known_intermixed_args(list(words))
     if unknown:
         raise arguments.no_flag(unknown[0], words)
@@ -60,6 +67,8 @@ def _run(words: Sequence[str]) -> int:
         return _hydra(flags, words)
     arguments.check_single(flags.overrides)
     overrides = arguments.expand(flags.overrides)
+    for line in arguments.repeated(flags.overrides):
+        print(line, file=sys.stderr)
     with hydra_session(flags.config_dir) as searchpath:
         return _task(arguments.value_of(overrides, "task"))(overrides, searchpath)
 
@@ -86,16 +95,12 @@ def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
 def _is_for_hydra(flags: Any) -> bool:
     if flags.experimental_rerun:
         raise ConfigError("--experimental-rerun opens a pickle, whose code would run; use resume=outputs/x instead")
-    names = (
-        "multirun",
-        "cfg",
-        "info",
-        "hydra_help",
-        "shell_completion",
-        "config_path",
-        "config_name",
-    )
-    return any(getattr(flags, name) for name in names)
+    if flags.config_path or flags.config_name:
+        raise ConfigError(
+            "--config-name and --config-path are not for this program, whose config is conf/config.yaml; put your own "
+            "files into groups of a folder, such as mine/experiment/x.yaml, and add --config-dir=mine experiment=x"
+        )
+    return any(getattr(flags, name) for name in ("multirun", "cfg", "info", "hydra_help", "shell_completion"))
 
 
 def _hydra(flags: Any, words: Sequence[str]) -> int:
@@ -130,15 +135,13 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
 def _check_composes(flags: Any) -> None:
     """Raise ConfigError for words that compose nothing, of several values the first, before Hydra says so itself."""
-    if flags.config_path or flags.config_name or flags.experimental_rerun:
-        return
     with hydra_session(flags.config_dir) as searchpath:
         compose_config([*searchpath, *arguments.firsts(flags.overrides)])
 
 
 def _expanded(flags: Any) -> list[str]:
     if flags.shell_completion:
-        return [*flags.overrides, *arguments.folder_of(os.environ.get("COMP_LINE", ""))]
+        return [*flags.overrides, *folder_of(os.environ.get("COMP_LINE", ""))]
     return arguments.expand(flags.overrides)
 
 

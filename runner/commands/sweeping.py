@@ -26,7 +26,8 @@ from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results import Record, write_record
 from runner.sweeps.schedule import Ended, Limits, Schedule, Source
 from runner.wiring.arguments import command, parse
-from runner.wiring.compose import check_hydra, goal_of, job_directory, kind_of, plain
+from runner.wiring.compose import check_hydra, checked, goal_of, job_directory, kind_of, plain
+from runner.wiring.targets import check_modules
 from runner.wiring.variations import Variations
 
 SUPERSEDED = "superseded"
@@ -91,6 +92,16 @@ class Sweep:
         if place.is_symlink():
             raise LeadsElsewhere(f"{place} is a link, and each job has a real folder; put the folder itself there")
         return Job(place, own, kind_of(composed), goal_of(composed))
+
+    def mistake(self, words: Sequence[str]) -> ConfigError | None:
+        """Return what is wrong with the config of a job, as far as it can be said before the job starts."""
+        composed = self.variations.compose(words)
+        try:
+            checked(composed)
+            check_modules(plain(composed))
+        except ConfigError as error:
+            return error
+        return None
 
     @contextmanager
     def owned(self) -> Iterator[Stop]:

@@ -5,9 +5,7 @@ import shlex
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice, pairwise
-from pathlib import Path
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
@@ -16,9 +14,8 @@ from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import check_name
 from runner.wiring.nearest import nearest
-from runner.wiring.options import CONF, GROUPS, default_options, defaults, fitting, known_keys, options
+from runner.wiring.options import CONF, GROUPS, default_options, defaults, defaults_of, fitting, known_keys, options
 from runner.wiring.program import start_words
-from runner.wiring.targets import target_names
 
 # What belongs to one attempt and is not inherited by the next.
 OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust")
@@ -65,6 +62,9 @@ def _parsed(word: str, words: Sequence[str]) -> Override:
 def _unreadable(key: str, value: str, error: HydraException) -> str:
     """Return the sentence for an override that Hydra's grammar does not take, with the quoting that it does take."""
     text = value.lstrip("=").strip()
+    if text.endswith(",") and _quoted(key, text.rstrip(", ")) is not None:
+        whole = f"{key}={text.rstrip(', ')}"
+        return f"{key}={value} ends with a comma; write {shlex.quote(whole)}"
     if key == "name":
         check_name(value)
     if key != key.strip():
@@ -103,7 +103,7 @@ def no_flag(flag: str, words: Sequence[str]) -> ConfigError:
 
 def _as_override(word: str, words: Sequence[str]) -> str:
     """Return the advice to write a word, with the value that stands in or behind it, as an override."""
-    name, equals, value = word.partition("=")
+    name, equals, value = re.split("([=:] *)", word, maxsplit=1) if re.search("[=:]", word) else (word, "", "")
     behind = next((two for one, two in pairwise(words) if one == word and not re.search("=|^-", two)), None)
     asked = name.lstrip("-").replace("-", "_")
     named = [f"{group}={asked}" for group in GROUPS if asked in options(group)] if not equals else []
@@ -117,7 +117,7 @@ def _as_override(word: str, words: Sequence[str]) -> str:
     having = keys.get(meant, [])
     option = str(chosen.get(group)) if not having or chosen.get(group) in having else having[0]
     first = f"{group}={option} " if having and option != chosen.get(group) else ""
-    return f"write {first}{fitting(meant, option, value if equals else behind or '...')}"
+    return f"write {first}{fitting(meant, option, value or behind or '...')}"
 
 
 def check_single(words: Sequence[str]) -> None:
@@ -128,7 +128,10 @@ def check_single(words: Sequence[str]) -> None:
             if key == "name":
                 check_name(value)
             ways = [] if key in OF_ONE_ATTEMPT else ["add -m"]
-            if defaults().get(key) is None and (quoted := _quoted(key, value)):
+            kinds = {type(default) for default in defaults_of(key)}
+            if list in kinds:
+                ways.append(f"write {key}=[{value}] for one that is this list")
+            elif kinds <= {type(None), str} and (quoted := _quoted(key, value)):
                 ways.append(f"write {shlex.quote(quoted)} for one that is this text")
             raise ConfigError(f"{key}={value} has several values, as a sweep has; {', or '.join(ways)}")
 
@@ -167,6 +170,18 @@ def check_for_sweep(words: Sequence[str]) -> None:
                 f"{word} cannot be with -m, whose jobs go on with what is in their own directories; "
                 "warm_start.path=... lets all of them begin with the weights of a run"
             )
+
+
+def repeated(words: Sequence[str]) -> list[str]:
+    """Return a line for each key that the words set twice, to different values; the last one counts, as in Hydra."""
+    last: dict[str, str] = {}
+    lines = []
+    for override in parse(words):
+        key, word = override.key_or_group, str(override.input_line)
+        if last.get(key, word) != word:
+            lines.append(f"{key} is given twice: {word} counts, {last[key]} does not")
+        last[key] = word
+    return lines
 
 
 def firsts(words: Sequence[str]) -> list[str]:
@@ -209,46 +224,6 @@ def lineage(words: Sequence[str]) -> list[str]:
 
 def _is_for_hydra(place: str | None) -> bool:
     return place is not None and re.match(r"(_global_\.)?hydra\b", place) is not None
-
-
-def typed_targets(words: Sequence[str], searchpath: Sequence[str]) -> frozenset[str]:
-    """Return the `_target_` names that these words, or the files of the user's own config folder, hold."""
-    values = [{o.key_or_group.rpartition(".")[2]: o.value()} for o in parse(words)]
-    return frozenset(target_names(values).union(*(targets_in_folder(folder) for folder in _folders(searchpath))))
-
-
-def _folders(searchpath: Sequence[str]) -> list[Path]:
-    return [Path(match[1]) for word in searchpath if (match := re.search(r"file://(.*)\]$", word))]
-
-
-def _texts(folder: Path) -> list[str]:
-    return [path.read_text(errors="replace") for path in folder.rglob("*.yaml")]
-
-
-def flags_of(searchpath: Sequence[str]) -> list[str]:
-    """Return the flags that give another process the user's own config folder."""
-    return [f"--config-dir={folder}" for folder in _folders(searchpath)]
-
-
-def folder_of(line: str) -> list[str]:
-    """Return the words that name the user's config folder in a command line that is still being typed."""
-    match = re.search(r"\s(--config-dir|-cd)[=\s](\S+)\s", line)
-    return ["--config-dir", match[2]] if match and Path(match[2]).is_dir() else []
-
-
-def targets_in_folder(folder: Path) -> set[str]:
-    """Return the `_target_` names in a folder of configs, those of the groups that build objects: Hydra's are not."""
-    paths = (path for path in folder.rglob("*.yaml") if path.relative_to(folder).parts[0] != "hydra")
-    texts = (path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file())
-    return set().union(*(_targets_in(text) for text in texts if "_target_" in text))
-
-
-def _targets_in(text: str) -> set[str]:
-    try:
-        node = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return set()
-    return target_names({key: value for key, value in node.items() if key != "hydra"} if isinstance(node, dict) else {})
 
 
 def command(*words: str) -> str:

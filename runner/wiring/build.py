@@ -26,10 +26,10 @@ from runner.stateful import Stateful
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
-from runner.wiring.arguments import targets_in_folder
 from runner.wiring.budget import Budget
 from runner.wiring.built_in import ROOTS
 from runner.wiring.compose import CONF
+from runner.wiring.config_folder import targets_in_folder
 from runner.wiring.fitting import check_data, check_latent, check_learner, check_model, check_optimizer
 from runner.wiring.identity import facts_of
 from runner.wiring.program import project_folder

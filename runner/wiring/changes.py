@@ -113,6 +113,12 @@ def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: 
         return "takes effect"
     if _within(key, ("warm_start",)):
         raise ConfigError(f"{key}={now} begins a new run, and this goes on with one; leave it out, or leave out resume")
+    if key.startswith("model.") and key.endswith("._target_"):
+        raise ConfigError(
+            f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave model out, or begin a new run "
+            f"with name=another_name warm_start.path=FILE in place of resume; a class that only moved takes "
+            f"resume_allow=[{key}]"
+        )
     raise ConfigError(
         f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
         f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from runner.wiring.keys import wanted
+from runner.errors import ConfigError
+from runner.wiring.keys import OF_VALUES, choice, shown, wanted
 from runner.wiring.nearest import nearest, nearest_option
-from runner.wiring.options import CONF, GROUPS
+from runner.wiring.options import CONF, GROUPS, default_options, options
 from runner.wiring.schema import OPTIONS
 
 FAULTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError)
@@ -29,6 +31,23 @@ def files(words: Sequence[str]) -> Iterator[Path]:
     """Yield every file that a config may be composed of."""
     for folder in folders(words):
         yield from sorted(folder.rglob("*.yaml"))
+
+
+def check_groups(config: DictConfig, words: Sequence[str]) -> None:
+    """Raise ConfigError for a group that a file made something else of than one of its options."""
+    for group in (group for group in GROUPS if group in config):
+        node = config._get_node(group)
+        if not isinstance(node, DictConfig) or not isinstance(node._content, dict):
+            found = shown(node._value())  # type: ignore[union-attr]
+            line = re.compile(rf"^{group}:\s*(null|~)?\s*(#.*)?$", re.M)
+            guilty = next((f"{path}: " for path in files(words) if line.search(_text(path))), "")
+            raise ConfigError(
+                f"{guilty}{group} is {found}, and an option is a mapping; give it keys beneath it, or leave it out"
+            )
+        whole = any(keys.keys() <= set(node) for keys in options(group).values())
+        if group in OF_VALUES and OmegaConf.get_type(node) is dict and not whole:
+            begin = f"defaults: [{default_options()[group]}, _self_]"
+            raise ConfigError(f"{choice(config, group)} lacks keys; begin its file with `{begin}`")
 
 
 def explain(error: BaseException, words: Sequence[str]) -> str:
@@ -60,6 +79,10 @@ def _file(config: str, words: Sequence[str]) -> Path:
     """Return the file of a config, such as `experiment/mine`."""
     there = (folder / f"{config}.yaml" for folder in folders(words))
     return next((path for path in there if path.is_file()), Path(f"{config}.yaml"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _not_utf8(error: UnicodeDecodeError, words: Sequence[str]) -> str:
@@ -112,7 +135,7 @@ def _no_option(error: MissingConfigException, words: Sequence[str]) -> str:
 def _choosing(group: str, option: str, words: Sequence[str]) -> Path | str:
     """Return the file that chooses an option."""
     line = re.compile(rf"^\s*-\s*(override\s+)?/?{group}:\s*['\"]?{re.escape(option)}\b", re.M)
-    own = (path for path in files(words) if line.search(path.read_text(encoding="utf-8", errors="replace")))
+    own = (path for path in files(words) if line.search(_text(path)))
     return next(own, "a file")
 
 
@@ -146,7 +169,7 @@ def _unknown_in_file(key: str, path: Path) -> str:
 
 def _boolean(words: Sequence[str]) -> str:
     for path in files(words):
-        if match := _BOOLEAN.search(path.read_text(encoding="utf-8", errors="replace")):
+        if match := _BOOLEAN.search(_text(path)):
             return f'{path}: {match[2]} is a boolean in YAML, not the name of an option; write {match[1]}: "{match[2]}"'
     return "an option under `defaults:` is no text; write its name in quotes"
 
@@ -155,6 +178,6 @@ def _chosen_twice(group: str, option: str, words: Sequence[str]) -> str:
     if any(word.startswith(f"+{group}=") for word in words):
         return f"{group} is chosen already; write {group}={option} without the +"
     listed = re.compile(rf"^\s*-\s*/?{group}:", re.M)
-    own = (path for path in files(words) if listed.search(path.read_text(encoding="utf-8", errors="replace")))
+    own = (path for path in files(words) if listed.search(_text(path)))
     path = next((path for path in own if path.parent != CONF), None)
     return f"{path or 'a file'} chooses {group} a second time; write `- override /{group}: {option}` there"

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from runner.errors import ConfigError
-from runner.wiring.nearest import nearest
-from runner.wiring.options import GROUPS, default_options, defaults, fitting, known_keys, options, shipped_targets
+from runner.wiring.nearest import nearest, parameters
+from runner.wiring.options import GROUPS, defaults, fitting, known_keys, options, shipped_targets
 
-_OF_VALUES = ("device", "strategy", "checkpoint", "tracker", "debug")
+OF_VALUES = ("device", "strategy", "checkpoint", "tracker", "debug")
 """The groups whose options are settings and build no class."""
 _OF_A_MODEL = ("optimizer", "scheduler")
 """The groups that may have a node for each of several models."""
@@ -46,22 +46,15 @@ def check_known(config: DictConfig, accepted: Collection[str] = ()) -> None:
     """
     for key, value in strangers(config):
         if key not in accepted:
-            raise ConfigError(unknown(key, shown(value), config))
+            raise ConfigError(unknown(*_innermost(key, value), config))
 
 
-def check_groups(config: DictConfig) -> None:
-    """Raise ConfigError for a group that a file made something else of than one of its options."""
-    for group in (group for group in GROUPS if group in config):
-        node = config._get_node(group)
-        if not isinstance(node, DictConfig) or not isinstance(node._content, dict):
-            found = shown(node._value())  # type: ignore[union-attr]
-            raise ConfigError(
-                f"{group} is {found}, and an option is a mapping; choose one: {', '.join(options(group))}"
-            )
-        whole = any(keys.keys() <= set(node) for keys in options(group).values())
-        if group in _OF_VALUES and OmegaConf.get_type(node) is dict and not whole:
-            begin = f"defaults: [{default_options()[group]}, _self_]"
-            raise ConfigError(f"{_choice(config, group)} lacks keys; begin its file with `{begin}`")
+def _innermost(key: str, value: Any) -> tuple[str, str]:
+    """Return the key, with its value as it is typed, that alone made a mapping of a key which there is not."""
+    while OmegaConf.is_dict(value) and len(value) == 1:
+        [(name, value)] = value.items_ex(resolve=False)
+        key = f"{key}.{name}"
+    return key, shown(value)
 
 
 def strangers(node: DictConfig, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -95,18 +88,39 @@ def unknown(key: str, value: str, config: DictConfig) -> str:
     node = OmegaConf.select(config, parent, throw_on_missing=False) if parent else config
     group = key.split(".")[0]
     head = f"there is no key {key}"
+    if not parent and (devices := _devices(key, value)):
+        return f"{head}; did you mean {devices}?"
     if group in GROUPS and parent and isinstance(node, DictConfig):
-        head = f"{_choice(config, group)} has no key {key.removeprefix(f'{group}.')}"
-    is_open = isinstance(node, DictConfig) and _fields(node, f"{parent}." if parent else "") is None
+        head = f"{choice(config, group)} has no key {key.removeprefix(f'{group}.')}"
+    is_open = group in GROUPS and isinstance(node, DictConfig) and _fields(node, f"{parent}." if parent else "") is None
     meant = [one for one in nearest(key) if not is_open or one.rpartition(".")[0] == parent]
     for word in (word for one in meant for word in _overrides(one, value)):
         if _is_taken(word, config):
             return f"{head}; did you mean {word}?"
-    if is_open and group != "hydra":
+    if is_open:
         return f"{head}; if it is an argument of {_target(node)}, write +{key}={value}"
-    if elsewhere := next(_elsewhere(meant, value, config), None):
-        return f"{head}; {elsewhere}"
+    for one in meant:
+        if one in GROUPS:
+            return f"{head}; did you mean {one}=..., one of {', '.join(options(one))}?"
+        if _is_there(one, config):
+            return f"{head}; did you mean {one}=...?"
+        if elsewhere := _elsewhere(one, value, config):
+            return f"{head}; {elsewhere}{', or leave it out' if one == key else ''}"
     return f"{head}; {_there_is(node, key, value)}"
+
+
+def _devices(key: str, value: str) -> str | None:
+    """Return what takes so many GPUs, for a key that counts them elsewhere."""
+    if key not in ("devices", "gpus", "num_gpus", "n_gpus", "num_devices") or not value.isdigit():
+        return None
+    indices = ",".join(map(str, range(int(value))))
+    return {"0": "device=cpu", "1": "device=cuda"}.get(value, f"device=cuda device.index=[{indices}]")
+
+
+def _is_there(key: str, config: DictConfig) -> bool:
+    """Return whether a config has a value, and no node, of this key."""
+    found = OmegaConf.select(config, key, default=config, throw_on_missing=False)
+    return found is not config and not OmegaConf.is_dict(found)
 
 
 def _overrides(key: str, value: str) -> list[str]:
@@ -114,7 +128,7 @@ def _overrides(key: str, value: str) -> list[str]:
     return [key] if "=" in key else [f"{key}={value}", f"{key}=[{value}]"]
 
 
-def _choice(config: DictConfig, group: str) -> str:
+def choice(config: DictConfig, group: str) -> str:
     chosen = config.hydra.runtime.choices.get(group)
     return f"{group}={chosen}" if chosen else group
 
@@ -137,14 +151,15 @@ def _is_taken(word: str, config: DictConfig) -> bool:
     return not override.is_sweep_override()
 
 
-def _elsewhere(meant: Sequence[str], value: str, config: DictConfig) -> Iterator[str]:
-    """Yield the sentences that other options of a group have a key which may have been meant."""
-    for key in meant:
-        group = key.split(".")[0]
-        idle = ("own", config.hydra.runtime.choices.get(group))
-        if having := [option for option in known_keys().get(key, ()) if option not in idle]:
-            others = " and ".join(f"{group}={option}" for option in having)
-            yield f"{key} is a key of {others}; write {group}={having[0]} {fitting(key, having[0], value)}"
+def _elsewhere(key: str, value: str, config: DictConfig) -> str | None:
+    """Return the sentence that other options of a group have a key, if there are any."""
+    group = key.split(".")[0]
+    idle = ("own", config.hydra.runtime.choices.get(group))
+    having = [option for option in known_keys().get(key, ()) if option not in idle]
+    if not having:
+        return None
+    others = ", ".join(f"{group}={option}" for option in having)
+    return f"{key} is a key of {others}; write {group}={having[0]} {fitting(key, having[0], value or '...')}"
 
 
 def _there_is(node: Any, key: str, value: str) -> str:
@@ -152,15 +167,17 @@ def _there_is(node: Any, key: str, value: str) -> str:
     group = key.split(".")[0]
     if group == "hydra":
         return "--cfg hydra shows those of Hydra"
-    if "." not in key or not isinstance(node, DictConfig):
+    if "." not in key or not isinstance(node, DictConfig) or group not in {one.split(".")[0] for one in known_keys()}:
         return "--help names all keys"
     there = [str(name) for name in node if name in (_fields(node, key.rpartition(".")[0] + ".") or ())]
     known = f"it has {', '.join(name for name in there if name != '_target_') or 'none'}"
-    if (target := _target(node)).startswith("torch."):
+    target = _target(node)
+    further = [name for name in parameters(target) if name not in there]
+    if key.rpartition(".")[2] in further:
         return (
             f"{known}; for a further argument of its class, write {group}=own {group}._target_={target} +{key}={value}"
         )
-    return known
+    return f"{known}; further arguments of {target}: {', '.join(further)}" if further else known
 
 
 def _fields(node: DictConfig, place: str) -> set[str] | None:
@@ -172,7 +189,7 @@ def _fields(node: DictConfig, place: str) -> set[str] | None:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         own = "_target_" in node and node._get_node("_target_")._value() not in shipped_targets()  # type: ignore
         return None if own else {*(field.name for field in dataclasses.fields(kind)), *_OF_HYDRA[: place == "hydra."]}
-    if group in _OF_VALUES and place == f"{group}.":
+    if group in OF_VALUES and place == f"{group}.":
         return {key for keys in options(group).values() for key in keys}
     return None
 
@@ -194,6 +211,9 @@ def _refusal(override: Override, config: DictConfig, error: BaseException) -> st
         return f"{word} deletes nothing that can be; leave it out"
     if override.is_add() and "already at" in str(error):
         return f"{key} is there already; write {key}={value} without the +"
+    if "is not a subclass of" in str(cause) and (inner := [one for one in defaults() if one.startswith(f"{key}.")]):
+        given = next((f"{one}={value}" for one in inner if _is_taken(f"{one}={value}", config)), f"{inner[0]}=...")
+        return f"{word} is invalid, since {key} has keys of its own; write {given}"
     if "ListConfig" in str(cause):
         return f"{word} is invalid; write a list: {key}=[{value}]"
     return f"{word} is invalid; {wanted(cause)}"

@@ -1,6 +1,10 @@
 """What a key that is none may have meant: the same ending, a near spelling, or a synonym of the field's."""
 
+import ast
 import difflib
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from runner.wiring.options import GROUPS, known_keys, options
 
@@ -8,6 +12,7 @@ from runner.wiring.options import GROUPS, known_keys, options
 _SYNONYMS = {
     "accelerator": "device",
     "accumulate_grad_batches": "accumulate",
+    "aim": "tracker",
     "amp": "device.precision=bf16",
     "arch": "model",
     "architecture": "model",
@@ -16,6 +21,8 @@ _SYNONYMS = {
     "checkpoint_dir": "name",
     "ckpt": "checkpoint_path",
     "ckpt_path": "checkpoint_path",
+    "clearml": "tracker",
+    "comet": "tracker",
     "criterion": "learner",
     "cuda": "device=cuda",
     "dataset": "data",
@@ -43,6 +50,8 @@ _SYNONYMS = {
     "lr_scheduler": "scheduler",
     "max_duration": "epochs",
     "max_grad_norm": "clip_norm",
+    "mlflow": "tracker",
+    "neptune": "tracker",
     "net": "model",
     "network": "model",
     "opt": "optimizer",
@@ -62,6 +71,7 @@ _SYNONYMS = {
     "sched": "scheduler",
     "val_check_interval": "eval_every",
     "warmup_steps": "scheduler.warmup",
+    "wandb": "tracker",
     "wd": "optimizer.weight_decay",
     "weights": "warm_start.path",
 }
@@ -100,3 +110,17 @@ def nearest_option(option: str, known: list[str]) -> str | None:
 
 def _unlike(name: str, asked: str) -> float:
     return -difflib.SequenceMatcher(None, name, asked).ratio()
+
+
+@lru_cache
+def parameters(name: str) -> list[str]:
+    """Return what an optimizer of torch can be given, read from its source, since torch is not imported here."""
+    package, _, kind = name.rpartition(".")
+    spec = find_spec("torch") if package == "torch.optim" else None
+    path = Path(spec.origin).with_name("optim") / f"{kind.lower()}.py" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        return []
+    classes = [one for one in ast.parse(path.read_text(encoding="utf-8")).body if getattr(one, "name", "") == kind]
+    made = [one for cls in classes for one in ast.walk(cls) if getattr(one, "name", "") == "__init__"]
+    arguments = [one.args for one in made if isinstance(one, ast.FunctionDef)]
+    return [one.arg for each in arguments for one in (*each.args[2:], *each.kwonlyargs)]

@@ -55,6 +55,13 @@ def known_keys() -> dict[str, list[str]]:
     return found
 
 
+def defaults_of(key: str) -> list[Any]:
+    """Return the defaults of a key, in each option of its group that has it."""
+    group, _, name = key.partition(".")
+    held = [keys[name] for keys in options(group).values() if name in keys] if group in GROUPS else []
+    return [defaults()[key]] if key in defaults() else held
+
+
 def fitting(key: str, option: str, value: str) -> str:
     """Return the override that gives a key of an option this value, as a list where it takes one."""
     group, _, name = key.partition(".")

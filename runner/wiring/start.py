@@ -33,9 +33,10 @@ from runner.places import local_path
 from runner.run_directory.claim import check_writable, holds_run, is_taken
 from runner.run_directory.names import OUTPUTS, check_name
 from runner.run_directory.status import EARLY_STOPPING, read_status
-from runner.wiring.arguments import lineage, typed_targets, value_of
+from runner.wiring.arguments import lineage, value_of
 from runner.wiring.changes import Change, give_more_to_do
 from runner.wiring.compose import compose_config, plain
+from runner.wiring.config_folder import typed_targets
 from runner.wiring.inherited import effective_config
 from runner.wiring.pending import Pending, newest_pending
 from runner.wiring.placing import Place, place_anew, place_in

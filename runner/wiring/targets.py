@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from runner.errors import ConfigError, RunnerError, TargetRefused
 from runner.wiring.built_in import ROOTS, built_in
 from runner.wiring.own_code import defines, own_module
+from runner.wiring.program import project_folder
 
 _LONGEST = 300  # characters of a name
 _DEEPEST = 100  # levels of a config
@@ -178,7 +179,23 @@ def _walk(name: str, place: str) -> Any:
         return found
     if len(parts) == 1:
         raise TargetRefused(f"{place}._target_={name} names no class; write its module and the class: {name}.ClassName")
-    raise TargetRefused(f"{place}._target_={name}: there is no module {parts[0]!r} here; mind the spelling")
+    raise _absent(name, place)
+
+
+def check_modules(node: Any) -> None:
+    """Raise TargetRefused for a `_target_` whose package is nowhere; nothing is imported."""
+    for place, name in places_of_targets(node):
+        package = name.split(".")[0]
+        if package.isidentifier() and package != name and importlib.util.find_spec(package) is None:
+            raise _absent(name, place)
+
+
+def _absent(name: str, place: str) -> TargetRefused:
+    folder = project_folder()
+    where = "among the installed packages" if folder is None else f"in {folder}, or among the installed packages"
+    return TargetRefused(
+        f"{place}._target_={name}: there is no module {name.split('.')[0]!r} {where}; mind the spelling"
+    )
 
 
 def build(

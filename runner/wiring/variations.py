@@ -11,8 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.errors import ConfigError
-from runner.wiring.explaining import FAULTS, explain
-from runner.wiring.keys import apply, check_groups, check_known, strangers
+from runner.wiring.explaining import FAULTS, check_groups, explain
+from runner.wiring.keys import apply, check_known, strangers
 from runner.wiring.unset import leave_open
 
 Structure = tuple[str, ...]
@@ -73,7 +73,7 @@ def varied(
     structure = tuple(str(override.input_line) for override in parsed if is_structural(override, loader))
     config = copy.deepcopy(compose(structure))
     check_known(config)
-    check_groups(config)
+    check_groups(config, words)
     amend(config)
     amended = {key for key, _ in strangers(config)}
     for override in values:
