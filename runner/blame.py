@@ -21,5 +21,19 @@ def own_line(error: BaseException) -> str:
     return f" ({own[-1][0]}:{own[-1][1]})" if own else ""
 
 
+def from_own_line(error: BaseException) -> BaseException:
+    """Return the error with a traceback that begins where people's own code does; whole where none of it ran."""
+    one: BaseException | None = error
+    seen: set[int] = set()
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        trace = one.__traceback__
+        while trace is not None and _is_foreign(trace.tb_frame.f_code.co_filename):
+            trace = trace.tb_next
+        one.__traceback__ = trace or one.__traceback__
+        one = one.__cause__ or one.__context__
+    return error
+
+
 def _is_foreign(file: str) -> bool:
     return file.startswith((_OURS, _STANDARD, "<")) or "site-packages" in file

@@ -145,17 +145,23 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
-def refusal(error: BaseException) -> DiskRefuses | None:
-    """Return the one sentence for an error that comes of a disk which takes nothing more; None for any other."""
+def refusal(error: BaseException, directory: Path | None = None) -> DiskRefuses | None:
+    """Return the one sentence for an error that comes of a disk which takes nothing more; None for any other.
+
+    The free space is that of the file's directory, or of `directory` where the error names no file.
+    """
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OSError) and cause.errno in _REFUSALS):
         cause = cause.__cause__ or cause.__context__
     if not isinstance(cause, OSError):
         return None
-    free = shutil.disk_usage(".").free
+    named = isinstance(cause.filename, str)
+    place = (Path(cause.filename).parent if named else directory or Path()).absolute()
+    place = next(path for path in (place, *place.parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
     return DiskRefuses(
         f"{cause.filename or 'a file'} could not be written: {cause.strerror}; {free >> 20} MiB are free in "
-        f"{Path.cwd()}; make space or mend it, and give the same command again"
+        f"{place}; make space or mend it, and give the same command again"
     )
 
 

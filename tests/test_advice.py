@@ -106,6 +106,7 @@ TRAINED = [
     ("begin a new run with name=another_name warm_start.path=FILE in place of resume",
      "resume=outputs/x model=mlp model._target_=torch.nn.Linear",
      f"{T} model.hidden=[8,5] name=another_name warm_start.path=outputs/x warm_start.min_matched=0.1"),
+    ("is no run but holds some; name one of them, such as resume=", "resume=outputs", "resume=outputs/x"),
     ("raise its length with ", "resume=outputs/x", "resume=outputs/x epochs=3"),
     ("needs a name, so that the next attempt finds the run; add name=", f"{T} resume=auto",
      f"{T} resume=auto name=my_run"),
@@ -148,6 +149,7 @@ TRAINED = [
 
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
+    "to go on with a value, set it": "agreement: settings_of_a_file_that_are_none_of_the_configs_are_refused_by_name",
     "write it anew with torch.save(": "checkpoint_foreign: the_old_form_becomes_readable_by_the_words_that_refuse_it",
     "use warm_start.path={}": "checkpoint_foreign: what_another_program_wrote_is_refused_and_not_damaged",
     "became NaN or infinite by step": "checkpoint_saving: what_is_not_finite_is_never_written",

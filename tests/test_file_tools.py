@@ -142,6 +142,27 @@ def test_list_continues_neither_a_living_run_nor_one_without_a_checkpoint(
     assert unreadable["state"] == "unreadable" and unreadable["continue_with"] is None
 
 
+def test_list_passes_over_what_a_sweep_has_set_aside(run: Path, tmp_path: Path, tool: Callable[..., Outcome]) -> None:
+    for place in ("superseded/old", "job", "superseded-too"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        subprocess.run(["cp", "-a", str(run), str(tmp_path / place)], check=True)
+    (tmp_path / "sweep.json").write_text("{}")
+    listed = json.loads(tool("list", tmp_path, "--json").out)
+    assert [Path(one["path"]).name for one in listed] == ["job", "superseded-too"]
+
+
+def test_list_names_the_command_that_begins_a_run_without_a_checkpoint_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: Callable[..., Outcome]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    copy = stopped(tmp_path / "outputs/x", run, state="failed")
+    for path in copy.rglob("*.tar"):
+        path.unlink()
+    [listed] = json.loads(tool("list", "--json").out)
+    assert listed["continue_with"].endswith("epochs=1 name=x resume=auto")
+
+
 def test_list_keeps_control_characters_from_the_terminal(
     run: Path, tmp_path: Path, tool: Callable[..., Outcome]
 ) -> None:
@@ -247,7 +268,7 @@ def test_verify_tells_a_program_what_is_whole_and_what_a_resume_would_take(
 @pytest.mark.parametrize("name", ["none.tar", "none\x1b/status.json", "."])
 def test_verify_says_what_is_missing_in_one_line(tmp_path: Path, tool: Callable[..., Outcome], name: str) -> None:
     outcome = tool("verify", tmp_path / name)
-    assert outcome.code == 2 and outcome.out.startswith("damaged ")
+    assert outcome.code == 2 and outcome.out.startswith("missing ")
     assert outcome.out.count("\n") == 1 and "\x1b" not in outcome.out and not outcome.err
 
 

@@ -1,3 +1,4 @@
+import errno
 import mmap
 import os
 import socket
@@ -10,6 +11,7 @@ import pytest
 
 from runner.files import (
     Disk,
+    refusal,
     remove_stale_temporaries,
     replace_text,
     temporary_beside,
@@ -211,3 +213,10 @@ def test_what_is_put_stands_behind_what_was_there_whether_it_may_go_past_the_cac
         file.write(before)
         Disk().put(file, memory[begin:])
     assert (tmp_path / "file").read_bytes() == before + memory[begin:]
+
+
+def test_the_free_space_that_is_named_is_that_of_the_file(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "sweep/results.csv"))
+    assert f" MiB are free in {tmp_path}; " in str(refusal(error))
+    assert f" MiB are free in {tmp_path}; " in str(refusal(OSError(errno.ENOSPC, "full"), tmp_path / "sweep"))
+    assert f" MiB are free in {Path.cwd()}; " in str(refusal(OSError(errno.ENOSPC, "full")))

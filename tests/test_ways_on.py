@@ -97,3 +97,10 @@ def test_a_length_amid_the_present_epoch_is_past_already(work: Path, capsys: Any
     outcome = cli(capsys, "resume=outputs/x", "epochs=1", "max_steps=null")
     assert outcome.code == 2 and "has 1 epoch and a part of the next already" in outcome.err
     assert cli(capsys, "resume=outputs/x", "epochs=2", "max_steps=null").code == 0
+
+
+def test_a_directory_of_runs_is_answered_with_one_of_them(work: Path, capsys: Any) -> None:
+    assert cli(capsys, *TINY, "name=x", "epochs=1").code == 0
+    outcome = cli(capsys, "resume=outputs", "epochs=2")
+    assert outcome.code == 2 and "outputs is no run but holds some; name one of them, such as " in outcome.err
+    assert cli(capsys, outcome.err.split()[-1], "epochs=2").code == 0

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from runner.blame import from_own_line
 from runner.errors import RunnerError
 from runner.exit_codes import FAILED
 from runner.files import refusal
@@ -37,5 +38,5 @@ def log_failure(error: BaseException) -> int:
     if isinstance(error, RunnerError) and not os.environ.get("HYDRA_FULL_ERROR"):
         log.error("error: %s", error)
     else:
-        log.error("the run failed", exc_info=error)
+        log.error("the run failed", exc_info=error if os.environ.get("HYDRA_FULL_ERROR") else from_own_line(error))
     return FAILED

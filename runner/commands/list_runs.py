@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.best import claimed
-from runner.checkpoint.listing import candidates
+from runner.checkpoint.listing import SUPERSEDED, candidates
 from runner.errors import ConfigError, RunnerError
 from runner.records import read_text
 from runner.run_directory.attempts import read_attempts
 from runner.run_directory.status import FILE, Status, read_status
+from runner.sweeps.results import RECORD
 from runner.text import printable
 from runner.wiring.inherited import read_config
+from runner.wiring.ways_on import can_begin_again, first_command
 
 _HEADS = ("run", "state", "step", "epoch", "best", "metric", "model", "lr", "size", "continue with")
 _LEFT = ("run", "state", "metric", "model", "continue with")
@@ -42,7 +44,7 @@ class Run:
     size: int
     """Bytes on the disk; a file of several names counts once."""
     continue_with: str | None
-    """None where there is nothing to continue: finished, still running, or without a checkpoint."""
+    """None where there is nothing to continue: finished, still running, or without a checkpoint and a command."""
 
 
 def list_command(directory: str, sort: str = "run") -> int:
@@ -72,7 +74,9 @@ def _runs_below(directory: str, sort: str) -> list[Run]:
 
 
 def _find(root: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(root):
+    for folder, folders, names in os.walk(root):
+        if RECORD in names and SUPERSEDED in folders:
+            folders.remove(SUPERSEDED)  # what a sweep has set aside
         if FILE in names and (path := Path(folder)).joinpath(FILE).is_file():
             yield path
 
@@ -120,6 +124,7 @@ def _continuing(path: Path) -> str | None:
     with suppress(OSError):
         if next(candidates(path), None) is not None:
             return shlex.join(["python", "run.py", f"resume={_value(str(path))}"])
+        return first_command(path) if can_begin_again(path) else None
     return None
 
 

@@ -89,7 +89,9 @@ def _write(sweep: Path, record: Record, rows: Sequence[Row]) -> DiskRefuses | No
         write_results(sweep, rows, record.monitor)
         plots = write_plots(sweep, rows, record.monitor)
     except OSError as error:
-        return refusal(error) or DiskRefuses(f"the results could not be written: {error}; mend it, and repeat this")
+        return refusal(error, sweep) or DiskRefuses(
+            f"the results could not be written: {error}; mend it, and repeat this"
+        )
     print(f"\n{sweep / RESULTS}{f', {len(plots)} plots in {sweep}/plots' if plots else ''}")
     return None
 

@@ -29,7 +29,7 @@ class _Finding:
 
     path: Path
     state: str
-    """"ok", "damaged", or "refused": perhaps intact, and no checkpoint that this program goes on from."""
+    """"ok", "missing", "damaged", or "refused": perhaps intact, and no checkpoint that this program goes on from."""
     reason: str = ""
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class _Finding:
 
 
 def verify_command(paths: list[str], *, as_json: bool) -> int:
-    """Print each file as "ok", "damaged" or "refused" with the reason, and what a resume of each run would take.
+    """Print each file as "ok", "missing", "damaged" or "refused" and why, and what a resume of each run would take.
 
     Returns 0 if all is good, 1 if files are not but every run directory has a good checkpoint to go on
     from, 2 otherwise.
@@ -119,6 +119,8 @@ def _files(path: Path) -> Iterator[Path]:
 def _examined(path: Path, sound: _Sound) -> _Finding:
     try:
         _check(path, sound)
+    except CheckpointMissing as error:
+        return _Finding(path, "missing", _reason(error, path))
     except (RunnerError, RecursionError, OSError, ValueError) as error:
         refused = isinstance(error, (CheckpointRefused, LeadsElsewhere)) and path.name not in (FILE, _CONFIG)
         return _Finding(path, "refused" if refused else "damaged", _reason(error, path))

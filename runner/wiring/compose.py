@@ -20,10 +20,10 @@ from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import digest_of, job_name
 from runner.wiring import schema
-from runner.wiring.explaining import explain, files
+from runner.wiring.explaining import explain, explained, files
 from runner.wiring.options import CONF as CONF
 from runner.wiring.unset import leave_open, missing
-from runner.wiring.variations import Structure, in_one_sentence, varied
+from runner.wiring.variations import Structure, varied
 
 KEYS = [field.name for field in dataclasses.fields(schema.Root)]
 _PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
@@ -151,7 +151,7 @@ def check_hydra(hydra: Any) -> None:
 @lru_cache(maxsize=8)
 def _composed_of(config_name: str, words: Structure, stamps: tuple[tuple[str, int, int], ...]) -> DictConfig:
     """Compose what these words choose of files that have these times and sizes."""
-    with in_one_sentence(words):
+    with explained(words):
         config = compose(config_name, list(words), return_hydra_config=True)
         leave_open(config, words, config_name)
         return config

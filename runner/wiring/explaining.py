@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -48,6 +49,15 @@ def check_groups(config: DictConfig, words: Sequence[str]) -> None:
         if group in OF_VALUES and OmegaConf.get_type(node) is dict and not whole:
             begin = f"defaults: [{default_options()[group]}, _self_]"
             raise ConfigError(f"{choice(config, group)} lacks keys; begin its file with `{begin}`")
+
+
+@contextmanager
+def explained(words: Sequence[str]) -> Iterator[None]:
+    """Turn what composing raises for a mistake of the user's into a ConfigError, its one sentence."""
+    try:
+        yield
+    except FAULTS as error:
+        raise ConfigError(explain(error, words)) from error
 
 
 def explain(error: BaseException, words: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from runner.wiring.arguments import parse
-from runner.wiring.variations import in_one_sentence, is_structural
+from runner.wiring.explaining import explained
+from runner.wiring.variations import is_structural
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def named_by(words: Sequence[str], searchpath: Sequence[str]) -> Named:
     if not choices:
         return Named()
     structure = [*searchpath, *(str(o.input_line) for o in choices)]
-    with in_one_sentence(structure):
+    with explained(structure):
         parsed, files = loader._parse_overrides_and_create_caching_repo("config", structure)
         tree = create_defaults_list(files, "config", parsed, prepend_hydra=True, skip_missing=False)
     parts = _named(tree, {o.key_or_group for o in choices})

@@ -1,8 +1,7 @@
 """The configs of many jobs that differ in little: what they have in common is composed once."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
@@ -10,8 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner.errors import ConfigError
-from runner.wiring.explaining import FAULTS, check_groups, explain
+from runner.wiring.explaining import check_groups, explained
 from runner.wiring.keys import apply, check_known, strangers
 from runner.wiring.unset import leave_open
 
@@ -37,20 +35,11 @@ class Variations:
     def _composed_of(self, structure: Structure) -> DictConfig:
         if structure not in self._composed:
             words = [*self._config.hydra.overrides.hydra, *structure]
-            with in_one_sentence(words):
+            with explained(words):
                 config = self._loader.load_sweep_config(self._config, list(structure))
                 leave_open(config, words, self._config.hydra.job.config_name)
             self._composed[structure] = config
         return self._composed[structure]
-
-
-@contextmanager
-def in_one_sentence(words: Sequence[str]) -> Iterator[None]:
-    """Turn what composing raises for a mistake of the user's into a ConfigError, its one sentence."""
-    try:
-        yield
-    except FAULTS as error:
-        raise ConfigError(explain(error, words)) from error
 
 
 def varied(
@@ -67,7 +56,7 @@ def varied(
         ConfigError: an unknown key or option, or a value of another type.
     """
     parsed = OverridesParser.create().parse_overrides(list(words))
-    with in_one_sentence(words):
+    with explained(words):
         loader.validate_sweep_overrides_legal(overrides=parsed, run_mode=RunMode.RUN, from_shell=False)
     values = [override for override in parsed if not is_structural(override, loader)]
     structure = tuple(str(override.input_line) for override in parsed if is_structural(override, loader))

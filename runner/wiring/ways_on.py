@@ -14,6 +14,7 @@ from runner.run_directory.names import name_of
 from runner.run_directory.status import read_status
 from runner.wiring.arguments import command, value_of
 
+_FIRST = "the command that it was begun with, and resume=auto"
 _OF_A_SWEEP = ("-m", "--multirun", "hydra.")
 
 
@@ -62,18 +63,21 @@ def nothing_yet(directory: Path) -> NameTaken | CheckpointMissing:
     """Return the answer to a resume of a directory without a checkpoint."""
     if can_begin_again(directory):
         return CheckpointMissing(
-            f"{directory} holds no checkpoint yet; begin it again with {_first_command(directory)}"
+            f"{directory} holds no checkpoint yet; begin it again with {first_command(directory) or _FIRST}"
         )
     if holds_run(directory):
         return NameTaken(f"{directory} is finished and holds no checkpoint to go on from; take another name=")
+    if runs := sorted(path for path in directory.iterdir() if path.is_dir() and holds_run(path)):
+        newest = max(runs, key=lambda path: path.stat().st_mtime)
+        return NameTaken(f"{directory} is no run but holds some; name one of them, such as resume={newest}")
     return NameTaken(f"{directory} exists and holds no run; take another name=, or resume=FILE to name a checkpoint")
 
 
-def _first_command(directory: Path) -> str:
-    """Return the command that begins a run again in its directory, as far as it is on record."""
+def first_command(directory: Path) -> str | None:
+    """Return the command that begins a run again in its directory, if it is on record."""
     attempts, name = read_attempts(directory), name_of(directory)
     words = attempts[-1].overrides if attempts else ()
     if name is None or not words or any(word.startswith(_OF_A_SWEEP) for word in words):
-        return "the command that it was begun with, and resume=auto"
+        return None
     kept = [word for word in words if not word.startswith(("name=", "resume="))]
     return command(*kept, f"name={name}", "resume=auto")
