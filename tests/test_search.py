@@ -99,7 +99,7 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
     ("words", "said"),
     [
         (["optimizer.lrr=interval(0,1)"], "lrr"),
-        ([LR, "hydra.sweeper.sampler=TPE"], "choose CmaEsSampler"),
+        ([LR, "hydra.sweeper.sampler=TPE"], "choose GPSampler"),
         ([LR, "hydra/launcher=basic"], "take hydra/launcher=local"),
         ([LR, "+hydra.sweeper.storage=x"], "no hydra.sweeper.storage; the study is study.db in"),
         ([LR, "hydra.sweeper.direction=maximize"], "no hydra.sweeper.direction; checkpoint.mode=min or max says it"),
@@ -154,7 +154,7 @@ def test_a_search_that_cannot_be_is_one_sentence(words: Any, options: Any, said:
 
 def test_a_sampler_and_a_pruner_that_cannot_be_are_answered_with_what_there_is() -> None:
     for make, said in (
-        (lambda: make_sampler("GridSampler", {}, 0), "choose CmaEsSampler"),
+        (lambda: make_sampler("GridSampler", {}, 0), "choose GPSampler"),
         (lambda: make_sampler("TPESampler", {"startup": 3}, 0), "no startup; it has consider_prior"),
         (lambda: make_sampler("TPESampler", {"seed": 3}, 0), "no seed"),
         (lambda: make_pruner("Median", {}), "choose HyperbandPruner"),
@@ -406,6 +406,37 @@ def test_a_study_of_another_search_or_a_damaged_one_is_refused(work: Path) -> No
     (work / "study.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(ConfigError, match="move it away"):
         open_study(work, search())
+
+
+def test_no_sampler_that_keeps_pickles_in_the_study_is_to_be_had() -> None:
+    with pytest.raises(ConfigError, match="sampler=CmaEsSampler cannot be"):
+        make_sampler("CmaEsSampler", {}, 0)
+
+
+@pytest.mark.parametrize("value", [5, [], {"space": []}, {**vars(search()), "metrics": 5}], ids=str)
+def test_a_study_that_says_odd_things_of_its_search_is_refused(work: Path, value: Any) -> None:
+    study_of(work).set_user_attr("search", value)
+    with pytest.raises(ConfigError, match="of which search"):
+        open_study(work, search())
+
+
+@pytest.mark.parametrize(("name", "value"), [(WORDS, 5), (WORDS, [1]), (JOB, ["../x"])])
+def test_a_trial_that_says_odd_things_of_its_job_is_refused(work: Path, name: str, value: Any) -> None:
+    study_of(work).ask().set_user_attr(name, value)
+    with pytest.raises(ConfigError, match="move it away"):
+        open_study(work, search())
+
+
+def test_a_study_with_other_directions_than_its_metrics_is_refused(work: Path) -> None:
+    optuna.create_study(storage="sqlite:///study.db", study_name="search", direction="maximize")
+    with pytest.raises(ConfigError, match="its directions"):
+        open_study(work, search())
+
+
+def test_a_trial_with_values_that_are_not_of_the_space_is_a_failure_and_the_others_go_on(work: Path) -> None:
+    study_of(work).enqueue_trial({"model": "trust=[os]"})
+    source = source_of(work, study_of(work), 2)
+    assert "trust" not in str(take(source).words) and source.failures[0].reason.endswith("not of the space")
 
 
 # Real processes.

@@ -109,7 +109,7 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None
         print("with several objectives nothing is pruned")
     left = outstanding(study, config.n_trials)
     for trial in left.failed:
-        study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs[WORDS]})
+        study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs.get(WORDS, [])})
     source = StudySource(study, config.space, list(config.metrics), _jobs(sweep, config, study))
     source.want(left.begun, left.total - len(left.begun))
     ended = sweep.run(source, left.total, stop) if left.total else []

@@ -11,11 +11,14 @@ from optuna.samplers import BaseSampler
 
 from runner.errors import ConfigError
 
-# Not to be had: they are of no use alone, or end a search themselves, which only `Study.optimize` lets them.
-_NO_SAMPLERS = ("BaseSampler", "BaseGASampler", "PartialFixedSampler", "GridSampler", "BruteForceSampler")
+# Not to be had: they are of no use alone, or end a search themselves, which only `Study.optimize` lets them, or keep
+# pickles in the study, which would run what a file says.
+_NO_SAMPLERS = (
+    "BaseSampler", "BaseGASampler", "PartialFixedSampler", "GridSampler", "BruteForceSampler", "CmaEsSampler",
+)  # fmt: skip
 _NO_PRUNERS = ("BasePruner", "NopPruner", "PatientPruner")
 
-_NEEDS = {"CmaEsSampler": "cmaes", "GPSampler": "scipy", "QMCSampler": "scipy", "WilcoxonPruner": "scipy"}
+_NEEDS = {"GPSampler": "scipy", "QMCSampler": "scipy", "WilcoxonPruner": "scipy"}
 
 
 def make_sampler(name: str, options: Mapping[str, Any], seed: int) -> BaseSampler:

@@ -82,9 +82,9 @@ class StudySource:
         return self._study.ask()
 
     def _begin(self, trial: Trial) -> Job | None:
-        words = [parameter.word(drawn(trial, parameter)) for parameter in self._space]
-        trial.set_user_attr(WORDS, words)
         try:
+            words = self._drawn(trial)
+            trial.set_user_attr(WORDS, words)
             job = self._jobs.of(words)
         except ConfigError as error:
             self._fail(trial, error)
@@ -99,6 +99,12 @@ class StudySource:
         self._jobs.begins(job)
         self._working[job.name] = self._work(job, trial)
         return job
+
+    def _drawn(self, trial: Trial) -> list[str]:
+        try:
+            return [parameter.word(drawn(trial, parameter)) for parameter in self._space]
+        except (ValueError, TypeError, LookupError) as error:
+            raise ConfigError(f"trial {trial.number} of the study has values that are not of the space") from error
 
     def _work(self, job: Job, trial: Trial) -> _Work:
         return _Work(job, trial, len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values))

@@ -34,6 +34,11 @@ class Search:
     fixed: Sequence[str]
     """The words that all trials have."""
 
+    @property
+    def directions(self) -> list[StudyDirection]:
+        """Whether less or more is wanted, of each objective."""
+        return [_DIRECTIONS[mode] for mode in self.metrics.values()]
+
     def check(self, former: Mapping[str, Any], path: Path) -> None:
         """Raise ConfigError if a study of another search is to be gone on with."""
         for name, now in (("space", self.space), ("metrics", self.metrics)):
@@ -83,9 +88,15 @@ def open_study(directory: Path, search: Search) -> Study | None:
     Raises:
         ConfigError: it is the study of another search, or cannot be read.
     """
-    study = read_study(directory)
-    if study is not None and (former := study.user_attrs.get(_SEARCH)) is not None:
-        search.check(former, directory / FILE)
+    study, path = read_study(directory), directory / FILE
+    if study is None:
+        return None
+    if (former := study.user_attrs.get(_SEARCH)) is not None:
+        if not _is_search(former):
+            raise _unreadable(path, "it does not say of which search")
+        search.check(former, path)
+    if study.directions != search.directions:
+        raise _unreadable(path, "its directions are not those of the metrics")
     return study
 
 
@@ -95,20 +106,37 @@ def read_study(directory: Path) -> Study | None:
     if not path.exists():
         return None
     try:
-        return optuna.load_study(study_name=_NAME, storage=_storage(path))
+        study = optuna.load_study(study_name=_NAME, storage=_storage(path))
+        told = [(trial.user_attrs.get(WORDS, []), trial.user_attrs.get(JOB, "")) for trial in study.get_trials(False)]
     except KeyError:  # it was killed before it had written any
         return None
     except Exception as error:  # of SQLAlchemy, sqlite, or a newer Optuna
-        said = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{path} cannot be read as a study ({said}); move it away to begin a new one") from error
+        raise _unreadable(path, " ".join(str(error).split())[:200]) from error
+    if not all(isinstance(job, str) and _is_words(words) for words, job in told):
+        raise _unreadable(path, "a trial has other words than a search draws")
+    return study
+
+
+def _is_search(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    lists = _is_words(value.get("space")) and _is_words(value.get("fixed"))
+    return lists and isinstance(value.get("metrics"), Mapping) and isinstance(value.get("config"), str)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _unreadable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(f"{path} cannot be read as a study ({reason}); move it away to begin a new one")
 
 
 def make_study(directory: Path, search: Search) -> Study:
     """Return the study of the directory, a new one if there is none; raises as `open_study`."""
     study = open_study(directory, search)
     if study is None:
-        directions = [_DIRECTIONS[mode] for mode in search.metrics.values()]
-        study = optuna.create_study(storage=_storage(directory / FILE), study_name=_NAME, directions=directions)
+        study = optuna.create_study(storage=_storage(directory / FILE), study_name=_NAME, directions=search.directions)
     if _SEARCH not in study.user_attrs:
         study.set_user_attr(_SEARCH, {**vars(search), "metrics": dict(search.metrics)})
     return study
