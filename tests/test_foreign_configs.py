@@ -379,6 +379,12 @@ def test_a_model_of_a_file_that_does_not_run_is_one_sentence(good: Path, work: P
         assert outcome.code == 2 and "odd.tar does not run on these data: " in outcome.err, outcome.err
 
 
+def test_a_model_of_a_file_that_has_no_forward_is_not_said_to_be_large(good: Path, work: Path, capsys: Any) -> None:
+    file = changed(good, work / "odd.tar", model(_target_="torch.nn.ModuleList"), model_state_dict={})
+    (outcome,) = outcomes(file, capsys, work, "evaluate").values()
+    assert outcome.code == 2 and "missing the required" in outcome.err and "memory" not in outcome.err
+
+
 def test_a_file_has_nothing_compiled(good: Path, work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
     file = changed(good, work / "fast.tar", lambda config: config["device"].update(compile=True))
