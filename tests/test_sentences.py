@@ -155,5 +155,13 @@ def test_another_model_on_a_resume_is_answered_with_a_warm_start(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli(capsys, *_RUN, "name=x", "epochs=1")
-    answer = cli(capsys, "resume=outputs/x", "model=lenet")
-    assert answer.code == 2 and "name=another_name warm_start.path=FILE in place of resume" in answer.err
+    for allowed in ((), ("resume_allow=[model]",)):
+        answer = cli(capsys, "resume=outputs/x", "model=lenet", *allowed)
+        assert answer.code == 2 and "name=another_name warm_start.path=FILE in place of resume" in answer.err
+
+
+def test_a_key_that_is_given_twice_is_said_at_the_start(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = cli(capsys, *_RUN, "name=x", "epochs=3", "epochs=1")
+    assert answer.code == 0 and "epochs is given twice: epochs=1 counts, epochs=3 does not\n" in answer.out
+    answer = cli(capsys, *_RUN, "name=x", "epochs=3", "epochs=1")
+    assert answer.code == 2 and not answer.out

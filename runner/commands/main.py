@@ -67,8 +67,6 @@ def _run(words: Sequence[str]) -> int:
         return _hydra(flags, words)
     arguments.check_single(flags.overrides)
     overrides = arguments.expand(flags.overrides)
-    for line in arguments.repeated(flags.overrides):
-        print(line, file=sys.stderr)
     with hydra_session(flags.config_dir) as searchpath:
         return _task(arguments.value_of(overrides, "task"))(overrides, searchpath)
 

@@ -18,6 +18,7 @@ from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
+from runner.wiring.arguments import repeated
 from runner.wiring.compose import checked
 from runner.wiring.start import Origin, choose_start
 
@@ -37,6 +38,8 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
             print(f"{start.directory} is finished already; to go on, {start.way_on}")
             return FINISHED
         checked(start.config)  # before torch is imported
+        for line in repeated(words):
+            print(line)
         if continued := ownership.holds(start.directory):
             ownership.sign()
         from runner.wiring.prepare import prepare

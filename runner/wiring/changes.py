@@ -104,6 +104,12 @@ def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> s
 
 
 def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: bool) -> str:
+    if key.startswith("model.") and key.endswith("._target_") and key not in allowed:
+        raise ConfigError(
+            f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave model out, or begin a new run "
+            f"with name=another_name warm_start.path=FILE in place of resume; a class that only moved takes "
+            f"resume_allow=[{key}]"
+        )
     if _within(key, allowed):
         begins = "begins afresh, so " if key == "optimizer._target_" else ""
         return f"allowed; {begins}the run is no longer exact"
@@ -113,12 +119,6 @@ def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: 
         return "takes effect"
     if _within(key, ("warm_start",)):
         raise ConfigError(f"{key}={now} begins a new run, and this goes on with one; leave it out, or leave out resume")
-    if key.startswith("model.") and key.endswith("._target_"):
-        raise ConfigError(
-            f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave model out, or begin a new run "
-            f"with name=another_name warm_start.path=FILE in place of resume; a class that only moved takes "
-            f"resume_allow=[{key}]"
-        )
     raise ConfigError(
         f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
         f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"
