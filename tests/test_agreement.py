@@ -92,6 +92,18 @@ def test_settings_of_a_file_that_are_none_of_the_configs_are_refused_by_name(cha
         optimizer.load_state_dict(content)
 
 
+@pytest.mark.parametrize(("kind", "buffer"), [("Adam", "max_exp_avg_sq"), ("Muon", "momentum_buffer")])
+def test_only_sgd_may_have_a_buffer_that_is_none(kind: str, buffer: str) -> None:
+    content = stored(kind)
+    content["state"][0][buffer] = None
+    with pytest.raises(ValueError, match=buffer):
+        made(kind)[0].load_state_dict(content)
+    content, (optimizer, parameters) = stored("SGD"), made("SGD")
+    content["state"][0]["momentum_buffer"] = None
+    optimizer.load_state_dict(content)
+    step(optimizer, parameters)
+
+
 @pytest.mark.parametrize("step", [-1.0, 0.5, float("nan"), float("inf"), [1.0]])
 def test_a_count_of_steps_is_a_count(step: Any) -> None:
     content, (optimizer, _) = stored("AdamW"), made("AdamW")

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer, RMSprop, SparseAdam
+from torch.optim import SGD, Adam, Optimizer, RMSprop, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, OneCycleLR
 
 _APART = ("params", "param_names")
@@ -83,6 +83,8 @@ def _check_states(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
         if missing := sorted((made.keys() - {*_BUFFERS.values()} if state else needed) - state.keys()):
             raise ValueError(f"the state of {name} lacks {missing[0]}")
         for key, value in state.items():
+            if value is None and key == "momentum_buffer" and isinstance(optimizer, SGD):
+                continue
             like = made.get(key, stand_in if key in _BUFFERS.values() else None)
             if not _could_be(value, key, like, _shape(like, stand_in, parameter)):
                 raise ValueError(f"the state of {name} has {key!r:.50}, which is none that a step makes")
@@ -113,8 +115,6 @@ def _shape(like: Any, stand_in: Tensor, parameter: Tensor) -> tuple[int, ...]:
 
 def _could_be(value: Any, key: str, like: Any, shape: tuple[int, ...]) -> bool:
     if isinstance(like, Tensor):
-        if value is None:
-            return key in _BUFFERS.values()
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.shape != shape:
             return False
         same_kind = value.is_complex() == like.is_complex() and (value.is_floating_point() or value.is_complex())
