@@ -135,3 +135,23 @@ class Layerwise(torch.optim.Adam):
             group = groups.setdefault((settings["lr"], flat), {"params": [], **settings})
             group["params"].append(parameter if bare else (name, parameter))
         super().__init__(list(groups.values()))
+
+
+class Cropped(NoisyPoints):
+    """Has an argument called as one of the shipped data's, which means something else."""
+
+    def __init__(self, augment: bool | str = True) -> None:
+        super().__init__()
+        assert augment is False, f"augment={augment!r}"
+
+
+class Following(StoppableClassification):
+    """Keeps a teacher with dropout, which no optimizer trains and whose mode nobody sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teachers = [torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Dropout(0.5))]
+        torch.nn.init.constant_(self.teachers[0][0].weight, 0.5)
+
+    def evaluation(self, models: Any, batch: Any) -> Any:
+        return {**super().evaluation(models, batch), "loss": self.teachers[0](batch[0]).mean()}

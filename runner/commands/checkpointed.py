@@ -50,7 +50,7 @@ class Subject:
 
 
 def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
-    """Return what `task=<task> checkpoint_path=...` is about; augmentation is off unless today's words say otherwise.
+    """Return what `task=<task> checkpoint_path=...` is about; shipped data are augmented only if typed.
 
     Raises:
         ConfigError, CheckpointError: no file named, a damaged one, or a config that cannot be.
@@ -67,7 +67,8 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
     typed = {override.key_or_group for override in parse(words)}
     with open_dict(config):
         config.name = None
-        if "augment" in config.data and "data.augment" not in typed:
+        shipped = str(config.data._target_).startswith("runner.data.")  # what it means to others is theirs to say
+        if shipped and "augment" in config.data and "data.augment" not in typed:
             config.data.augment = "none"
         if "device.compile" not in typed:  # which builds code, and writes it outside of the run
             config.device.compile = False

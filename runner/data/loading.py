@@ -45,7 +45,10 @@ class DataPosition:
         """Take the position back; ValueError if it is one in other data."""
         sample, size = state_dict["sample"], state_dict["size"]
         if size != self.size:
-            raise ValueError(f"the data set had {size} samples and has {self.size} now")
+            raise ValueError(
+                f"in the midst of an epoch, and the data set had {size} samples and has {self.size} now; bring those "
+                "back, or add resume_allow=[data] to go on all the same, no longer exactly"
+            )
         if type(sample) is not int or not 0 <= sample < size:
             raise ValueError(f"sample {sample!r} is no position among {size}")
         self.sample = sample

@@ -42,8 +42,8 @@ def evaluate(
 
 @contextmanager
 def evaluation_mode(models: Mapping[str, nn.Module], learner: Any = None) -> Iterator[None]:
-    """Put every module into `eval()` mode, and each back into its own mode afterwards."""
-    whole = [thing for thing in (*models.values(), learner) if isinstance(thing, nn.Module)]
+    """Put every module into `eval()` mode, a learner's own too, and each back into its own mode afterwards."""
+    whole = [*models.values(), *modules_within(learner)]
     modules = [module for model in whole for module in model.modules()]
     modes = [module.training for module in modules]
     for model in whole:
@@ -53,3 +53,13 @@ def evaluation_mode(models: Mapping[str, nn.Module], learner: Any = None) -> Ite
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode
+
+
+def modules_within(learner: Any) -> list[nn.Module]:
+    """Return the modules that a learner is or has: as attributes, or in lists, tuples and dictionaries of these."""
+    if isinstance(learner, nn.Module):
+        return [learner]
+    held = [*getattr(learner, "__dict__", {}).values()]
+    held += [item for value in held if isinstance(value, (list, tuple)) for item in value]
+    held += [item for value in held if isinstance(value, dict) for item in value.values()]
+    return [value for value in held if isinstance(value, nn.Module)]

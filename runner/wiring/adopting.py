@@ -55,7 +55,7 @@ def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today:
     keep_rates(optimizer, scheduler)
     if hasattr(scheduler, "last_epoch"):
         counters = {"epoch": state.progress.epoch, "global_step": state.progress.global_step}
-        position_scheduler(scheduler, today.config, **counters)
+        position_scheduler(scheduler, node_of(today.config["scheduler"], "model"), **counters)
     settle(state)
     lacks = sorted(state.parts().keys() - {"model", "optimizer"} - {name.removesuffix(SUFFIX) for name in entries})
     return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from runner.checkpoint.format import read_plain
 from runner.data.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
@@ -176,6 +176,7 @@ def build_state(
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     if isinstance(learner, nn.Module):
         learner.to(strategy.device)
+    check_model_names(config, models)
     for name, model in models.items():
         check_model(model, name)
     updating = {
@@ -199,9 +200,25 @@ def build_state(
 
 
 def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the options of one model: its own below its name, or those that all share."""
+    """Return the options of one model: its own below its name, or those that all share; a unit may be shared alone."""
     own = node.get(name)
-    return own if isinstance(own, Mapping) else node
+    if not isinstance(own, Mapping):
+        return node
+    return {"unit": node["unit"], **own} if "unit" in node else own
+
+
+def counts_epochs(scheduler: Any, node: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler with these options moves once an epoch; ours count in steps by themselves."""
+    return node.get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
+
+
+def check_model_names(config: Mapping[str, Any], models: Iterable[str]) -> None:
+    """Raise ConfigError for options of an optimizer or a scheduler that are meant for a model which is none."""
+    for group in ("optimizer", "scheduler"):
+        node, names = config[group], list(models)
+        for key, own in node.items() if "_target_" not in node else ():
+            if isinstance(own, Mapping) and key not in names:
+                raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
 
 
 def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -241,6 +258,8 @@ def _build_scheduler(
             "whose `get_lr` returns the rate of each group"
         )
     waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
+    if not waits and (unit := node.get("unit", "step")) not in ("step", "epoch"):
+        raise ConfigError(f"{place}.unit={unit} is invalid; {cls.__name__} moves once a step or once an epoch")
     given = {"mode": config["checkpoint"]["mode"]} if waits else {}
     first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
     return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from runner.run_directory.names import digest_of, job_name
 from runner.wiring import schema
 from runner.wiring.explaining import explain, explained, files
 from runner.wiring.options import CONF as CONF
+from runner.wiring.schema.problem import Data
 from runner.wiring.unset import leave_open, missing
 from runner.wiring.variations import Structure, varied
 
@@ -172,11 +173,28 @@ def checked(config: DictConfig) -> Any:
         ConfigError: a value out of range, a mandatory one missing, or an interpolation without end.
     """
     try:
-        return OmegaConf.to_object(without_hydra(config))
+        typed: Any = OmegaConf.to_object(without_hydra(config))
+        if isinstance(typed.data, dict):  # a class of the user's own
+            _check_reserved(typed.data)
+        return typed
     except MissingMandatoryValue as error:
         raise ConfigError(missing(error, config)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).splitlines()[0].split())) from error
+
+
+def _check_reserved(data: Mapping[str, Any]) -> None:
+    """Raise ConfigError for keys that are the runner's own with any data, and not what they have to be."""
+    reserved = [field.name for field in dataclasses.fields(Data) if field.name in data]  # with `_target_`
+    try:
+        values = {"workers": 0, "timeout": 0, "split": None, **{name: data[name] for name in reserved}}
+        OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Data), values))
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise ConfigError(
+            f"data.{key}={data[key]} is invalid: {str(error).splitlines()[0]}; {key} is the runner's own key of any "
+            "data, so call an argument of your class otherwise"
+        ) from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from runner.loop.state import TrainState, part_name
 from runner.optim import Plateau
 from runner.optim.agreement import begin_buffers
 from runner.optim.schedules import Horizon, recompute
-from runner.wiring.build import build_updating, node_of, trained
+from runner.wiring.build import build_updating, counts_epochs, node_of, trained
 from runner.wiring.carrying import Setup, base_of, carry_optimizer, carry_scheduler, same, setup_of
 from runner.wiring.settled import unsettled
 from runner.wiring.targets import Trust
@@ -138,7 +138,7 @@ class _Carrying:
         if isinstance(stored, Mapping) and not anew:
             return carry_scheduler(self._scheduler, stored, self._was, self._now, groups)
         epoch, step = entries["epoch"], entries["global_step"]
-        position_scheduler(self._scheduler, self._today.config, epoch=epoch, global_step=step)
+        position_scheduler(self._scheduler, self._nodes["scheduler"][1], epoch=epoch, global_step=step)
         state = dict(self._scheduler.state_dict())
         return state | ({"base_lrs": [base_of(group) for group in groups]} if "base_lrs" in state else {})
 
@@ -154,9 +154,8 @@ def settle(state: TrainState) -> None:
             scheduler.recompute()
 
 
-def position_scheduler(scheduler: Any, config: dict[str, Any], *, epoch: int, global_step: int) -> None:
+def position_scheduler(scheduler: Any, node: Mapping[str, Any], *, epoch: int, global_step: int) -> None:
     """Let a fresh scheduler stand where the run stands, in the unit that it counts."""
     if isinstance(scheduler, Plateau):
         scheduler.steps = global_step
-    counts_epochs = config["scheduler"].get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
-    scheduler.last_epoch = epoch if counts_epochs else global_step
+    scheduler.last_epoch = epoch if counts_epochs(scheduler, node) else global_step

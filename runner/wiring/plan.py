@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.background import AtOnce, Background
 from runner.checkpoint.finite import non_finite
@@ -34,6 +34,7 @@ from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
+from runner.wiring.build import counts_epochs, node_of
 from runner.wiring.changes import flatten
 from runner.wiring.identity import IDENTITY, facts_of
 from runner.wiring.prepare import Prepared
@@ -162,6 +163,5 @@ def _of_kind(state: TrainState, kind: type) -> frozenset[str]:
 
 
 def _per_epoch(state: TrainState, config: Mapping[str, Any]) -> frozenset[str]:
-    if config["scheduler"].get("unit") != "epoch":
-        return frozenset()
-    return frozenset(name for name, scheduler in state.schedulers.items() if not isinstance(scheduler, LambdaLR))
+    nodes = {name: node_of(config["scheduler"], name) for name in state.schedulers}
+    return frozenset(name for name, scheduler in state.schedulers.items() if counts_epochs(scheduler, nodes[name]))

@@ -15,7 +15,7 @@ from runner.data.loading import EvaluationLoader, TrainLoader, batch_length, mic
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
 from runner.loop.answers import check_evaluation, check_training, updates_of
-from runner.loop.evaluate import evaluation_mode
+from runner.loop.evaluate import evaluation_mode, modules_within
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon
 from runner.randomness import isolated
@@ -55,9 +55,8 @@ class Trial:
     def _things(self) -> Iterator[Any]:
         state, learner = self._state, self._learner
         inside = [*state.models.values(), *(average.model for average in state.averages.values())]
-        inside += [thing for thing in getattr(learner, "__dict__", {}).values() if isinstance(thing, nn.Module)]
-        whole = [*inside, learner] if isinstance(learner, nn.Module) else inside
-        yield from {id(module): module for thing in whole for module in thing.modules()}.values()
+        inside += modules_within(learner)
+        yield from {id(module): module for thing in inside for module in thing.modules()}.values()
         yield learner
 
     def _of_learner(self) -> Any:
