@@ -13,7 +13,7 @@ from runner.checkpoint.schema import SUFFIX
 from runner.errors import CheckpointRefused
 from runner.text import printable
 from runner.wiring.arguments import OF_ONE_ATTEMPT
-from runner.wiring.changes import flatten
+from runner.wiring.flat import flatten
 from runner.wiring.inherited import read_config
 
 _MOST_ROWS = 2000

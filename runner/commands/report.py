@@ -29,8 +29,8 @@ from runner.sweeps.results import (
 )
 from runner.sweeps.schedule import Ended
 from runner.text import printable
-from runner.wiring.changes import flatten
 from runner.wiring.compose import is_material
+from runner.wiring.flat import flatten
 from runner.wiring.inherited import read_config
 
 

@@ -1,6 +1,5 @@
 """What a resume changes: each key that differs from the run's last config, judged and shown."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +23,6 @@ _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every
 _IMMATERIAL = ("batch_size", "seed", "data.augment")
 _OF_WEIGHTS = ("model", "warm_start")
 _FIXED = ("optimizer._target_",)
-_KEY = re.compile(r"[\w/-]+")
 
 
 class Use(Enum):
@@ -44,13 +42,6 @@ class Change:
     run: Any
     now: Any
     effect: str
-
-
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a nested config as dotted keys; lists are values, and so are mappings whose keys no path can name."""
-    if isinstance(node, Mapping) and node and all(isinstance(key, str) and _KEY.fullmatch(key) for key in node):
-        return {k: v for key, value in node.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): node}
 
 
 def _within(key: str, roots: Iterable[str]) -> bool:

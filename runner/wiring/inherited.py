@@ -9,8 +9,9 @@ import yaml
 from omegaconf import DictConfig
 
 from runner.errors import CheckpointRefused, ConfigError
-from runner.wiring.changes import Change, Use, check_allowed, differences, flatten
+from runner.wiring.changes import Change, Use, check_allowed, differences
 from runner.wiring.compose import compose_config, plain, without_hydra
+from runner.wiring.flat import flatten
 from runner.wiring.harmless import harmless
 from runner.wiring.kept import MISSING, Kept
 from runner.wiring.named import Named, named_by

@@ -10,7 +10,8 @@ from typing import Any
 from runner.checkpoint.facts import facts
 from runner.checkpoint.listing import StepFile, by_name, located
 from runner.run_directory.attempts import FOLDER, Attempt, file_of, read_attempts
-from runner.wiring.changes import Change, flatten
+from runner.wiring.changes import Change
+from runner.wiring.flat import flatten
 from runner.wiring.inherited import read_config
 
 

@@ -35,7 +35,7 @@ from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
 from runner.wiring.build import counts_epochs, node_of
-from runner.wiring.changes import flatten
+from runner.wiring.flat import flatten
 from runner.wiring.identity import IDENTITY, facts_of
 from runner.wiring.prepare import Prepared
 

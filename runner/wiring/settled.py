@@ -11,8 +11,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from runner.errors import ConfigError
-from runner.wiring.changes import flatten
 from runner.wiring.compose import plain, without_hydra
+from runner.wiring.flat import flatten
 
 MOST_VALUES = 5_000
 """Values of a config that a checkpoint takes; OmegaConf needs a tenth of a millisecond for each, several times."""

@@ -1,0 +1,14 @@
+"""A nested config as dotted keys."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_KEY = re.compile(r"[\w/-]+")
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a nested config as dotted keys; lists are values, and so are mappings whose keys no path can name."""
+    if isinstance(node, Mapping) and node and all(isinstance(key, str) and _KEY.fullmatch(key) for key in node):
+        return {k: v for key, value in node.items() for k, v in flatten(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): node}
