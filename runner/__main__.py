@@ -74,7 +74,7 @@ def _add_inspect(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from runner.commands.inspect import inspect_command
+    from runner.commands.tools.inspect import inspect_command
 
     return inspect_command(arguments.file, as_json=arguments.json)
 
@@ -89,7 +89,7 @@ def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from runner.commands.list_runs import list_command, list_json_command
+    from runner.commands.tools.list_runs import list_command, list_json_command
 
     return (list_json_command if arguments.json else list_command)(arguments.directory, arguments.sort)
 
@@ -103,7 +103,7 @@ def _add_verify(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from runner.commands.verify import verify_command
+    from runner.commands.tools.verify import verify_command
 
     return verify_command(arguments.paths, as_json=arguments.json)
 
@@ -117,7 +117,7 @@ def _add_diff(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from runner.commands.diff import diff_command
+    from runner.commands.tools.diff import diff_command
 
     return diff_command(arguments.one, arguments.other)
 
@@ -131,7 +131,7 @@ def _add_report(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from runner.commands.report import report_command
+    from runner.commands.tools.report import report_command
 
     return report_command(arguments.directory, as_json=arguments.json)
 
@@ -158,7 +158,7 @@ def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from runner.commands.export import export_command
+    from runner.commands.tools.export import export_command
 
     if arguments.trust:  # what was named may lie here, behind all that is installed
         sys.path.append(os.getcwd())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runner.checkpoint.format import compose_entries
-from runner.checkpoint.image import Image
+from runner.checkpoint.writer.image import Image
 from runner.files import Disk
 from tests.warm import Warm, warm
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from runner.checkpoint.background import Background
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode
 from runner.checkpoint.saving import StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
+from runner.checkpoint.writer.background import Background
 from runner.errors import SaveFailed
 from tests.support import REPOSITORY
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from runner.__main__ import main as file_tool
-from runner.wiring.options import GROUPS, defaults, known_keys
+from runner.wiring.overrides.options import GROUPS, defaults, known_keys
 from tests.advice import is_advice, sentences
 from tests.support import REPOSITORY, TINY, Outcome, cli
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.arguments import check_for_sweep, expand, parse, repeated, value_of
-from runner.wiring.config_folder import flags_of, folder_of
+from runner.wiring.config.folder import flags_of, folder_of
+from runner.wiring.overrides.arguments import check_for_sweep, expand, parse, repeated, value_of
 
 
 def test_another_process_is_given_the_users_own_config_folder(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from runner.checkpoint.listing import step_files
-from runner.commands.list_runs import list_json_command
+from runner.commands.tools.list_runs import list_json_command
 from runner.run_directory.status import read_status, write_status
 from tests import faulty
 from tests.support import TINY, cli, entries_of

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from runner.data.loading import DataPosition, TrainLoader
+from runner.data.loaders.loading import DataPosition, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.progress import Progress
 from runner.randomness import Randomness
 from runner.strategy.precision import Precision
-from runner.wiring.build import Position, horizon_of
+from runner.wiring.build.objects import Position, horizon_of
 
 
 def loader(batch_size: int) -> TrainLoader:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from runner.commands.trials import shortened
-from runner.wiring.compose import compose_config, hydra_session, register, resolved
-from runner.wiring.hidden_state import suspects
-from runner.wiring.targets import target_names
+from runner.commands.check_resume.trials import shortened
+from runner.wiring.build.hidden_state import suspects
+from runner.wiring.config.compose import compose_config, hydra_session, register, resolved
+from runner.wiring.trust.targets import target_names
 from tests.support import Outcome, cli
 
 WORDS = (

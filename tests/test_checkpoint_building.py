@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from runner.checkpoint import integrity
-from runner.checkpoint.contents import read_contents
+from runner.checkpoint.archive import verify as integrity
 from runner.checkpoint.format import read_plain
-from runner.checkpoint.header import verified_header
+from runner.checkpoint.reader.contents import read_contents
+from runner.checkpoint.reader.header import verified_header
 from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused
 from tests.pickles import calling, saved, text, write, zoo
 from tests.test_checkpoint_fuzz import same

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from runner.checkpoint.foreign import check_known
+from runner.checkpoint.archive.foreign import check_known
+from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_plain
-from runner.checkpoint.header import read_header
-from runner.checkpoint.integrity import verify
-from runner.commands.verify import verify_command
+from runner.checkpoint.reader.header import read_header
+from runner.commands.tools.verify import verify_command
 from runner.errors import CheckpointDamaged, CheckpointRefused
 from tests.support import cli
 

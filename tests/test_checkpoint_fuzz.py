@@ -16,12 +16,12 @@ import pytest
 import torch
 
 import runner
-from runner.checkpoint.contents import read_contents
 from runner.checkpoint.format import read_entries, read_plain
-from runner.checkpoint.header import verified_header
-from runner.checkpoint.inert import TensorFacts
-from runner.checkpoint.schema import FORMAT
-from runner.commands.inspect import inspect_command
+from runner.checkpoint.reader.contents import read_contents
+from runner.checkpoint.reader.header import verified_header
+from runner.checkpoint.reader.inert import TensorFacts
+from runner.checkpoint.reader.schema import FORMAT
+from runner.commands.tools.inspect import inspect_command
 from runner.errors import RunnerError
 from tests.pickles import Members, edited_config, edited_members, edited_pickle, edited_value, saved, write, zoo
 from tests.support import cli, entries_of

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from runner.checkpoint import header
-from runner.checkpoint.header import Inert, read_header
+from runner.checkpoint.reader import header
+from runner.checkpoint.reader.header import Inert, read_header
 from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ def test_nothing_is_imported_for_a_header(checkpoint: Path, tmp_path: Path) -> N
     program = """
 import sys
 from pathlib import Path
-from runner.checkpoint.header import read_header
+from runner.checkpoint.reader.header import read_header
 from runner.errors import CheckpointRefused
 assert read_header(Path(sys.argv[1]))["global_step"] == 7
 try:

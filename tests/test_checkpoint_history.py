@@ -22,8 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_entries
-from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
 from runner.checkpoint.policies import KeepBest, KeepLast, KeepPinned, Mode, Retention
 from runner.checkpoint.store import CheckpointStore

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from runner.checkpoint import archive, readable, structure
-from runner.checkpoint.contents import read_contents
-from runner.checkpoint.framing import extents
-from runner.checkpoint.header import verified_header
-from runner.checkpoint.image import Image
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.archive import layout as archive
+from runner.checkpoint.archive.framing import extents
+from runner.checkpoint.archive.verify import verify
+from runner.checkpoint.reader import structure
+from runner.checkpoint.reader.contents import read_contents
+from runner.checkpoint.reader.header import verified_header
+from runner.checkpoint.writer import readable
+from runner.checkpoint.writer.image import Image
 from runner.errors import Unsavable
 from runner.files import Disk
 from tests.support import difference

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from runner.checkpoint import integrity
+from runner.checkpoint.archive import verify as integrity
+from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import compose_entries, read_entries
-from runner.checkpoint.integrity import verify
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,

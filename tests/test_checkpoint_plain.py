@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from runner.checkpoint.plain import plain_copy
-from runner.checkpoint.structure import Structure, Unreasonable, read_structure
-from runner.checkpoint.tree import MOST_LEVELS
+from runner.checkpoint.reader.structure import Structure, Unreasonable, read_structure
+from runner.checkpoint.reader.tree import MOST_LEVELS
 from runner.errors import Unsavable
 
 TENSOR = torch.ones(2)

@@ -10,12 +10,12 @@ from typing import Any, BinaryIO
 import pytest
 import torch
 
-from runner.checkpoint.background import AtOnce, Background, Worker
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import steps
 from runner.checkpoint.policies import KeepLast, KeepPinned, Mode
 from runner.checkpoint.saving import StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
+from runner.checkpoint.writer.background import AtOnce, Background, Worker
 from runner.errors import NonFinite, SaveFailed
 from runner.files import Disk
 from tests.support import difference, entries_of

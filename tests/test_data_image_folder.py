@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from runner.data import ImageFolder
-from runner.data.loading import TrainLoader
+from runner.data.loaders.loading import TrainLoader
 from runner.errors import ConfigError, DataMissing
 from tests.support import cli
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from runner.data import Digits
-from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader, batch_length, micro_batches, move
+from runner.data.loaders.loading import DataPosition, EvaluationLoader, TrainLoader, batch_length, micro_batches, move
 from runner.data.memory import InMemory
 from runner.data.selection import selection
 from runner.errors import ConfigError

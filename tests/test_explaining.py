@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.compose import checked, compose_config, hydra_session, register
+from runner.wiring.config.compose import checked, compose_config, hydra_session, register
 
 GLOBAL = b"# @package _global_\n"
 

@@ -14,7 +14,7 @@ import torch
 
 import runner
 from runner.__main__ import main
-from runner.commands.verify import verify_command
+from runner.commands.tools.verify import verify_command
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
 from tests.support import REPOSITORY, TINY, Outcome, cli

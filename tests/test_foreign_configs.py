@@ -122,7 +122,7 @@ REFUSED: dict[str, Configure] = {
     ),
     "an attempt": within(
         {
-            "_target_": "runner.sweeps.attempt.Attempt",
+            "_target_": "runner.sweeps.executors.attempt.Attempt",
             "argv": [],
             "log": "marker",
             "directory": ".",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.checkpoint.integrity import verify
+from runner.checkpoint.archive.verify import verify
 from tests.support import REPOSITORY
 from tests.warm import Warm
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from runner.wiring.help import help_text
-from runner.wiring.options import GROUPS, defaults, known_keys
+from runner.wiring.config.help import help_text
+from runner.wiring.overrides.options import GROUPS, defaults, known_keys
 from tests.support import cli
 
 

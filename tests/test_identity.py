@@ -13,7 +13,7 @@ from PIL import Image
 from runner.data import Arrays
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError, DataMissing
 from runner.tracking.predictions import write_predictions
-from runner.wiring.identity import compare_identities, facts_of, identity_of, transferred
+from runner.wiring.build.identity import compare_identities, facts_of, identity_of, transferred
 from tests.own import NoisyPoints
 from tests.support import TINY, cli, entries_of
 from tests.test_predict import rows
@@ -223,7 +223,7 @@ def test_escapes_in_names_do_not_reach_the_terminal() -> None:
 
 def test_a_run_of_before_goes_on_without_an_identity(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("runner.wiring.plan.IDENTITY", "unknown")
+    monkeypatch.setattr("runner.wiring.starts.plan.IDENTITY", "unknown")
     assert cli(capsys, *TINY, "name=x", "epochs=1").code == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

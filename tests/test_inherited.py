@@ -14,7 +14,7 @@ import yaml
 
 import runner
 from runner.errors import CheckpointRefused
-from runner.wiring.inherited import read_config
+from runner.wiring.resume.stored_config import read_config
 from tests.support import Outcome, cli, difference, entries_of
 
 RUN = (
@@ -294,7 +294,7 @@ def test_a_deep_config_is_refused(tmp_path: Path) -> None:
 def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(
     outputs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.wiring.settled.MOST_VALUES", 300)
+    monkeypatch.setattr("runner.wiring.config.settled.MOST_VALUES", 300)
     numbers = ",".join(map(str, range(301)))
     words = ("data=own", "data._target_=tests.own.Mapped", f"+data.more=[{numbers}]", "model=mlp", "max_steps=1")
     outcome = cli(capsys, *words, "name=x")

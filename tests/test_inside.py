@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from runner.checkpoint.listing import candidates, steps
-from runner.commands.report import report
-from runner.commands.verify import verify_command
+from runner.commands.tools.report import report
+from runner.commands.tools.verify import verify_command
 from runner.errors import ConfigError, LeadsElsewhere
 from runner.run_directory.inside import check_inside
 from runner.run_directory.ownership import Ownership
-from runner.sweeps.results import RECORD, Record, read_record, write_record
+from runner.sweeps.results.table import RECORD, Record, read_record, write_record
 from tests.support import cli
 
 WORDS = (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.arguments import check_single, expand
-from runner.wiring.compose import compose_config, hydra_session, register
+from runner.wiring.config.compose import compose_config, hydra_session, register
+from runner.wiring.overrides.arguments import check_single, expand
 from tests.support import cli
 
 _ADVICE = re.compile(r"(?:did you mean|write) (.+?)(?:\?| without the \+|$)")

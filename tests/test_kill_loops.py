@@ -16,7 +16,7 @@ import torch._dynamo
 from runner.checkpoint.listing import candidates, newest_valid, steps
 from runner.commands import messages, record, train
 from runner.commands.main import main
-from runner.wiring import plan, prepare
+from runner.wiring.starts import plan, prepare
 from tests.support import REPOSITORY, difference, entries_of
 
 PRELOADED = (messages, record, train, plan, prepare, torch._dynamo)  # so that a fork has nothing left to import

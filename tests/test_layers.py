@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+TOUR = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("runner/**/*.py"), ROOT / "run.py"])
 
 GROUND = {"blame", "errors", "exit_codes", "stateful", "files", "places", "records", "text"}
@@ -125,6 +126,22 @@ def circle(graph: Mapping[Path, set[Path]]) -> list[Path]:
     return sorted(left)
 
 
+def test_the_rooms_within_a_room_import_each_other_in_no_circle() -> None:
+    graph: dict[Path, set[Path]] = {}
+    for path in (path for path in FILES if len(path.parts) > 3):
+        others = {other.parent for other in neighbours(path) if len(other.parts) > 3}
+        graph.setdefault(path.parent, set()).update(others - {path.parent})
+    assert circle(graph) == [] and Path("runner/checkpoint/reader") in graph[Path("runner/checkpoint/writer")]
+
+
+def test_no_room_is_crowded_and_each_says_what_it_is() -> None:
+    for folder in {path.parent for path in FILES if path.parts[0] == "runner" and len(path.parts) > 2}:
+        files = [path for path in FILES if path.parent == folder]
+        assert len(files) <= 12, f"{folder} has {len(files)} files"
+        assert f"`{'/'.join(folder.parts[1:2] if 'plugins' in folder.parts else folder.parts[1:])}`" in TOUR, folder
+        assert "plugins" in folder.parts or ast.get_docstring(tree(folder / "__init__.py")), folder
+
+
 def test_no_two_files_import_each_other_directly_or_in_a_circle() -> None:
     assert circle({path: neighbours(path) for path in FILES}) == []
     one, two = Path("one"), Path("two")
@@ -136,9 +153,9 @@ OWNERS = {
     r"signal(\..*)?": r"runner/signals\.py|runner/data/.*",
     r"torch\.distributed(\..*)?": r"runner/strategy/.*",
     r"torch\.nn\.(parallel\..*|DataParallel)": r"runner/strategy/.*",
-    r"ray(\..*)?": r"runner/sweeps/ray_cluster\.py",
+    r"ray(\..*)?": r"runner/sweeps/executors/ray_cluster\.py",
     r"(hydra|omegaconf)(\..*)?": r"runner/(wiring|commands|plugins)/.*|runner/__main__\.py",
-    r"optuna(\..*)?": r"runner/sweeps/(study|searching|sampling)\.py|runner/commands/search\.py",
+    r"optuna(\..*)?": r"runner/sweeps/optuna/.*|runner/commands/sweep/search\.py",
 }
 
 
@@ -171,7 +188,7 @@ def test_every_load_is_literally_of_weights_only(path: Path) -> None:
 def test_the_one_load_that_runs_code_is_reached_from_the_export_tool_only() -> None:
     assert (ROOT / "runner/checkpoint/format.py").read_text().count("weights_only=False") == 1
     users = [path.as_posix() for path in FILES if "runner.checkpoint.format.read_module" in set(imports(path))]
-    assert users == ["runner/commands/export.py"]
+    assert users == ["runner/commands/tools/export.py"]
 
 
 NEVER = re.compile(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from runner.errors import ConfigError
-from runner.wiring.fitting import check_learner
+from runner.wiring.build.fitting import check_learner
 from tests.own import Leading
 from tests.support import TINY, Outcome, assert_same_run, cli, entries_of
 
@@ -69,8 +69,8 @@ def test_the_state_of_a_learner_is_missed(work: Path, capsys: Any, monkeypatch: 
 def test_a_file_from_before_learners_had_a_state_begins_with_a_fresh_one(
     work: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("runner.wiring.build.Stateful", type("Nothing", (), {}))
-    monkeypatch.setattr("runner.wiring.plan.IDENTITY", "unknown")
+    monkeypatch.setattr("runner.wiring.build.objects.Stateful", type("Nothing", (), {}))
+    monkeypatch.setattr("runner.wiring.starts.plan.IDENTITY", "unknown")
     assert train(capsys, "Leading", "epochs=1", "name=x").code == 0
     monkeypatch.undo()
     monkeypatch.chdir(work.parent)

@@ -15,7 +15,7 @@ import pytest
 
 from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
-from runner.sweeps.results import Record, check_goal, write_record
+from runner.sweeps.results.table import Record, check_goal, write_record
 from tests.support import REPOSITORY, assert_same_run, cli
 
 WORDS = (

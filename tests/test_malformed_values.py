@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from runner.commands.list_runs import list_json_command
-from runner.commands.report import report_command
+from runner.commands.tools.list_runs import list_json_command
+from runner.commands.tools.report import report_command
 from runner.errors import RunnerError
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
-from runner.sweeps.results import curve
+from runner.sweeps.results.table import curve
 from runner.tracking.csv_file import CsvTracker
-from runner.wiring.compose import hydra_session, register
-from runner.wiring.prepare import prepare
-from runner.wiring.start import choose_start
+from runner.wiring.config.compose import hydra_session, register
+from runner.wiring.starts.choose import choose_start
+from runner.wiring.starts.prepare import prepare
 from tests.support import cli
 from tests.test_inside import WORDS
 

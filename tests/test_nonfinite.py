@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from runner.checkpoint.finite import non_finite
+from runner.checkpoint.writer.finite import non_finite
 from runner.errors import NonFinite
 from runner.loop.guard import Skipping
 from runner.progress import Progress

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.commands.output import lasting_output
+from runner.commands.sweep.output import lasting_output
 from tests.support import REPOSITORY
 
 SWEEP = (

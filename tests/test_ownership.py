@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 import torch
 
+from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_entries
-from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import newest_valid
-from runner.commands.list_runs import list_command
+from runner.commands.tools.list_runs import list_command
 from runner.errors import CheckpointMissing, LeadsElsewhere, RunInUse
 from runner.run_directory.claim import holds_run, is_taken
 from runner.run_directory.ownership import FILE, Ownership, check_unowned, is_owned, owner_of

@@ -63,7 +63,9 @@ def test_an_editable_installation_uses_the_conf_of_the_repository(tmp_path: Path
 
 
 def test_an_installation_carries_its_config(programs: Path, tmp_path: Path) -> None:
-    answer = run(["python", "-c", "import runner.wiring.compose as c; print(c.CONF)"], programs=programs, cwd=tmp_path)
+    answer = run(
+        ["python", "-c", "import runner.wiring.config.compose as c; print(c.CONF)"], programs=programs, cwd=tmp_path
+    )
     assert Path(answer.strip()).parent.name == "runner" and "site-packages" in answer
     assert "model: gan, lenet, mlp, own" in run(["runner-train", "--help"], programs=programs, cwd=tmp_path)
 

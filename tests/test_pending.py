@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runner.checkpoint.listing import step_files
-from runner.commands.verify import verify_command
+from runner.commands.tools.verify import verify_command
 from runner.run_directory.attempts import read_attempts
 from tests import faulty
 from tests.support import TINY, assert_same_run, cli, difference, entries_of

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.sweeps.plots import write_plots
-from runner.sweeps.results import Row
+from runner.sweeps.results.plots import write_plots
+from runner.sweeps.results.table import Row
 
 matplotlib = pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
 

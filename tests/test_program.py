@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.wiring.arguments import command
-from runner.wiring.program import find_project, program_name, project_folder
+from runner.wiring.overrides.arguments import command
+from runner.wiring.overrides.program import find_project, program_name, project_folder
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runner.commands.ray_jobs import ray_executor, ray_slots
+from runner.commands.sweep.ray_jobs import ray_executor, ray_slots
 from runner.errors import ConfigError
 from tests.support import REPOSITORY, assert_same_run, cli
 

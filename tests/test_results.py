@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.commands.report import report
+from runner.commands.tools.report import report
 from runner.errors import ConfigError, DiskRefuses
 from runner.run_directory.status import Status, read_status, write_status
 from runner.sweeps.jobs import Job
-from runner.sweeps.means import Mean, over_seeds
-from runner.sweeps.results import PRUNED, Record, read_record, rows_of, write_record, write_results
+from runner.sweeps.results.means import Mean, over_seeds
+from runner.sweeps.results.table import PRUNED, Record, read_record, rows_of, write_record, write_results
 from runner.sweeps.schedule import Ended
 
 NOW = "2026-01-01T00:00:00+00:00"
@@ -148,7 +148,7 @@ def test_results_that_cannot_be_written_are_said_all_the_same(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(sweep / "results.csv"))
 
-    monkeypatch.setattr("runner.commands.report.write_results", full)
+    monkeypatch.setattr("runner.commands.tools.report.write_results", full)
     with pytest.raises(DiskRefuses, match=r"results\.csv could not be written: No space left on device"):
         report(sweep, [Ended(Job(sweep / "f", []), 1, "killed by SIGKILL", 1.0)])
     said = capsys.readouterr().out

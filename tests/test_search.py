@@ -20,19 +20,19 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import TrialState
 
-from runner.commands.search import _with_values
+from runner.commands.sweep.search import _with_values
 from runner.errors import ConfigError
 from runner.run_directory.status import Status, write_status
 from runner.sweeps.jobs import Job
-from runner.sweeps.objectives import optimal
-from runner.sweeps.sampling import make_pruner, make_sampler
+from runner.sweeps.optuna.sampling import make_pruner, make_sampler
+from runner.sweeps.optuna.searching import Jobs, StudySource
+from runner.sweeps.optuna.space import Choice, Numbers
+from runner.sweeps.optuna.study import JOB, WORDS, Search, best_of, make_study, open_study, outstanding, summary
+from runner.sweeps.results.objectives import optimal
 from runner.sweeps.schedule import Ended
-from runner.sweeps.searching import Jobs, StudySource
-from runner.sweeps.space import Choice, Numbers
-from runner.sweeps.study import JOB, WORDS, Search, best_of, make_study, open_study, outstanding, summary
-from runner.wiring.compose import hydra_session, register
-from runner.wiring.search import read_search
-from runner.wiring.space import read_space, words_of
+from runner.wiring.config.compose import hydra_session, register
+from runner.wiring.search.search import read_search
+from runner.wiring.search.space import read_space, words_of
 from tests.support import REPOSITORY, cli
 
 TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from runner.errors import ConfigError
-from runner.sweeps.attempt import Attempt
-from runner.sweeps.executor import KILLED, Order
-from runner.sweeps.request import Request, read_request
-from runner.sweeps.slurm import Queue
+from runner.sweeps.executors.attempt import Attempt
+from runner.sweeps.executors.executor import KILLED, Order
+from runner.sweeps.executors.request import Request, read_request
+from runner.sweeps.executors.slurm import Queue
 from tests import fake_slurm
 from tests.support import REPOSITORY, assert_same_run
 
@@ -150,7 +150,7 @@ def test_a_job_that_waits_is_followed_by_a_repeated_command_and_is_cancelled_by_
 def test_a_job_that_is_lost_is_told_as_killed_and_one_that_was_given_up_never_runs(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.sweeps.slurm._AGAIN", 0.1)
+    monkeypatch.setattr("runner.sweeps.executors.slurm._AGAIN", 0.1)
     monkeypatch.setenv("FAKE_SLOTS", "0")
     with Queue(request()) as queue:
         queue.start(order(1, "--help"))
@@ -248,7 +248,7 @@ def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time
 def test_a_job_whose_process_on_the_cluster_is_killed_leaves_no_run_behind(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.sweeps.slurm._AGAIN", 0.1)
+    monkeypatch.setattr("runner.sweeps.executors.slurm._AGAIN", 0.1)
     with Queue(request()) as queue:
         queue.start(order(1, *WORDS, "name=s/seed-0"))
         until(saved)

@@ -174,7 +174,7 @@ def test_before_anything_was_made_a_signal_leaves_nothing(tmp_path: Path, proces
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["hydra", "runner.wiring.compose", "torch"])
+@pytest.mark.parametrize("module", ["hydra", "runner.wiring.config.compose", "torch"])
 def test_ctrl_c_during_the_imports_is_a_quiet_death(tmp_path: Path, module: str) -> None:
     program = f"""
 import os, runpy, signal, sys

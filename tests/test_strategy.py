@@ -13,7 +13,7 @@ from runner.strategy import devices, strategies
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import DataParallel, Single, resolve_strategy
-from runner.wiring.build import choose_strategy
+from runner.wiring.build.objects import choose_strategy
 from tests.support import cli
 
 

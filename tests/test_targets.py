@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from runner.errors import ConfigError, TargetRefused
-from runner.wiring.budget import Budget
-from runner.wiring.build import trust_words
-from runner.wiring.own_code import defines
-from runner.wiring.targets import Trust, build, resolve
+from runner.wiring.build.objects import trust_words
+from runner.wiring.trust.budget import Budget
+from runner.wiring.trust.own_code import defines
+from runner.wiring.trust.targets import Trust, build, resolve
 
 NOBODY = Trust()
 
@@ -31,8 +31,8 @@ NOBODY = Trust()
         "torch.nn.init.normal_",
         "torch.nn.modules.module.OrderedDict",
         "torch.optim.SGD",
-        "runner.wiring.compose.compose",
-        "runner.checkpoint.header.io.BytesIO",
+        "runner.wiring.config.compose.compose",
+        "runner.checkpoint.reader.header.io.BytesIO",
         "runner.data.Digits",
         "builtins.eval",
         "torch.nn",

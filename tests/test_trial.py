@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runner.data import Synthetic
-from runner.data.loading import DataPosition, EvaluationLoader, TrainLoader, tried_batches
+from runner.data.loaders.loading import DataPosition, EvaluationLoader, TrainLoader, tried_batches
 from runner.errors import ConfigError
 from runner.learners import Classification, Gan
 from runner.loop.state import TrainState
@@ -23,7 +23,7 @@ from runner.stateful import Stateful
 from runner.strategy.devices import Devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Single
-from runner.wiring.trial import Trial
+from runner.wiring.build.dry_run import Trial
 from tests.awry import Data, Remembering, Wrong
 from tests.support import TINY, Outcome, cli
 

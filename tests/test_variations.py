@@ -10,8 +10,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runner.errors import ConfigError
-from runner.wiring.compose import compose_config, hydra_session, register
-from runner.wiring.variations import Variations
+from runner.wiring.config.compose import compose_config, hydra_session, register
+from runner.wiring.config.variations import Variations
 
 WORDS = [
     ["seed=3", "optimizer.lr=1e-2"],

@@ -10,7 +10,7 @@ import torch
 
 import runner
 from runner.checkpoint.format import read_entries
-from runner.checkpoint.schema import VERSION
+from runner.checkpoint.reader.schema import VERSION
 from tests.support import REPOSITORY, cli, entries_of
 
 # What each file holds, which never changes.

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from runner.checkpoint.sources import Source, read_source
-from runner.checkpoint.warm_start import Fitting, fit, strip_wrappers
+from runner.checkpoint.weights.match import Fitting, fit, strip_wrappers
+from runner.checkpoint.weights.sources import Source, read_source
 from runner.errors import CheckpointMismatch
 from runner.models import Discriminator, Generator, Mlp
 from tests.support import REPOSITORY, TINY, assert_same_run, cli, difference, entries_of

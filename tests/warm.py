@@ -78,9 +78,9 @@ def serve() -> None:
     import runner.commands.record
     import runner.commands.train
     import runner.loop.train
-    import runner.wiring.debugging
-    import runner.wiring.help
-    import runner.wiring.prepare  # noqa: F401
+    import runner.wiring.build.debug
+    import runner.wiring.config.help
+    import runner.wiring.starts.prepare  # noqa: F401
 
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)

@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from runner.checkpoint.building import build
-from runner.checkpoint.header import structure_of
-from runner.checkpoint.integrity import opened
+from runner.checkpoint.archive.verify import opened
 from runner.checkpoint.plain import plain_copy
-from runner.checkpoint.schema import FORMAT, VERSION, check_schema, version_of
-from runner.checkpoint.schema import SUFFIX as SUFFIX
+from runner.checkpoint.reader.building import build
+from runner.checkpoint.reader.header import structure_of
+from runner.checkpoint.reader.schema import FORMAT, VERSION, check_schema, version_of
+from runner.checkpoint.reader.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointMismatch, CheckpointRefused
 from runner.stateful import Stateful
 

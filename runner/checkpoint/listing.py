@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.facts import facts
-from runner.checkpoint.header import verified_header
+from runner.checkpoint.reader.facts import facts
+from runner.checkpoint.reader.header import verified_header
 from runner.errors import CheckpointError, CheckpointMissing
 
 FOLDER = "checkpoints"

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from runner.checkpoint.structure import is_metadata
-from runner.checkpoint.tree import MOST_LEVELS
+from runner.checkpoint.reader.structure import is_metadata
+from runner.checkpoint.reader.tree import MOST_LEVELS
 from runner.errors import Unsavable
 
 _COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image takes as they are

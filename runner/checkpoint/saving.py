@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from runner.checkpoint.background import Worker
-from runner.checkpoint.finite import non_finite
 from runner.checkpoint.format import compose_entries
-from runner.checkpoint.image import Image
 from runner.checkpoint.policies import Boundary, Trigger
 from runner.checkpoint.store import CheckpointStore
+from runner.checkpoint.writer.background import Worker
+from runner.checkpoint.writer.finite import non_finite
+from runner.checkpoint.writer.image import Image
 from runner.errors import NonFinite, SaveFailed
 from runner.stateful import Stateful
 

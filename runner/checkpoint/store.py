@@ -8,9 +8,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.best import Standing, metric_of
-from runner.checkpoint.image import Image
-from runner.checkpoint.integrity import verify
 from runner.checkpoint.listing import (
     BEST,
     FOLDER,
@@ -24,6 +23,7 @@ from runner.checkpoint.listing import (
     step_files,
 )
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
+from runner.checkpoint.writer.image import Image
 from runner.errors import CheckpointError, SaveFailed
 from runner.files import Disk, make_directory, remove_stale_temporaries, temporary_beside, write_durably
 

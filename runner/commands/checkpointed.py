@@ -10,18 +10,18 @@ from typing import Any
 from omegaconf import open_dict
 
 from runner.blame import raised
-from runner.checkpoint.header import verified_header
 from runner.checkpoint.listing import checkpoint_in
-from runner.checkpoint.schema import version_of
+from runner.checkpoint.reader.header import verified_header
+from runner.checkpoint.reader.schema import version_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.places import local_path
 from runner.text import printable
-from runner.wiring.arguments import parse, value_of
-from runner.wiring.changes import Use
-from runner.wiring.compose import resolved
-from runner.wiring.config_folder import typed_targets
-from runner.wiring.inherited import effective_config
-from runner.wiring.program import project_folder
+from runner.wiring.config.compose import resolved
+from runner.wiring.config.folder import typed_targets
+from runner.wiring.overrides.arguments import parse, value_of
+from runner.wiring.overrides.program import project_folder
+from runner.wiring.resume.rules import Use
+from runner.wiring.resume.stored_config import effective_config
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     import torch
 
     from runner.randomness import set_deterministic
-    from runner.wiring import build
-    from runner.wiring.identity import identity_of
+    from runner.wiring.build import objects as build
+    from runner.wiring.build.identity import identity_of
 
     config = asked.config
     set_deterministic(config["deterministic"])
@@ -118,11 +118,11 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
         ConfigError: the models or the learner raised something on the data.
     """
     from runner.checkpoint.format import read_entries
-    from runner.data.loading import EvaluationLoader
+    from runner.data.loaders.loading import EvaluationLoader
     from runner.randomness import isolated
     from runner.strategy.precision import Precision
-    from runner.wiring import build
-    from runner.wiring.forwards import bounded
+    from runner.wiring.build import objects as build
+    from runner.wiring.trust.forwards import bounded
 
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
@@ -147,7 +147,7 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
     from runner.loop.state import inference_part
     from runner.optim.buffers import take_buffers
     from runner.stateful import Stateful
-    from runner.wiring.identity import IDENTITY, compare_identities
+    from runner.wiring.build.identity import IDENTITY, compare_identities
 
     if subject.identity is not None:
         allowed = subject.config["resume_allow"]

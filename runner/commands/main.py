@@ -15,7 +15,7 @@ from hydra._internal.utils import get_args_parser
 
 import runner
 from runner.commands.complaints import complain
-from runner.commands.output import lasting_output
+from runner.commands.sweep.output import lasting_output
 from runner.errors import ConfigError, RunnerError
 from runner.exit_codes import FAILED, FINISHED, WRONG
 from runner.files import refusal
@@ -23,11 +23,11 @@ from runner.places import local_path
 from runner.run_directory.names import unique_name
 from runner.signals import die_by_sigint
 from runner.strategy.processes import check_single_process
-from runner.wiring import arguments
-from runner.wiring.compose import CONF, compose_config, hydra_session, register
-from runner.wiring.config_folder import folder_of
-from runner.wiring.program import find_project, program_name
-from runner.wiring.sweep_options import check_sweep_options
+from runner.wiring.config.compose import CONF, compose_config, hydra_session, register
+from runner.wiring.config.folder import folder_of
+from runner.wiring.overrides import arguments
+from runner.wiring.overrides.program import find_project, program_name
+from runner.wiring.search.sweep_options import check_sweep_options
 
 
 def main() -> NoReturn:
@@ -57,7 +57,7 @@ def _run(words: Sequence[str]) -> int:
     if unknown:
         raise arguments.no_flag(unknown[0], words)
     if flags.help:
-        from runner.wiring.help import help_text
+        from runner.wiring.config.help import help_text
 
         print(help_text(program_name()))
         return FINISHED
@@ -82,7 +82,7 @@ def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
 
         return predict_command
     if name == "check_resume":
-        from runner.commands.check_resume import check_resume_command
+        from runner.commands.check_resume.command import check_resume_command
 
         return check_resume_command
     from runner.commands.train import train_command
@@ -105,7 +105,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
     """Let Hydra itself sweep, complete or print; its own errors come before any job and end with 2."""
     import hydra
 
-    from runner.commands.sweep import Job
+    from runner.commands.sweep.hydra_job import Job
 
     if flags.multirun and (other := [f"--{name}" for name in ("cfg", "info") if getattr(flags, name)]):
         raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")

@@ -5,10 +5,10 @@ import shlex
 
 from runner.exit_codes import FAILED, INTERRUPTED
 from runner.signals import die_by_sigint
-from runner.wiring.arguments import command
-from runner.wiring.changes import table
-from runner.wiring.prepare import Prepared
-from runner.wiring.start import Origin
+from runner.wiring.overrides.arguments import command
+from runner.wiring.resume.rules import table
+from runner.wiring.starts.choose import Origin
+from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
 

@@ -12,7 +12,7 @@ from runner.exit_codes import FINISHED
 from runner.places import local_path
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, name_of
-from runner.wiring.arguments import value_of
+from runner.wiring.overrides.arguments import value_of
 
 _ENDINGS = (".csv", ".npz")
 
@@ -62,7 +62,7 @@ def _predict(subject: Subject, output: Path) -> int:
     """Predict, write, and return the number of samples."""
     from runner.loop.predict import predict
     from runner.tracking.predictions import write_predictions
-    from runner.wiring.identity import classes_of
+    from runner.wiring.build.identity import classes_of
 
     with running(subject) as (models, loader):
         predictions = predict(models, subject.learner, loader, subject.strategy.device)

@@ -15,9 +15,9 @@ from runner.files import replace_text
 from runner.run_directory.attempts import Attempt, new_token, next_number, write_attempt
 from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
-from runner.wiring.identity import IDENTITY
-from runner.wiring.prepare import Prepared
-from runner.wiring.start import Origin
+from runner.wiring.build.identity import IDENTITY
+from runner.wiring.starts.choose import Origin
+from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
 

@@ -18,14 +18,14 @@ from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
-from runner.wiring.arguments import repeated
-from runner.wiring.compose import checked
-from runner.wiring.start import Origin, choose_start
+from runner.wiring.config.compose import checked
+from runner.wiring.overrides.arguments import repeated
+from runner.wiring.starts.choose import Origin, choose_start
 
 if TYPE_CHECKING:  # each of them imports torch
     from runner.commands.record import StatusWriter
     from runner.loop.plan import Ending, Plan
-    from runner.wiring.prepare import Prepared
+    from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
 
@@ -42,7 +42,7 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
             print(line)
         if continued := ownership.holds(start.directory):
             ownership.sign()
-        from runner.wiring.prepare import prepare
+        from runner.wiring.starts.prepare import prepare
 
         prepared = prepare(start)
         if not continued:
@@ -109,8 +109,8 @@ def _end(run: "Prepared", ending: "Ending", reason: str | None, status: "StatusW
 def _train(run: "Prepared", stop: Stop, environment: Mapping[str, Any], status: "StatusWriter") -> "Ending":
     """Train to an ending; what is not finite goes back to the last good checkpoint, if that is the policy."""
     from runner.errors import NonFinite
-    from runner.wiring.plan import make_plan
-    from runner.wiring.restoring import roll_back
+    from runner.wiring.starts.plan import make_plan
+    from runner.wiring.starts.restore import roll_back
 
     changing = environment["attempt"] if run.start.changes else None
     while True:
@@ -131,7 +131,7 @@ def _attempt(run: "Prepared", plan: "Plan") -> "Ending":
     """Train to an ending, or save the last complete step of a run that fails outside of an update."""
     from runner.loop.plan import save
     from runner.loop.train import train
-    from runner.wiring.debugging import watched
+    from runner.wiring.build.debug import watched
 
     rolls_back = run.config["on_nonfinite"] == "rollback"
     if run.start.parent or (rolls_back and run.start.changes):

@@ -9,9 +9,9 @@ import numpy
 import torch
 from torch import Tensor
 
+from runner.data.loaders.whole import WholeBatches
 from runner.data.memory import augmented, check_augmentation, scaled
 from runner.data.selection import without_val
-from runner.data.whole import WholeBatches
 from runner.errors import ConfigError, DataMissing
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from runner.data.whole import WholeBatches
+from runner.data.loaders.whole import WholeBatches
 from runner.errors import ConfigError
 
 AUGMENTATIONS = ("none", "shift", "flip_shift")

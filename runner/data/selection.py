@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from runner.data.keyed import size_of
-from runner.data.whole import WholeBatches, delivers_whole
+from runner.data.loaders.keyed import size_of
+from runner.data.loaders.whole import WholeBatches, delivers_whole
 from runner.errors import ConfigError
 
 _VAL = 0.1

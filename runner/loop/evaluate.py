@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.data.loading import EvaluationLoader, batch_length, move
+from runner.data.loaders.loading import EvaluationLoader, batch_length, move
 from runner.learners import Learner
 from runner.loop.answers import check_evaluation
 

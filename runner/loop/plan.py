@@ -5,7 +5,7 @@ from enum import Enum
 
 from runner.checkpoint.policies import Mode
 from runner.checkpoint.saving import Saving
-from runner.data.loading import EvaluationLoader, TrainLoader
+from runner.data.loaders.loading import EvaluationLoader, TrainLoader
 from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState

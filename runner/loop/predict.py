@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.data.loading import EvaluationLoader, batch_length, move
+from runner.data.loaders.loading import EvaluationLoader, batch_length, move
 from runner.errors import ConfigError
 from runner.learners import Predicting
 from runner.loop.evaluate import evaluation_mode

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.checkpoint.policies import Mode, is_better
-from runner.data.loading import DataPosition
+from runner.data.loaders.loading import DataPosition
 from runner.errors import ConfigError
 from runner.optim.averaging import Average
 from runner.optim.pacing import Pacing

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from runner.data.loading import micro_batches, move
+from runner.data.loaders.loading import micro_batches, move
 from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate

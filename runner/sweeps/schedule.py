@@ -9,7 +9,7 @@ from typing import Protocol
 from runner.exit_codes import INTERRUPTED
 from runner.run_directory.status import Status, read_status
 from runner.signals import Stop
-from runner.sweeps.executor import Executor, Order
+from runner.sweeps.executors.executor import Executor, Order
 from runner.sweeps.jobs import Job
 from runner.sweeps.verdict import put_on_record, verdict
 

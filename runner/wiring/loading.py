@@ -14,12 +14,12 @@ from runner.loop.state import inference_part
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
 from runner.randomness import isolated
-from runner.wiring.build import build_models, build_problem, trust_of
-from runner.wiring.harmless import harmless
-from runner.wiring.inherited import read_config, refuse_interpolations
-from runner.wiring.program import project_folder
-from runner.wiring.settled import unsettled
-from runner.wiring.targets import Trust, build
+from runner.wiring.build.objects import build_models, build_problem, trust_of
+from runner.wiring.config.settled import unsettled
+from runner.wiring.overrides.program import project_folder
+from runner.wiring.resume.stored_config import read_config, refuse_interpolations
+from runner.wiring.trust.harmless import harmless
+from runner.wiring.trust.targets import Trust, build
 
 
 def load_model(path: str, trust: Sequence[str]) -> Any:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from runner.checkpoint.background import AtOnce, Background, Worker
 from runner.checkpoint.format import read_entries, restore
 from runner.checkpoint.policies import KeepLast, Mode
 from runner.checkpoint.saving import StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
+from runner.checkpoint.writer.background import AtOnce, Background, Worker
 
 ROUNDS = 7
 DESCRIPTION: dict[str, Any] = {"config": "", "environment": {}}

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from runner.commands.checkpointed import Subject, ask, open_checkpoint
 from runner.commands.evaluate import measure
 from runner.data.idx_file import read_idx
-from runner.wiring.compose import hydra_session, register
-from runner.wiring.warm import warm_start
+from runner.wiring.config.compose import hydra_session, register
+from runner.wiring.starts.warm_start import warm_start
 from tests.bench.checkpoint import Trained, plain_save
 from tests.bench.loop import REPOSITORY
 from tests.bench.plain import FASHION, LeNet

@@ -21,8 +21,8 @@ from hydra.types import RunMode
 from torch import Tensor
 
 from runner.models import LeNet
-from runner.wiring.compose import hydra_session, register
-from runner.wiring.variations import Variations
+from runner.wiring.config.compose import hydra_session, register
+from runner.wiring.config.variations import Variations
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS, FINISHED = 24, 1000

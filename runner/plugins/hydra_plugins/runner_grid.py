@@ -17,7 +17,7 @@ class GridSweeper(BasicSweeper):
             return super().sweep(arguments)
         assert self.hydra_context is not None
         from runner.commands.complaints import in_one_sentence
-        from runner.wiring.sweep_options import check_no_interval
+        from runner.wiring.search.sweep_options import check_no_interval
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])

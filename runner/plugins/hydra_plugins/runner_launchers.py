@@ -22,7 +22,7 @@ class LocalLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, and return what came of each."""
         from runner.commands.complaints import in_one_sentence
-        from runner.commands.grid import run_grid
+        from runner.commands.sweep.grid import run_grid
 
         with in_one_sentence():
             return run_grid(self, job_overrides)
@@ -33,13 +33,13 @@ class LocalLauncher(Launcher):
         Raises:
             ConfigError: an option of the launcher is wrong, or something that it needs is absent.
         """
-        from runner.commands.job_server import local_executor
+        from runner.commands.sweep.job_server import local_executor
 
         return local_executor(at_a_time)
 
     def slots(self) -> int:
         """Return how many jobs run at a time if `n_jobs` does not say."""
-        from runner.sweeps.local import visible_gpus
+        from runner.sweeps.executors.local import visible_gpus
 
         return max(1, len(visible_gpus()))
 
@@ -60,9 +60,9 @@ class SlurmLauncher(LocalLauncher):
         """
         from pathlib import Path
 
+        from runner.sweeps.executors.request import read_request
+        from runner.sweeps.executors.slurm import Queue
         from runner.sweeps.jobs import LOGS
-        from runner.sweeps.request import read_request
-        from runner.sweeps.slurm import Queue
 
         queue = Queue(read_request(self.options))
         if self.options["rerun"] == "all":
@@ -81,12 +81,12 @@ class RayLauncher(LocalLauncher):
 
     def executor(self, at_a_time: int) -> Any:
         """Return what hands jobs to Ray; ConfigError as above."""
-        from runner.commands.ray_jobs import ray_executor
+        from runner.commands.sweep.ray_jobs import ray_executor
 
         return ray_executor(self.options)
 
     def slots(self) -> int:
         """Return how many jobs this machine takes, or how many at most are handed to a cluster; ConfigError."""
-        from runner.commands.ray_jobs import ray_slots
+        from runner.commands.sweep.ray_jobs import ray_slots
 
         return ray_slots(self.options)

@@ -24,7 +24,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: Sequence[str]) -> None:
         """Search until the study has as many results as it is to have."""
         from runner.commands.complaints import in_one_sentence
-        from runner.commands.search import run_search
+        from runner.commands.sweep.search import run_search
 
         with in_one_sentence():
             run_search(self._launcher, self.options, arguments)

@@ -1,0 +1,92 @@
+"""Where the members of an archive are, as Python's zip reader, torch's and this program's find them alike.
+
+What does not change what is read is passed over: padding, dates, attributes, records behind a member.
+https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zipfile import BadZipFile, ZipInfo
+
+from runner.checkpoint.archive.layout import CENTRAL, END, LOCAL, LOCATOR, LONG_END
+
+_ENCRYPTED, _DEFERRED, _UTF_8 = 0x1 | 0x20 | 0x40, 0x8, 0x800
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a member's bytes are, and their checksum."""
+
+    name: str
+    start: int
+    size: int
+    crc: int
+
+    @property
+    def end(self) -> int:
+        """The position after the last byte."""
+        return self.start + self.size
+
+
+def extents(descriptor: int, members: Sequence[ZipInfo], directory: int, size: int) -> list[Extent]:
+    """Return where the members are, in the file's order, if all that says so agrees.
+
+    `directory` is the position of the central directory, `size` that of the end of the file.
+
+    Raises:
+        BadZipFile: something disagrees.
+    """
+    ordered = sorted(members, key=lambda member: member.header_offset)
+    placed = [_extent(descriptor, member) for member in ordered]
+    for extent, end in zip(placed, [*(m.header_offset for m in ordered[1:]), directory], strict=True):
+        if extent.end > end:
+            raise BadZipFile(f"Overlapped entries: {extent.name!r:.100}")
+    _check_end(os.pread(descriptor, size - directory, directory), members, directory)
+    return placed
+
+
+def _extent(descriptor: int, member: ZipInfo) -> Extent:
+    header = os.pread(descriptor, LOCAL.size, member.header_offset)
+    if len(header) != LOCAL.size:
+        raise BadZipFile("Truncated file header")
+    signature, _, flags, compression, _, _, crc, packed, size, name_length, extra = LOCAL.unpack(header)
+    if signature != b"PK\x03\x04":
+        raise BadZipFile("Bad magic number for file header")
+    if (flags | member.flag_bits) & _ENCRYPTED:
+        raise BadZipFile(f"{member.filename!r:.100} is encrypted")
+    known = (member.CRC, *(size if size == 0xFFFFFFFF else member.file_size for size in (packed, size)))
+    deferred = flags & _DEFERRED and crc == 0 and {packed, size} <= {0, 0xFFFFFFFF}
+    if compression != member.compress_type or ((crc, packed, size) != known and not deferred):
+        raise BadZipFile(f"directory and header of {member.filename!r:.100} differ in size or checksum")
+    name = os.pread(descriptor, name_length, member.header_offset + LOCAL.size)
+    if name.decode("utf-8" if flags & _UTF_8 else "cp437") != member.orig_filename:
+        raise BadZipFile(f"File name in directory {member.orig_filename!r:.100} and header {name!r:.100} differ.")
+    start = member.header_offset + LOCAL.size + name_length + extra
+    return Extent(member.filename, start, member.file_size, member.CRC)
+
+
+def _check_end(text: bytes, members: Sequence[ZipInfo], directory: int) -> None:
+    position = 0
+    for _ in members:
+        *_, name, extra, comment, _, _, _, _ = CENTRAL.unpack_from(text, position)
+        position += CENTRAL.size + name + extra + comment
+    count, long = len(members), text[position : position + 4] == b"PK\x06\x06"
+    short_end = text[position + (LONG_END.size + LOCATOR.size if long else 0) :]
+    facts = (count, count, position, directory)
+    limits = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+    mark, disk, first, *stated, comment = END.unpack(short_end)
+    if (mark, disk, first, comment) != (b"PK\x05\x06", 0, 0, 0):
+        raise BadZipFile("its end is damaged")
+    if any(s != f and not (long and s == limit) for s, f, limit in zip(stated, facts, limits, strict=True)):
+        raise BadZipFile("its end does not agree with its directory")
+    if long:
+        _check_long_end(text[position:], facts, directory + position)
+
+
+def _check_long_end(text: bytes, facts: tuple[int, ...], position: int) -> None:
+    _, size, _, _, *stated = LONG_END.unpack_from(text)
+    if (size, *stated) != (44, 0, 0, *facts):
+        raise BadZipFile("the record at its end does not agree with its directory")
+    if LOCATOR.unpack_from(text, LONG_END.size) != (b"PK\x06\x07", 0, position, 1):
+        raise BadZipFile("the locator at its end is damaged")

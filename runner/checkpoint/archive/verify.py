@@ -1,0 +1,192 @@
+"""A checkpoint file is believed only after every byte that matters was checked.
+
+`torch.load` does not check the CRCs that `torch.save` writes: of single-bit flips in tensor data
+not one is noticed. Nothing here imports torch or runs anything that a file says.
+"""
+
+import os
+import stat
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.checkpoint.archive.checksums import check_contents
+from runner.checkpoint.archive.foreign import check_known
+from runner.checkpoint.archive.framing import Extent, extents
+from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
+
+LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
+_END_OF_ZIP = b"PK\x05\x06"
+_ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, those of large ones first
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An open file whose members are found; everything that is said of it is read through this one descriptor."""
+
+    path: Path
+    file: BinaryIO
+    members: Mapping[str, Extent]
+    """By their names below the archive's folder."""
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a member, checked."""
+        memory = bytearray(self.members[name].size)
+        self.check([name], {name: memoryview(memory)})
+        return bytes(memory)
+
+    def check(
+        self, names: Iterator[str] | list[str] | None = None, kept: Mapping[str, memoryview] | None = None
+    ) -> None:
+        """Return if every byte of the members, all of them by default, is as it was written.
+
+        The bytes of those that are `kept` are read into that memory, and checked there.
+        """
+        chosen = self.members if names is None else names
+        inside = {self.members[name].name: memory for name, memory in (kept or {}).items()}
+        check_contents(self.file.fileno(), [self.members[name] for name in chosen], inside)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """Open a file once, as an archive of the form that `torch.save` writes; errors inside are about this file too.
+
+    Raises:
+        CheckpointMissing: there is no such file.
+        CheckpointDamaged: truncated, holed, flipped or empty.
+        CheckpointRefused: another kind of file, or an archive that `torch.save` never writes.
+    """
+    with open_regular(path) as file:
+        try:
+            yield _archive(path, file)
+        except RunnerError:
+            raise
+        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, IndexError, struct.error) as error:
+            raise _damaged(path, str(error)) from error
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file that is not empty; what fails in reading it is said of the file.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: absent, empty or unreadable, and anything else.
+    """
+    check_regular(path)
+    try:
+        with open(path, "rb", opener=_open_now) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # another may have taken its place since
+                raise CheckpointRefused(f"{path} is not a regular file, so it is not opened")
+            yield file
+    except RunnerError:
+        raise
+    except PermissionError as error:
+        raise CheckpointRefused(f"{path} cannot be read: {error.strerror}") from error
+    except FileNotFoundError as error:  # pruned a moment ago
+        raise _missing(path) from error
+    except OSError as error:
+        raise _damaged(path, f"reading it failed: {error}") from error
+
+
+def verify(path: Path) -> None:
+    """Return if a file is an undamaged archive of the form that `torch.save` writes; what it says is not looked at.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened`.
+    """
+    with opened(path) as archive:
+        archive.check()
+
+
+def _open_now(path: str, flags: int) -> int:
+    """Open what may have become a pipe meanwhile, without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _archive(path: Path, file: BinaryIO) -> Archive:
+    size = os.fstat(file.fileno()).st_size
+    _check_envelope(path, file.read(512), _tail(file, size))
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        root = _check_members(path, members, size)
+        placed = extents(file.fileno(), members, archive.start_dir, size)
+    return Archive(path, file, {extent.name.removeprefix(root): extent for extent in placed})
+
+
+def check_regular(path: Path) -> int:
+    """Return the size of a regular file that is not empty; anything else raises as `verify` does."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _missing(path) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointMissing(f"{path!s:.200} cannot be a checkpoint: {error}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise CheckpointMissing(f"{path} is a directory; name a checkpoint file in it, such as last.tar")
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointRefused(f"{path} is not a regular file, so it is not opened")
+    if status.st_size == 0:
+        raise _damaged(path, "it is empty")
+    return status.st_size
+
+
+def _tail(file: BinaryIO, size: int) -> bytes:
+    file.seek(max(0, size - _ENDS))
+    return file.read()
+
+
+def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:
+    check_known(path, head)
+    if not head.startswith(b"PK\x03\x04"):
+        raise _damaged(path, "it does not start like a file that torch.save wrote")
+    if tail[-22:-18] != _END_OF_ZIP or tail[-2:] != b"\0\0":
+        raise _damaged(path, "its end is missing or something was appended to it")
+    if _directory_size(tail) > LARGEST_DIRECTORY:
+        raise CheckpointRefused(f"{path} is refused: it lists more members than any checkpoint has tensors")
+
+
+def _directory_size(tail: bytes) -> int:
+    is_long = tail.startswith(b"PK\x06\x06") and tail[56:60] == b"PK\x06\x07"
+    return int.from_bytes(tail[40:48] if is_long else tail[-10:-6], "little")
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo], size: int) -> str:
+    """Return the folder that all members are in."""
+    names = [member.filename for member in members]
+    if len({name.lower() for name in names}) != len(names):
+        raise CheckpointRefused(f"{path} has two members of one name, which torch.save never writes")
+    if any(_is_outside(member) for member in members):
+        raise CheckpointRefused(f"{path} has a member outside its own folder, which torch.save never writes")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointRefused(f"{path} has compressed members, which torch.save never writes")
+    structures = [name for name in names if name.lower().endswith("/data.pkl")]
+    root = structures[0].removesuffix("data.pkl") if structures else ""
+    if root.count("/") != 1 or not all(name.startswith(root) for name in names):
+        raise CheckpointRefused(f"{path} is a zip archive of another program, not a checkpoint")
+    if len(structures) != 1:
+        raise CheckpointRefused(f"{path} has two structures ({', '.join(structures)[:200]}); torch.save writes one")
+    if sum(member.file_size for member in members) > size:
+        raise CheckpointRefused(f"{path} claims to hold more bytes than it has")
+    if min(member.header_offset for member in members) != 0:
+        raise _damaged(path, "something was put before its beginning")
+    return root
+
+
+def _is_outside(member: zipfile.ZipInfo) -> bool:
+    name = member.filename
+    return name != member.orig_filename or name.startswith("/") or ".." in name.split("/") or "\\" in name
+
+
+def _missing(path: Path) -> CheckpointMissing:
+    return CheckpointMissing(f"there is no checkpoint at {path}")
+
+
+def _damaged(path: Path, how: str) -> CheckpointDamaged:
+    return CheckpointDamaged(
+        f"{path} is damaged ({how.rstrip('.')}); take another checkpoint of the run, or name the run's "
+        "directory to go on from its newest valid one"
+    )

@@ -1,0 +1,143 @@
+"""Weights out of whatever file people have: ours, the tutorial's, bare state_dicts, safetensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runner.checkpoint.format import SUFFIX, read_plain
+from runner.checkpoint.reader.building import built
+from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
+from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
+
+BARE = ""
+_EMA = "ema"
+
+Weights = Mapping[str, Any]
+"""Parameters and buffers by name: tensors, and whatever plain values a module adds to its own."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The weights that a file holds."""
+
+    path: Path
+    parts: Mapping[str, Weights]
+    """By the name of the part; a file that is a state_dict itself has one part, `BARE`."""
+
+    def choose(self, wanted: str, *, named: str | None = None, averaged: bool = False) -> Weights:
+        """Return the weights for our model called `wanted`.
+
+        `named` is the part to take; without it the one of the same name is taken, or the only one
+        there is. `averaged` asks for the moving average of the part.
+
+        Raises:
+            CheckpointMismatch: there is no such part, or several might be meant.
+        """
+        name = self._name(wanted, named)
+        if not averaged:
+            return self.parts[name]
+        average = _EMA if name == "model" else f"{name}_{_EMA}"
+        if average not in self.parts:
+            raise CheckpointMismatch(f"{self.path} has no moving average of {wanted}; take warm_start.weights=raw")
+        return self.parts[average]
+
+    def _name(self, wanted: str, named: str | None) -> str:
+        averages = [name for name in self.parts if name == _EMA or name.endswith(f"_{_EMA}")]
+        raw = [name for name in self.parts if name not in averages] or averages
+        if named is not None and named not in self.parts:
+            raise CheckpointMismatch(f"{self.path} has no part {named!r}; it has {', '.join(raw)}")
+        name = named or (wanted if wanted in self.parts else None)
+        if name is not None:
+            return name
+        if len(raw) != 1 or raw == averages:
+            raise CheckpointMismatch(
+                f"{self.path} has no part {wanted!r} but {', '.join(raw)}; choose one with "
+                f"'warm_start.parts={{{wanted}: {raw[0]}}}'"
+            )
+        return raw[0]
+
+
+def read_source(path: Path) -> Source:
+    """Return the weights in a file, every tensor on the CPU.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: it cannot be opened safely, or holds no weights.
+    """
+    content = load_safetensors(path) if path.suffix == ENDING else read_plain(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointRefused(f"{path} holds a {type(content).__name__} and no weights; name a state_dict's file")
+    if _is_weights(content):
+        return Source(path, {BARE: content})
+    parts = {
+        str(name).removesuffix(SUFFIX): value
+        for name, value in content.items()
+        if isinstance(value, Mapping) and _is_weights(value)
+    }
+    if not parts:
+        raise CheckpointRefused(f"{path} holds no weights: none of its entries is a state_dict of a model")
+    return Source(path, parts)
+
+
+def _is_weights(value: Mapping[Any, Any]) -> bool:
+    """Return whether a mapping is a module's state_dict: names to tensors, and nothing nested but extra state."""
+    flat = all(isinstance(key, str) and (_is_extra(key) or not _is_nested(item)) for key, item in value.items())
+    return flat and any(isinstance(item, Tensor) and item.dim() > 0 for item in value.values())
+
+
+def _is_extra(name: str) -> bool:
+    """https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.get_extra_state"""
+    return name.rpartition(".")[2] == "_extra_state"
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, (Mapping, list, tuple))
+
+
+def safetensors_bytes(weights: Weights, path: Path) -> bytes:
+    """Return weights as a `.safetensors` file holds them; tied ones stand there once under each name.
+
+    Raises:
+        ConfigError: the package is absent, or a value is no dense tensor.
+    """
+    odd = [
+        name for name, value in weights.items() if not isinstance(value, Tensor) or value.layout is not torch.strided
+    ]
+    if odd:
+        raise ConfigError(f"{path} has {odd[0]!r}, which is no dense tensor and has no place in a .safetensors file")
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise _absent(path) from error
+    return save({name: value.detach().cpu().clone().contiguous() for name, value in weights.items()})
+
+
+def read_safetensors_back(path: Path) -> Weights:
+    """Return what the package safetensors reads in a file that this program has just written with it."""
+    from safetensors.torch import load_file
+
+    found: Weights = load_file(path)
+    return found
+
+
+def load_safetensors(path: Path) -> Weights:
+    """Return the weights in a `.safetensors` file, each in memory of its own.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: there is no such file, it is none, or may not be read.
+    """
+    with opened_weights(path) as weights:
+        memory = {name: torch.empty(facts.size, dtype=torch.uint8) for name, (_, facts) in weights.tensors.items()}
+        for name, (begin, facts) in weights.tensors.items():
+            weights.file.seek(begin)
+            if weights.file.readinto(memory[name].numpy()) != facts.size:  # type: ignore[attr-defined]
+                raise ValueError(f"its tensor {name[:100]!r} ends early")
+        storages = {name: tensor.untyped_storage() for name, tensor in memory.items()}
+        return dict(built({name: facts for name, (_, facts) in weights.tensors.items()}, storages))
+
+
+def _absent(path: Path) -> ConfigError:
+    return ConfigError(f"{path} needs the package safetensors; install it with python -m pip install safetensors")

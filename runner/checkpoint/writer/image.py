@@ -1,0 +1,133 @@
+"""A checkpoint's file as it lies in memory: laid out once, refilled at each save, written by whoever has the time.
+
+Taking the state is one copy of its bytes, each storage into its place in the file to come. Checksums,
+structure and writing follow from that copy, so that training may go on meanwhile.
+"""
+
+import mmap
+import struct
+from collections.abc import Mapping
+from itertools import takewhile
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+from torch.storage import UntypedStorage
+
+from runner.checkpoint.archive.checksums import crc32
+from runner.checkpoint.archive.layout import CRC_IN_LOCAL, Member, directory, local_header, place
+from runner.checkpoint.writer.pickling import identity, pickled, storages
+from runner.checkpoint.writer.readable import check_directory, check_structure
+from runner.files import Disk
+
+_GRANULE = 2 << 20  # bytes; memory is taken in pieces of a huge page
+
+
+class Image:
+    """Memory for one state after the other; only the latest one taken can be written."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0, dtype=torch.uint8)
+        self._members: list[Member] = []
+        self._slots: list[UntypedStorage] = []
+        self._content: Mapping[str, Any] = {}
+        self._keys: dict[int, int] = {}
+        self._arrived: list[torch.cuda.Event] = []
+
+    def take(self, content: Mapping[str, Any]) -> None:
+        """Copy the bytes of every tensor in `content`, whose containers must not change any more.
+
+        Tensors on a GPU are on their way when this returns, in the order of the GPU's own work.
+        """
+        found = {identity(storage): storage for storage in storages(content)}
+        sources = list(found.values())
+        self._content, self._keys = content, {name: key for key, name in enumerate(found)}
+        self._lay_out([source.nbytes() for source in sources], pinned=any(s.device.type == "cuda" for s in sources))
+        for slot, source in zip(self._slots, sources, strict=True):
+            slot.copy_(source, non_blocking=True)
+        self._arrived = [_event(device) for device in {s.device for s in sources if s.device.type == "cuda"}]
+
+    def tensor(self, live: Tensor) -> Tensor:
+        """Return what was taken of a tensor; of a sparse one the tensor itself."""
+        if live.layout is not torch.strided:
+            return live
+        storage = self._slots[self._keys[identity(live.untyped_storage())]]
+        taken = torch.empty(0, dtype=live.dtype)
+        return taken.set_(storage, live.storage_offset(), live.size(), live.stride())
+
+    def wait(self) -> None:
+        """Return when everything taken has arrived."""
+        for event in self._arrived:
+            event.synchronize()
+
+    def write(self, file: BinaryIO, disk: Disk) -> None:
+        """Write the file; what was taken is not changed by it.
+
+        Raises:
+            Unsavable: the file could not be read again.
+        """
+        self.wait()
+        memory = memoryview(self._memory.numpy())  # type: ignore[arg-type]
+        checksums = [self._seal(memory, member) for member in self._members]
+        end = self._members[-1].end if self._members else 0
+        disk.put(file, memory[:end])
+        file.write(self._tail(checksums, end))
+
+    def _seal(self, memory: memoryview, member: Member) -> int:
+        """Complete the header of a member by the checksum of its bytes, and return it."""
+        crc = crc32(memory[member.start : member.end])
+        struct.pack_into("<L", memory, member.header + CRC_IN_LOCAL, crc)
+        return crc
+
+    def _tail(self, checksums: list[int], position: int) -> bytes:
+        """Return everything that follows the tensors."""
+        members, pieces = self._members[:], []
+        structure = pickled(self._content, self._keys)
+        check_structure(self._content, structure, len(members))
+        for name, text in (("data.pkl", structure), ("byteorder", b"little"), ("version", b"3\n")):
+            member, crc = place(name, len(text), position), crc32(text)
+            pieces += [local_header(member, crc), text]
+            position = member.end
+            members.append(member)
+            checksums.append(crc)
+        listed = directory(members, checksums, position)
+        check_directory(len(listed))
+        return b"".join([*pieces, listed])
+
+    def _lay_out(self, sizes: list[int], *, pinned: bool) -> None:
+        """Give every storage its place; what begins like the former state keeps the places that it has."""
+        same = sum(1 for _ in takewhile(lambda pair: pair[0].size == pair[1], zip(self._members, sizes, strict=False)))
+        del self._members[same:]
+        position = self._members[-1].end if self._members else 0
+        for key, size in enumerate(sizes[same:], start=same):
+            self._members.append(place(f"data/{key}", size, position))
+            position = self._members[-1].end
+        if position > len(self._memory) or pinned != self._memory.is_pinned():
+            self._memory, same = _memory(position, pinned=pinned), 0
+        del self._slots[same:]
+        memory = self._memory.numpy()
+        for member in self._members[same:]:
+            header = local_header(member, 0)
+            memory[member.header : member.start] = bytearray(header)
+            self._slots.append(torch.from_numpy(memory[member.start : member.end]).untyped_storage())
+
+
+def _event(device: torch.device) -> torch.cuda.Event:
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def _memory(size: int, *, pinned: bool) -> Tensor:
+    """Return memory that begins at a page; on the CPU one that forked loader workers do not share.
+
+    Shared pages would be copied one by one when the next state is taken.
+    """
+    whole = -(-max(size, 1) // _GRANULE) * _GRANULE
+    if pinned:
+        return torch.empty(whole, dtype=torch.uint8, pin_memory=True)
+    pages = mmap.mmap(-1, whole, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for name in ("MADV_DONTFORK", "MADV_HUGEPAGE"):
+        if hasattr(mmap, name):
+            pages.madvise(getattr(mmap, name))
+    return torch.frombuffer(pages, dtype=torch.uint8)

@@ -1,0 +1,90 @@
+"""`task=check_resume`: does the user's own config, killed and resumed, end in the bits of an uninterrupted run?"""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from runner.commands.check_resume.trials import EPOCH, STEPS, STOP, TrialFailed, Trials, shortened
+from runner.errors import ConfigError
+from runner.exit_codes import FAILED, FINISHED
+from runner.run_directory.claim import check_writable
+from runner.run_directory.names import OUTPUTS, unique_name
+from runner.wiring.config.compose import compose_config, plain, resolved
+from runner.wiring.config.folder import flags_of, typed_targets
+from runner.wiring.overrides.arguments import value_of
+from runner.wiring.trust.targets import target_names
+
+
+def check_resume_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
+    """Train a few steps, again, and killed and resumed; print one verdict and return 0 if all are the same bits.
+
+    Raises:
+        ConfigError: the config is wrong; nothing was made.
+        TrialFailed: a run did not come to its end.
+    """
+    if value_of(words, "resume") is not None:
+        raise ConfigError("task=check_resume makes runs of its own from the first step on; leave resume out")
+    short = shortened(words)
+    composed = compose_config([*searchpath, *short])
+    config = resolved(composed)
+    check_writable(OUTPUTS)
+    typed = frozenset(target_names(plain(composed))) | typed_targets(words, searchpath)
+    with _folder() as folder:
+        verdict = _compare(Trials(folder, short, flags_of(searchpath)), config, typed)
+        if verdict is None:
+            shutil.rmtree(folder)
+            print(_exact(config))
+            return FINISHED
+    print(f"{verdict}; the runs are kept in {folder}")
+    return FAILED
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Make the folder of the runs; it goes away when the check itself was wrong or broken off."""
+    folder = OUTPUTS / f"check_resume_{unique_name()}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except TrialFailed as failure:
+        if failure.exit_code == 2:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        raise TrialFailed(f"{failure}; everything is kept in {folder}", failure.exit_code) from failure
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _exact(config: Mapping[str, Any]) -> str:
+    return (
+        f"exact: killed and resumed at step {STOP} (epochs of at most {EPOCH} batches), the run has at step {STEPS} "
+        "every bit of an uninterrupted one, in each part of the checkpoint and each row of metrics.csv"
+    )
+
+
+def _compare(trials: Trials, config: Mapping[str, Any], typed: frozenset[str]) -> str | None:
+    """Return what is wrong in one line, None if nothing is."""
+    _say(f"training {STEPS} steps without an interruption")
+    whole = trials.whole("whole")
+    _say("the same again, to tell chance from a fault of the resume")
+    again = trials.whole("again")
+    from runner.checkpoint.difference import first_departure, first_other_row
+    from runner.commands.check_resume.diagnosis import not_exact, not_repeatable
+
+    if (departure := first_departure(whole, again)) is not None:
+        return not_repeatable(departure, first_other_row(whole, again), config, typed)
+    _say(f"the same, killed after the checkpoint of step {STOP}")
+    interrupted = trials.killed("interrupted")
+    _say("resuming it in a new process")
+    trials.resumed("interrupted")
+    if (departure := first_departure(whole, interrupted)) is not None:
+        return not_exact(departure, first_other_row(whole, interrupted), config, typed)
+    return None
+
+
+def _say(text: str) -> None:
+    print(f"check_resume: {text}", file=sys.stderr, flush=True)

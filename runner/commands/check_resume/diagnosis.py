@@ -1,0 +1,60 @@
+"""Why two runs differ, as far as it can be told, in words that lead to the line to mend."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from runner.checkpoint.difference import Departure
+from runner.commands.check_resume.trials import STOP
+from runner.wiring.build.hidden_state import suspects
+
+
+def not_repeatable(
+    departure: Departure, first_row: int | None, config: Mapping[str, Any], typed: frozenset[str]
+) -> str:
+    """Return the verdict on two uninterrupted runs that differ."""
+    step = min(departure.step, first_row or departure.step)
+    head = (
+        f"not repeatable: two uninterrupted runs of this config differ already, first seen at step {step}, "
+        f"in {departure.differences[0]}"
+    )
+    return f"{head}; {_found(config, typed) or _chance(step, config)}"
+
+
+def not_exact(departure: Departure, first_row: int | None, config: Mapping[str, Any], typed: frozenset[str]) -> str:
+    """Return the verdict on a resumed run that differs from the uninterrupted one."""
+    head = (
+        f"not exact: resumed at step {STOP}, the run differs first at step {departure.step}, in "
+        f"{departure.differences[0]}"
+    )
+    others = ", ".join(departure.parts[1:])
+    also = f", also in {others}" if others else ""
+    return f"{head}{also}; {_found(config, typed) or _lost(departure, first_row)}"
+
+
+def _found(config: Mapping[str, Any], typed: frozenset[str]) -> str:
+    try:
+        return "; ".join(suspects(config, typed))
+    except Exception as error:  # of the user's code: no reason to keep the verdict back
+        return f"looking for the cause failed with {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _chance(step: int, config: Mapping[str, Any]) -> str:
+    if not config["deterministic"] and config["device"]["kind"] != "cpu":
+        return "on a GPU, kernels may add up in any order: add deterministic=true and check again"
+    if step == 1:
+        return "the very first loss differs: the data or the first weights come from a generator that nobody seeds"
+    return "something depends on the time, on threads, or on a generator that nobody seeds"
+
+
+def _lost(departure: Departure, first_row: int | None) -> str:
+    if set(departure.parts) <= {"rng"}:
+        return "the global generators were drawn from a different number of times, though the numbers agree so far"
+    if first_row == STOP + 1:
+        return (
+            "the first loss after the resume differs already: another batch, or a model or learner with a memory "
+            "that no state_dict holds"
+        )
+    return (
+        "the first loss after the resume is the same and what follows is not: an optimizer, a scheduler or a learner "
+        "with a memory that no state_dict holds"
+    )

@@ -1,0 +1,1 @@
+"""`-m`: the jobs of a grid or a search, and what a launcher starts for each."""

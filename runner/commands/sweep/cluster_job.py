@@ -1,0 +1,25 @@
+"""`python -m runner.commands.sweep.cluster_job RUN.PY words...`: `python RUN.PY words...` as a job of a cluster.
+
+It ends with the process that started it, however that ends.
+"""
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from runner.signals import die_with_parent
+
+
+def main() -> NoReturn:
+    """Run the command line that follows this module's name, and exit."""
+    die_with_parent()
+    sys.argv = sys.argv[1:]
+    if not sys.flags.safe_path:
+        sys.path[0] = str(Path(sys.argv[0]).resolve().parent)  # as for a script; it was the current directory
+    from runner.commands.main import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

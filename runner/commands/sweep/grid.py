@@ -1,0 +1,80 @@
+"""`-m` over a grid: what is finished is skipped, what was interrupted resumed, what is missing run."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn
+
+from runner.commands.sweep.command import Launcher, Sweep, check_one_goal, open_sweep, returned
+from runner.run_directory.environment import describe_environment
+from runner.signals import dying_by_sigint
+from runner.sweeps.jobs import Job, Need, Rerun, made_by_other_code, need_of
+from runner.sweeps.results.table import check_goal
+from runner.sweeps.schedule import Listed
+
+
+def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+    """Run the jobs of a sweep, report, and return the best metric of each.
+
+    Raises:
+        RunInUse: another sweep of this name is going on.
+        ConfigError: an option is wrong, or the sweep's directory is not for it.
+        SystemExit: a stop was asked for.
+    """
+    with open_sweep(launcher) as sweep:
+        swept = _swept(overrides)
+        with dying_by_sigint():
+            jobs = [sweep.job(words, swept) for words in overrides]
+            _check_one_can_run(sweep, overrides)
+        check_goal(sweep.directory, *check_one_goal(jobs))
+        distinct = list({job.directory: job for job in jobs}.values())
+        wanted = _wanted(distinct, sweep.rerun)
+        if sweep.preview:
+            _preview(distinct, wanted)
+            return []
+        with sweep.owned() as stop:
+            sweep.put_on_record(distinct)
+            for job in wanted:
+                sweep.set_aside(job)
+            ended = sweep.run(Listed(wanted), len(wanted), stop)
+            sweep.close(ended, stop.requested())
+        return [returned(job) for job in jobs]
+
+
+def _check_one_can_run(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> None:
+    """Raise the ConfigError of the first job if each of them has one; what one job alone has is its affair."""
+    mistakes = []
+    for words in overrides:
+        mistakes.append(sweep.mistake(words))
+        if mistakes[-1] is None:
+            return
+    if mistakes and mistakes[0] is not None:
+        raise mistakes[0]
+
+
+def _swept(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Return the words that not all jobs have; of a single job, all."""
+    counts = Counter(word for words in overrides for word in dict.fromkeys(words))
+    return [word for word, count in counts.items() if len(overrides) == 1 or count < len(overrides)]
+
+
+def _wanted(jobs: Sequence[Job], rerun: Rerun) -> list[Job]:
+    """Return the jobs that have something left to do, and say of the others that they have not."""
+    now = {**dict.fromkeys(("git_commit", "git_diff")), **describe_environment(sys.argv, "")}
+    wanted = []
+    for job in jobs:
+        if need_of(job) is Need.nothing and rerun is not Rerun.all:
+            old = made_by_other_code(job, now)
+            note = ", made by other code than is here now (rerun it with hydra.launcher.rerun=all)" if old else ""
+            print(f"{job.name}: finished already{note}")
+        else:
+            wanted.append(job)
+    return wanted
+
+
+def _preview(jobs: Sequence[Job], wanted: Sequence[Job]) -> None:
+    for job in jobs:
+        if job in wanted:
+            print(f"{job.name}: {need_of(job).value}: {' '.join(job.words)}")
+    print(f"{len(wanted)} of {len(jobs)} jobs would run")

@@ -1,0 +1,84 @@
+"""One job of a sweep under Hydra's own launcher: it starts, or goes on where an earlier sweep left it."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from runner.checkpoint.listing import newest_valid
+from runner.errors import RunnerError
+from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
+from runner.run_directory.ownership import Ownership
+from runner.run_directory.status import read_status
+from runner.wiring.config.compose import check_hydra, plain
+from runner.wiring.overrides.arguments import lineage
+from runner.wiring.starts.choose import Origin, Start
+from runner.wiring.trust.targets import target_names
+
+
+class Job:
+    """The function that Hydra calls for each job; remembers whether any was reached and how the worst ended."""
+
+    def __init__(self, flags: Sequence[str] = (), typed: Sequence[str] = ()) -> None:
+        self.typed = list(typed)
+        """The words that go on with the sweep, as they were typed."""
+        self.flags = list(flags)
+        """Hydra's own flags on the command line, `--config-dir` for one, but for that of the sweep itself."""
+        self.entered = False
+        self.exit_code = FINISHED
+
+    def note(self, code: int) -> None:
+        """Remember how a job ended, or a part of the sweep: a failure counts most, a stop more than a success."""
+        self.exit_code = max(
+            self.exit_code, code, key=lambda one: (one != FINISHED) + (one not in (FINISHED, INTERRUPTED))
+        )
+
+    def __call__(self, config: DictConfig) -> None:
+        """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
+        from runner.commands.complaints import complain, log_failure
+
+        self.entered = True
+        try:
+            code = _run(config)
+        except RunnerError as error:
+            complain(error)
+            code = FAILED  # also of a wrong config: Hydra has made the job's directory
+        except (Exception, SystemExit) as error:  # of the user's own code: this job's affair, not the sweep's
+            code = log_failure(error)
+        self.note(code)
+        if code == INTERRUPTED:
+            raise SystemExit(code)
+
+
+def _run(config: DictConfig) -> int:
+    """Run the job of a config, unless it is finished already, and return its exit code."""
+    from runner.commands.train import run_prepared
+    from runner.wiring.starts.prepare import prepare
+
+    check_hydra(HydraConfig.get())
+    with Ownership() as ownership:
+        ownership.take(Path(HydraConfig.get().runtime.output_dir))
+        start = job_start(config)
+        if start.finished:
+            logging.getLogger("runner").info("%s is finished already", start.directory)
+            return FINISHED
+        ownership.sign()
+        return run_prepared(prepare(start))
+
+
+def job_start(config: DictConfig) -> Start:
+    """Return the start of a job: its directory is named by its config, so what lies there is its own."""
+    hydra = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    checkpoint, passed_over = newest_valid(directory)
+    status = read_status(directory)
+    finished = status is not None and status.state == "finished" and checkpoint is not None
+    with open_dict(config):
+        config.name = f"{config.name}/{directory.name}"
+    notices = tuple(f"passed over: {error}" for error in passed_over)
+    words = lineage(list(hydra.overrides.task))
+    typed = frozenset(target_names(plain(config)))
+    origin = Origin.resume if checkpoint else Origin.scratch
+    return Start(origin, config, words, directory, typed, checkpoint, {}, (), notices, finished=finished)

@@ -1,0 +1,146 @@
+"""A process that has torch imported and forks jobs: each begins in a fraction of the second that importing takes."""
+
+import gc
+import importlib
+import json
+import logging
+import os
+import select
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from runner.signals import die_with_parent, kill_group
+from runner.sweeps.executors.local import Local, visible_gpus
+
+_PAUSE = 0.01  # seconds between two looks at the jobs
+_NEEDED = (
+    "runner.commands.record",
+    "runner.commands.messages",
+    "runner.commands.evaluate",
+    "runner.wiring.starts.prepare",
+    "runner.wiring.starts.plan",
+    "runner.loop.train",
+    "torch._dynamo",  # the first optimizer of a process imports it
+    "torch.utils.tensorboard",
+    "tensorboard.plugins.hparams.metadata",
+)
+
+
+def local_executor(at_a_time: int) -> Local:
+    """Return what runs jobs on this machine: each on a GPU of its own, or with its share of the processor."""
+    gpus = visible_gpus()
+    chosen = any(word.lstrip("+").startswith("device.index=") for word in sys.argv)  # by the user
+    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] if len(gpus) > 1 and not chosen else []
+    shared = not gpus and at_a_time > 1 and "OMP_NUM_THREADS" not in os.environ
+    threads = max(1, len(os.sched_getaffinity(0)) // at_a_time) if shared else None
+    return Local("runner.commands.sweep.job_server", places=places, threads=threads)
+
+
+def main() -> None:
+    """Take orders from stdin, a JSON object a line, and answer on stdout, until stdin ends."""
+    die_with_parent()
+    _preload()
+    running: dict[int, int] = {}
+    buffer = b""
+    while True:
+        if select.select([0], [], [], _PAUSE if running else None)[0]:
+            text = os.read(0, 1 << 16)
+            if not text:
+                break
+            *lines, buffer = (buffer + text).split(b"\n")
+            for order in map(json.loads, lines):
+                _rehearse(order["argv"])
+                pid = os.fork()
+                if pid == 0:
+                    _become(order)
+                running[pid] = order["number"]
+                _say(number=order["number"], pid=pid)
+        _reap(running)
+    for pid in running:
+        kill_group(pid)
+
+
+def _reap(running: dict[int, int]) -> None:
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        if pid in running:
+            kill_group(pid)  # loader workers that it may have left behind
+            _say(number=running.pop(pid), code=os.waitstatus_to_exitcode(status))
+
+
+def _say(**event: int) -> None:
+    os.write(1, json.dumps(event).encode() + b"\n")
+
+
+def _preload() -> None:
+    """Import what jobs need, and compose once, so that what Hydra and its parser learn is there.
+
+    The collector need not look at any of it again, which would copy the memory that the jobs share.
+    """
+    from runner.wiring.config.compose import compose_config, hydra_session, register
+
+    register()
+    with hydra_session(None):
+        compose_config(["model=mlp"])
+    for name in _NEEDED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _rehearse(argv: Sequence[str]) -> None:
+    """Compose a job's config, so that the job, and those like it, find read what they would have to read."""
+    from runner.wiring.config.compose import compose_config, hydra_session
+    from runner.wiring.overrides.arguments import expand
+
+    with suppress(Exception, SystemExit):  # the job will meet it, and say so in its log
+        flags = get_args_parser().parse_intermixed_args(argv[1:])
+        with hydra_session(flags.config_dir) as searchpath:
+            compose_config([*searchpath, *expand(flags.overrides)])
+
+
+def _become(order: Mapping[str, Any]) -> NoReturn:
+    """Be the job: a process group of its own, its output in its log, its own command line."""
+    from runner.commands import main as command
+
+    code = 1
+    try:
+        os.setsid()
+        die_with_parent()
+        _redirect(order["log"])
+        os.environ.update(order["environment"])
+        if order["threads"]:
+            import torch
+
+            torch.set_num_threads(order["threads"])
+        sys.argv = order["argv"]
+        command.main()
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _redirect(log: str) -> None:
+    for path, flags, targets in (
+        (os.devnull, os.O_RDONLY, (0,)),
+        (log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, (1, 2)),
+    ):
+        descriptor = os.open(path, flags, 0o666)
+        for target in targets:
+            os.dup2(descriptor, target)
+        os.close(descriptor)
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115

@@ -1,0 +1,1 @@
+"""`python -m runner TOOL`: one file a tool."""

@@ -1,0 +1,199 @@
+"""`python -m runner export`: models for other programs, each compared with the original before it counts."""
+
+import copy
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runner.checkpoint.difference import apart
+from runner.checkpoint.format import read_back, read_entries, read_module, write_module, write_plain
+from runner.checkpoint.listing import checkpoint_in
+from runner.checkpoint.reader.header import holds_code, read_header
+from runner.checkpoint.reader.schema import FORMAT
+from runner.checkpoint.weights.sources import BARE, read_safetensors_back, read_source, safetensors_bytes
+from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable, RunnerError
+from runner.files import Disk, temporary_beside, write_durably
+from runner.loop.evaluate import evaluation_mode
+from runner.run_directory.names import is_segment
+from runner.text import printable
+from runner.wiring.build.objects import trust_of
+from runner.wiring.loading import load_models
+from runner.wiring.resume.stored_config import read_config
+from runner.wiring.trust.forwards import bounded
+
+Weights = Mapping[str, Any]
+
+
+_LARGEST = 1 << 24  # numbers of a sample
+
+
+class Form(Enum):
+    """What an export is."""
+
+    state_dict = ".pt"
+    safetensors = ".safetensors"
+    module = ".module.pt"
+
+
+@dataclass(frozen=True)
+class Original:
+    """One model of the file: its weights, itself where it could be built, an input for it where one is known."""
+
+    weights: Weights
+    model: nn.Module | None = None
+    sample: Tensor | None = None
+    outputs: list[Tensor] | None = None
+    """What it makes of the sample; None where it takes other inputs."""
+
+
+def export_command(file: str, form: str, output: str | None, *, average: bool, trust: Sequence[str] | None) -> int:
+    """Write each model of a file in another form; a form counts once it gave back what the original has.
+
+    Raises:
+        RunnerError: the file cannot be opened or trusted, does not have what is asked for, or the output exists.
+    """
+    path, kind = checkpoint_in(Path(file)), Form[form]
+    originals = _originals(path, average=average, trust=trust)
+    targets = {name: _target(path, output, name if len(originals) > 1 else BARE, kind) for name in originals}
+    for name, original in originals.items():
+        how = _export(original, targets[name], kind, path)
+        print(f"{printable(targets[name])}: {'the model' if name == BARE else printable(name)} as {kind.name}, {how}")
+    if kind is Form.module:
+        print("opening a whole module runs its code: torch.load(..., weights_only=False), from people you trust only")
+    return 0
+
+
+def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dict[str, Original]:
+    if trust is not None and holds_code(path):
+        print(f"{printable(path)} is a pickled module: opening it runs its code, as --trust allows", file=sys.stderr)
+        model = read_module(path)
+        return {BARE: Original(model.state_dict(), model)}
+    if path.suffix == Form.safetensors.value or not _is_ours(path):
+        return {name: Original(weights) for name, weights in read_source(path).parts.items()}
+    entries = read_entries(path)
+    models = load_models(path, trust or (), folder=None, average=average)
+    sample, node = _sample(entries), read_config(entries["config"], path)["model"]
+    with bounded(models.values(), node, trust_of((), trust or (), folder=None, source=path)):
+        outputs = {name: None if sample is None else _outputs(model, sample) for name, model in models.items()}
+    return {
+        BARE if name == "model" else name: Original(model.state_dict(), model, sample, outputs[name])
+        for name, model in models.items()
+    }
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return read_header(path).get("format") == FORMAT
+    except CheckpointRefused:  # no dictionary
+        return False
+
+
+def _sample(entries: Mapping[str, Any]) -> Tensor | None:
+    """Return an input of the shape that the run's data had, where the file knows it."""
+    environment = entries.get("environment")
+    facts = environment.get("facts") if isinstance(environment, Mapping) else None
+    if not isinstance(facts, Mapping):
+        return None
+    size = facts.get("image_size")
+    image = [facts.get("in_channels"), *size] if isinstance(size, (list, tuple)) else []
+    shape = image or [facts.get("in_features")]
+    if not all(type(size) is int and size > 0 for size in shape) or math.prod(shape) > _LARGEST:
+        return None
+    return torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _target(path: Path, output: str | None, name: str, kind: Form) -> Path:
+    if name != BARE and not is_segment(name):
+        raise CheckpointRefused(f"{path} is refused: it has a part {name[:100]!r}, and no file can be called so")
+    chosen = Path(output) if output else path.with_name(f"{path.stem}{kind.value}")
+    target = chosen if name == BARE else chosen.with_name(f"{chosen.name.removesuffix(kind.value)}.{name}{kind.value}")
+    if target.exists() or target.is_symlink():
+        raise NameTaken(f"{target} exists already; name another file with --output")
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target.parent} is no folder; make it, or name another file with --output")
+    return target
+
+
+def _export(original: Original, target: Path, kind: Form, path: Path) -> str:
+    """Write the file under another name, compare it, and only then give it its own; return how it was compared."""
+    write, read = _ways(original, kind, path)
+    temporary, disk = temporary_beside(target), Disk()
+    try:
+        write_durably(temporary, write, disk)
+        how = _compared(original, read(temporary), path)
+        disk.link(temporary, target)
+        disk.unlink(temporary)
+        disk.sync_directory(target.parent)
+    except OSError as error:
+        raise NotWritable(f"{target} could not be written: {error.strerror or error}; name another --output") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return how
+
+
+def _ways(original: Original, kind: Form, path: Path) -> tuple[Callable[[Any], Any], Callable[[Path], Any]]:
+    """Return how a form is written, and how plain PyTorch, or safetensors, reads it."""
+    if kind is Form.safetensors:
+        content = safetensors_bytes(original.weights, path)
+        return lambda file: file.write(content), read_safetensors_back
+    if kind is Form.state_dict:
+        return lambda file: write_plain(file, original.weights), read_back
+    if original.model is None:
+        raise ConfigError(f"{path} holds weights and no model, so no module can be made of it; use --format state_dict")
+    return lambda file: write_module(file, original.model), read_module
+
+
+def _compared(original: Original, found: Any, path: Path) -> str:
+    """Return how the copy was compared with the original; CheckpointRefused if it is not the same."""
+    model = found if isinstance(found, nn.Module) else None
+    weights = found.state_dict() if model is not None else found
+    same = weights.keys() == original.weights.keys() and all(
+        _equal(original.weights[key], weights[key]) for key in weights
+    )
+    if same and original.model is not None and original.sample is not None and original.outputs is not None:
+        if model is None:
+            model = copy.deepcopy(original.model)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.zero_()
+            model.load_state_dict(weights)
+        if not _equal_all(original.outputs, _outputs(model, original.sample)):
+            raise _changed(path)
+        return "with equal outputs on a sample"
+    if not same:
+        raise _changed(path)
+    return "with equal tensors"
+
+
+def _outputs(model: nn.Module, sample: Tensor) -> list[Tensor] | None:
+    """Return what the model makes of the sample; None where it takes other inputs."""
+    try:
+        with torch.no_grad(), evaluation_mode({"model": model}):
+            result = model(sample)
+    except RunnerError:
+        raise
+    except Exception:  # of the user's model: its inputs are not those of the data
+        return None
+    tensors = [result] if isinstance(result, Tensor) else [item for item in result if isinstance(item, Tensor)]
+    return tensors or None
+
+
+def _equal_all(one: list[Tensor], other: list[Tensor] | None) -> bool:
+    return other is not None and all(map(_equal, one, other))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return apart(one.cpu(), other.cpu()) is None
+    return type(one) is type(other) and bool(one == other)
+
+
+def _changed(path: Path) -> CheckpointRefused:
+    return CheckpointRefused(f"{path} could not be exported: the copy, read back, is not the same; nothing was kept")

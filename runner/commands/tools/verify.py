@@ -1,0 +1,179 @@
+"""`python -m runner verify`: whether files and whole run directories are what was once written; without torch."""
+
+import json
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.checkpoint.archive.verify import check_regular
+from runner.checkpoint.listing import BEST, FOLDER, LAST, by_name, candidates
+from runner.checkpoint.reader.contents import Kind, read_contents
+from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, LeadsElsewhere, RunnerError
+from runner.records import read_text
+from runner.run_directory.attempts import FOLDER as ATTEMPTS
+from runner.run_directory.attempts import read_attempt, records
+from runner.run_directory.inside import check_inside
+from runner.run_directory.status import FILE, read_status
+from runner.text import printable
+from runner.wiring.resume.stored_config import read_config
+
+_CONFIG = "config.yaml"
+
+_Sound = dict[tuple[int, int], int]
+"""The steps of the files that are good, by device and inode."""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What was found of one file; an empty reason is good."""
+
+    path: Path
+    state: str
+    """"ok", "missing", "damaged", or "refused": perhaps intact, and no checkpoint that this program goes on from."""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state} {printable(self.path)}" + (f": {printable(self.reason)}" if self.reason else "")
+
+
+def verify_command(paths: list[str], *, as_json: bool) -> int:
+    """Print each file as "ok", "missing", "damaged" or "refused" and why, and what a resume of each run would take.
+
+    Returns 0 if all is good, 1 if files are not but every run directory has a good checkpoint to go on
+    from, 2 otherwise.
+    """
+    findings: list[_Finding] = []
+    sound: _Sound = {}
+    for path in (file for name in paths for file in _files(Path(name))):
+        finding = _examined(path, sound)
+        if finding.reason and path.parent.name == FOLDER and str(path) not in paths and not _is_there(path):
+            continue  # pruned, since it was listed, by a run at work
+        findings.append(finding)
+        if not as_json:
+            print(findings[-1], flush=True)
+    good = {finding.path for finding in findings if not finding.reason}
+    resumes = {Path(name): _resumed(Path(name), good) for name in paths if _is_run(Path(name))}
+    if as_json:
+        files = [_as_entry(finding) for finding in findings]
+        taken = {str(run): checkpoint and str(checkpoint) for run, checkpoint in resumes.items()}
+        print(json.dumps({"ok": len(good) == len(findings), "files": files, "resumes": taken}, indent=2))
+    else:
+        for run, checkpoint in resumes.items():
+            print(
+                f"a resume of {printable(run)} would take {printable(checkpoint or 'nothing: no checkpoint is good')}"
+            )
+    return _code(findings, resumes)
+
+
+def _as_entry(finding: _Finding) -> dict[str, object]:
+    return {
+        "path": str(finding.path),
+        "ok": not finding.reason,
+        "state": finding.state,
+        "reason": finding.reason or None,
+    }
+
+
+def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> int:
+    damaged = [finding.path for finding in findings if finding.reason]
+    if not damaged:
+        return 0
+    inside = all(any(path.is_relative_to(run) for run in resumes) for path in damaged)
+    refused = any(path.parent.name == ATTEMPTS for path in damaged)  # a resume is, with such a record
+    return 1 if inside and all(resumes.values()) and not refused else 2
+
+
+def _resumed(run: Path, good: Container[Path]) -> Path | None:
+    return None if _leads_elsewhere(run) else next((path for path in candidates(run) if path in good), None)
+
+
+def _leads_elsewhere(run: Path) -> bool:
+    try:
+        check_inside(run)
+    except LeadsElsewhere:
+        return True
+    return False
+
+
+def _is_run(path: Path) -> bool:
+    known = ((path / FOLDER).glob("*.tar"), (path / name for name in (LAST, BEST, FILE) if _is_there(path / name)))
+    return path.is_dir() and any(True for names in known for _ in names)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield what is to be checked: the path itself, or all that a run directory rests on."""
+    if not _is_run(path):
+        yield path
+        return
+    if _leads_elsewhere(path):
+        yield path
+    yield from sorted((path / FOLDER).glob("*.tar"))
+    yield from (path / name for name in (LAST, BEST) if _is_there(path / name))
+    yield from (path / FILE, path / _CONFIG, *records(path))
+
+
+def _examined(path: Path, sound: _Sound) -> _Finding:
+    try:
+        _check(path, sound)
+    except CheckpointMissing as error:
+        return _Finding(path, "missing", _reason(error, path))
+    except (RunnerError, RecursionError, OSError, ValueError) as error:
+        refused = isinstance(error, (CheckpointRefused, LeadsElsewhere)) and path.name not in (FILE, _CONFIG)
+        return _Finding(path, "refused" if refused else "damaged", _reason(error, path))
+    return _Finding(path, "ok")
+
+
+def _check(path: Path, sound: _Sound) -> None:
+    if _is_run(path):
+        check_inside(path)
+    elif path.is_dir():
+        raise CheckpointMissing(f"{path} is no run directory: it has neither a checkpoint nor a {FILE}")
+    elif path.name == FILE:
+        _check_status(path)
+    elif path.parent.name == ATTEMPTS:
+        read_attempt(path)
+    elif path.name == _CONFIG:
+        read_config(_text(path), path)
+    else:
+        _check_checkpoint(path, sound)
+
+
+def _check_checkpoint(path: Path, sound: _Sound) -> None:
+    """Check every byte and all that a file claims, of one with several names once, and then its name."""
+    check_regular(path)
+    status = path.stat()
+    step = sound.get((status.st_dev, status.st_ino))
+    if step is None:
+        contents = read_contents(path)
+        if contents.kind is not Kind.ours:
+            raise CheckpointRefused(
+                f"{path} is no checkpoint of this program but holds: {contents.kind.value}; nothing is wrong with it "
+                f"that could be seen, and if there are weights in it, warm_start.path={path} begins a run with them"
+            )
+        step = sound[status.st_dev, status.st_ino] = contents.entries["global_step"]
+    named = by_name(path)
+    if path.parent.name == FOLDER and path.name.startswith("step_") and (named is None or named.step != step):
+        raise CheckpointDamaged(f"{path} holds step {step}, not the step of its name, so a resume passes it over")
+
+
+def _check_status(path: Path) -> None:
+    _text(path)
+    if read_status(path.parent) is None:
+        raise CheckpointDamaged(f"{path} does not say how the run stands; a resume writes it anew")
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except FileNotFoundError as error:
+        raise CheckpointMissing(f"{path} is missing") from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply to be ours"
+    return str(error).removeprefix(f"{path} ")

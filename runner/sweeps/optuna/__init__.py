@@ -1,0 +1,1 @@
+"""A search by Optuna: its space, its study, its samplers."""

@@ -1,0 +1,1 @@
+"""What came of a sweep, as a table and as pictures."""

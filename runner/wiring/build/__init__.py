@@ -1,0 +1,1 @@
+"""From a checked config to the objects of a run, tried before anything is made."""

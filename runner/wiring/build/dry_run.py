@@ -1,0 +1,128 @@
+"""The first batches of a run, tried before anything is made: what they can tell, nobody should learn later."""
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runner.blame import raised
+from runner.checkpoint.difference import differences
+from runner.checkpoint.plain import plain_copy
+from runner.data.loaders.batches import form_of
+from runner.data.loaders.loading import EvaluationLoader, TrainLoader, batch_length, micro_batches, move, tried_batches
+from runner.errors import ConfigError, RunnerError, Unsavable
+from runner.learners import Learner, training_of
+from runner.loop.answers import check_evaluation, check_training, updates_of
+from runner.loop.evaluate import evaluation_mode, modules_within
+from runner.loop.state import TrainState
+from runner.optim.schedules import Horizon
+from runner.randomness import isolated
+from runner.strategy.strategies import Compiled, Strategy
+from runner.wiring.build.untouched import untouched
+
+
+class Trial:
+    """A forward pass in training and one in evaluation, as the run is going to make them, without an update."""
+
+    def __init__(self, config: Mapping[str, Any], state: TrainState, learner: Learner, strategy: Strategy) -> None:
+        self._config, self._state, self._learner = config, state, learner
+        self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
+
+    def run(self, train: TrainLoader, val: EvaluationLoader, horizon: Horizon) -> None:
+        """Try the first batches, and the last ones if they are reached; every state and generator is left as it was.
+
+        Raises:
+            ConfigError: data, models and learner do not fit each other, or the state is none that a file can hold.
+        """
+        progress = self._state.progress
+        keys, steps = train.telling(epoch=progress.epoch, sample=self._state.data.sample, order=progress.rollbacks)
+        total = horizon.total_steps
+        if total is not None and total - progress.global_step < steps:
+            keys = keys[:2]
+        training, evaluating = tried_batches(train, val, keys)
+        del training[1]  # the last sample alone, which is a batch of the data set's and not of the run's
+        with isolated(self._config["seed"], progress.global_step), untouched(list(self._things())):
+            before = self._of_learner()
+            self._train(training)
+            self._state.check_models()
+            self._of_learner()
+            self._evaluate(evaluating)
+        if before is not None and any(differences(before, self._of_learner())):
+            self._state.learner.load_state_dict(before)  # type: ignore[union-attr]
+
+    def _things(self) -> Iterator[Any]:
+        state, learner = self._state, self._learner
+        inside = [*state.models.values(), *(average.model for average in state.averages.values())]
+        inside += modules_within(learner)
+        yield from {id(module): module for thing in inside for module in thing.modules()}.values()
+        yield learner
+
+    def _of_learner(self) -> Any:
+        """Return a copy of the learner's state; ConfigError for one that a checkpoint cannot hold."""
+        if self._state.learner is None:
+            return None
+        try:
+            return deepcopy(plain_copy(self._state.learner.state_dict(), "learner_state_dict"))
+        except Unsavable as error:
+            raise ConfigError(str(error)) from error
+
+    def _train(self, batches: list[Any]) -> None:
+        models = {name: self._strategy.wrap(model.train()) for name, model in self._state.models.items()}
+        tried = set()
+        for batch in batches:
+            for part, _ in micro_batches(batch, self._config["accumulate"]):
+                if (size := batch_length(part)) not in tried:
+                    tried.add(size)
+                    self._forward(models, part)
+
+    def _forward(self, models: Mapping[str, nn.Module], part: Any) -> None:
+        names = updates_of(self._learner, self._state.progress.global_step, models)
+        try:
+            for name in names:
+                with self._state.scaler.autocast():
+                    values = training_of(self._learner)(models, name, move(part, self._strategy.device))
+                check_training(values, self._learner)
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise self._failure("training", part, error) from error
+
+    def _evaluate(self, batches: list[Any]) -> None:
+        raw = {name: average.model for name, average in self._state.averages.items()} or self._state.models
+        models = {name: self._strategy.wrap(model) for name, model in raw.items()}
+        sizes = {batch_length(batch): batch for batch in reversed(batches)}
+        for batch in sizes.values():
+            try:
+                with torch.no_grad(), evaluation_mode(models, self._learner), self._state.scaler.autocast():
+                    values = self._learner.evaluation(models, move(batch, self._strategy.device))
+                check_evaluation(values, self._learner)
+            except RunnerError:
+                raise
+            except Exception as error:
+                raise self._failure("evaluation", batch, error) from error
+
+    def _failure(self, method: str, batch: Any, error: Exception) -> ConfigError:
+        place = f"{type(self._learner).__name__}.{method}"
+        return ConfigError(
+            f"{place} raised {raised(error)} on a batch of {form_of(batch)}{self._way_out(batch, error)}"
+        )
+
+    def _way_out(self, batch: Any, error: Exception) -> str:
+        size, options = self._config["batch_size"], f"accumulate={self._config['accumulate']}"
+        if batch_length(batch) == 1 and "more than 1 value" in str(error):
+            return f"; with batch_size={size} and {options} one sample is left alone: choose others"
+        if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in _tensors(batch)):
+            return (
+                "; its numbers are float64, as NumPy's are by default, and weights are float32: let samples be float32"
+            )
+        return ""
+
+
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, (dict, tuple, list)):
+        for value in batch.values() if isinstance(batch, dict) else batch:
+            yield from _tensors(value)

@@ -1,0 +1,146 @@
+"""What changes while a run trains, or is drawn anew at each start, and stands in no part of a checkpoint."""
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from runner.checkpoint.difference import differences
+from runner.data.loaders.keyed import Keyed
+from runner.data.loaders.loading import move
+from runner.learners import training_of
+from runner.wiring.build import objects as build
+from runner.wiring.build.debug import limited
+from runner.wiring.overrides.program import project_folder
+
+_DEEPEST, _MOST = 6, 1000  # levels of attributes, elements of one container
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def suspects(config: Mapping[str, Any], typed: frozenset[str]) -> list[str]:
+    """Return one sentence for each thing that a resume cannot bring back; none is a proof that there is none.
+
+    Builds the problem twice, fetches a batch twice and lets the learner look at it three times.
+    """
+    trust = build.trust_of(typed, config["trust"], folder=project_folder())
+    strategy, _ = build.choose_strategy(config, {})
+    problems = [build.build_problem(config, trust) for _ in range(2)]
+    datasets = [limited(problem.data, config).train for problem in problems]
+    keyed = [Keyed(dataset, config["seed"]) for dataset in datasets]
+    key = (0, torch.arange(min(config["batch_size"], keyed[0].size)))
+    batches = [one[key] for one in keyed]
+    of_data = [*_data(datasets[0], keyed[0], key, batches[0])]
+    if not of_data and any(differences(*batches)):
+        of_data = ["the training data are others each time that they are built; seed the generator that draws them"]
+    return [
+        *of_data,
+        *_weights(problems),
+        *_memory(problems[0], move(batches[0], strategy.device), strategy.device),
+    ]
+
+
+def _weights(problems: list[build.Problem]) -> Iterator[str]:
+    for name, model in problems[0].models.items():
+        for one in differences(model.state_dict(), problems[1].models[name].state_dict()):
+            yield f"{name}.{one.place} has other first values each time that the model is built; seed what draws them"
+            break
+
+
+def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
+    before = _found(dataset, "data.train")
+    again = keyed[key]
+    changed = _changed(before, _found(dataset, "data.train"))
+    for place, kind in changed.items():
+        if kind in _GENERATORS:
+            yield (
+                f"{place} is a {kind} of the data set's own, whose position no checkpoint holds; draw from "
+                "`random`, `numpy.random` or `torch` instead, which are seeded for each sample"
+            )
+    if any(differences(first, again)) and not set(changed.values()) & _GENERATORS:
+        yield "the same training sample is another one when it is fetched again" + _where(changed)
+
+
+def _memory(problem: build.Problem, batch: Any, device: torch.device) -> Iterator[str]:
+    learner, models = problem.learner, {name: model.to(device).train() for name, model in problem.models.items()}
+    roots = {"learner": learner, **models}
+    before = {root: _found(thing, root) for root, thing in roots.items()}
+    for step in range(3):
+        for name in learner.updates(step):
+            training_of(learner)(models, name, batch)
+    for root, thing in roots.items():
+        for place, kind in _changed(before[root], _found(thing, root)).items():
+            yield f"{place} ({kind}) changes while training and is in no state_dict, so a resume begins it anew"
+
+
+def _where(changed: Mapping[str, str]) -> str:
+    return f" ({', '.join(changed)} changes meanwhile)" if changed else ""
+
+
+_Found = dict[str, tuple[str, str]]
+"""Kind and value of everything that was found, by its place."""
+
+
+def _found(thing: Any, place: str) -> _Found:
+    return dict(_walk(thing, place, 0, set()))
+
+
+def _changed(before: _Found, after: _Found) -> dict[str, str]:
+    """Return the kind of each thing that is not what it was, by place."""
+    return {place: kind for place, (kind, value) in after.items() if before.get(place, ("", ""))[1] != value}
+
+
+def _walk(thing: Any, place: str, depth: int, seen: set[int]) -> Iterator[tuple[str, tuple[str, str]]]:
+    value = _value(thing)
+    if value is not None:
+        yield place, (_kind(thing), value)
+    elif id(thing) not in seen and depth < _DEEPEST:
+        seen.add(id(thing))
+        for name, inner in _inside(thing):
+            yield from _walk(inner, f"{place}{name}", depth + 1, seen)
+
+
+def _inside(thing: Any) -> list[tuple[str, Any]]:
+    if isinstance(thing, Mapping):
+        return [(f"[{key!r}]", inner) for key, inner in list(thing.items())[:_MOST]]
+    if isinstance(thing, (list, tuple)):
+        return [(f"[{index}]", inner) for index, inner in enumerate(thing[:_MOST])]
+    attributes = dict(getattr(thing, "__dict__", {}))
+    if isinstance(thing, nn.Module):
+        stored = thing._non_persistent_buffers_set
+        passing = {name: buffer for name, buffer in thing._buffers.items() if name in stored}
+        own = {name: inner for name, inner in attributes.items() if name not in _OF_EVERY_MODULE}
+        attributes = {**own, **passing, **thing._modules}
+    return [(f".{name}", inner) for name, inner in attributes.items()]
+
+
+_GENERATORS = frozenset({"numpy.random.Generator", "numpy.random.RandomState", "random.Random", "torch.Generator"})
+
+
+def _kind(thing: Any) -> str:
+    if isinstance(thing, random.Random):
+        return "random.Random"
+    if isinstance(thing, numpy.random.RandomState):
+        return "numpy.random.RandomState"
+    if isinstance(thing, numpy.random.Generator):
+        return "numpy.random.Generator"
+    return "torch.Generator" if isinstance(thing, torch.Generator) else type(thing).__name__
+
+
+def _value(thing: Any) -> str | None:
+    """Return a text that changes with the thing, None for what has to be looked into."""
+    if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes, numpy.generic)):
+        return repr(thing)
+    if isinstance(thing, Tensor):
+        return f"{thing.data_ptr()} {thing._version} {tuple(thing.shape)}"
+    if isinstance(thing, numpy.ndarray):
+        return str(hash(thing.tobytes())) if thing.nbytes <= 1 << 20 and thing.dtype != object else ""
+    if isinstance(thing, torch.Generator):
+        return str(thing.get_state().tolist())
+    if isinstance(thing, random.Random):
+        return repr(thing.getstate())
+    if isinstance(thing, numpy.random.Generator):
+        return repr(thing.bit_generator.state)
+    return repr(thing.get_state()) if isinstance(thing, numpy.random.RandomState) else None

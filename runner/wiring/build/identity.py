@@ -1,0 +1,166 @@
+"""What the data know of themselves, kept in each checkpoint: the classes in their order, how many samples."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from runner.checkpoint.reader.tree import brief
+from runner.data.loaders.keyed import size_of
+from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
+from runner.text import printable
+
+IDENTITY = "data_identity"
+_FACTS = ("in_channels", "image_size", "in_features", "num_classes")
+_SPLITS = ("train", "val", "test")
+_OURS = ("samples", "facts")
+_SHOWN, _LONGEST = 10, 80  # names in a sentence, characters of one
+_DEEPEST, _MOST = 8, 1_000_000  # levels, values of an identity
+
+
+def facts_of(data: Any) -> dict[str, Any]:
+    """Return what the data knows that a model is built with, such as `num_classes`, as plain values."""
+    named = {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
+    plain = {name: _plain(value, f"data: {type(data).__name__}.{name}", [_MOST]) for name, value in named.items()}
+    return {name: tuple(fact) if isinstance(named[name], tuple) else fact for name, fact in plain.items()}
+
+
+def identity_of(data: Any) -> dict[str, Any]:
+    """Return the number of samples of each split, the facts, and what the data's own `identity()` says.
+
+    Raises:
+        ConfigError: it says something else than plain values by name, or `classes` that are no names.
+    """
+    place = f"data: {type(data).__name__}.identity()"
+    said = data.identity() if callable(getattr(data, "identity", None)) else {}
+    if not isinstance(said, Mapping) or any(not isinstance(key, str) or key in _OURS for key in said):
+        raise ConfigError(
+            f"{place} returned {_brief(said)}; return a dictionary of plain values by name, other than "
+            f"{' and '.join(_OURS)}, which the runner adds"
+        )
+    own = _plain({**said, "facts": facts_of(data)}, place, [_MOST])
+    if not _are_names(own.get("classes", [])):
+        raise ConfigError(f"{place} returned `classes` that are {_brief(own['classes'])}; return a list of their names")
+    samples = {split: size_of(part) for split in _SPLITS if (part := getattr(data, split, None)) is not None}
+    return {"samples": samples, **own}
+
+
+def compare_identities(stored: Any, own: Mapping[str, Any], path: Path, *, allowed: Sequence[str]) -> list[str]:
+    """Return a line for each thing in which the data of a file and those of today differ and may.
+
+    A file that says nothing of its data, an older one, differs in nothing; with `data`, or a key of it, among
+    the `allowed` everything may.
+
+    Raises:
+        CheckpointMismatch: other classes, another order of them, or other facts; both are named.
+        CheckpointRefused: what the file says is no identity.
+    """
+    if stored is None:
+        return []
+    check_identity(stored, path)
+    others = _others(stored, own)
+    if others and not any(key.split(".")[0] == "data" for key in allowed):
+        raise CheckpointMismatch(
+            f"{path} belongs to other data: {'; '.join(others)}; give it the data that it was trained on, add "
+            "resume_allow=[data] to take these all the same, or begin a new run by warm_start.path"
+        )
+    return [*others, *_changes(stored, own)]
+
+
+def check_identity(stored: Any, path: Path) -> None:
+    """Raise CheckpointRefused for what is no identity, out of a file that anybody may have written."""
+    try:
+        plain = _plain(stored, IDENTITY, [_MOST])
+    except ConfigError:
+        plain = None
+    kinds: dict[str, type] = {"classes": list, "samples": dict, "facts": dict}
+    if not isinstance(plain, dict) or any(not isinstance(plain.get(key, kind()), kind) for key, kind in kinds.items()):
+        raise CheckpointRefused(f"{path} is refused: its `{IDENTITY}` is not what a data set says of itself")
+    counts = plain.get("samples", {}).values()
+    if not _are_names(plain.get("classes", [])) or any(type(count) is not int for count in counts):
+        raise CheckpointRefused(f"{path} is refused: its `{IDENTITY}` has classes that are no names, or odd counts")
+
+
+def transferred(stored: Any, own: Mapping[str, Any], path: Path) -> list[str]:
+    """Return what differs between the data of a file whose weights a new run begins with and its own, in one line."""
+    if stored is None:
+        return []
+    check_identity(stored, path)
+    others = _others(stored, own)
+    return [f"warm start from other data: {'; '.join(others)}"] if others else []
+
+
+def classes_of(identity: Mapping[str, Any]) -> list[str]:
+    """Return the names of the classes in their order, none where the data do not know them."""
+    return list(identity.get("classes", ()))
+
+
+def _others(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Return what makes them other data, in a few words each."""
+    ours, theirs = classes_of(own), classes_of(stored)
+    if theirs and ours and theirs != ours:  # which explains a number of classes that differs, too
+        shown = f"{len(theirs)} classes in the file: {_names(theirs)}; {len(ours)} in the data: {_names(ours)}"
+        return [f"{shown}{_first_other(theirs, ours)}"]
+    pairs = {key: (stored[key], own.get(key)) for key in stored if key not in ("samples", "facts", "listing")}
+    facts = own.get("facts", {})
+    pairs |= {key: (fact, facts.get(key)) for key, fact in stored.get("facts", {}).items()}
+    return [
+        f"{printable(key)[:_LONGEST]} is {_brief(one)} in the file and {_brief(other)} in the data"
+        for key, (one, other) in pairs.items()
+        if repr(one) != repr(other)  # of which a NaN is like another
+    ]
+
+
+def _changes(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    samples, now = stored.get("samples", {}), own["samples"]
+    counts = [
+        f"{samples[split]} -> {now[split]} in {split}"
+        for split in now
+        if split in samples and samples[split] != now[split]
+    ]
+    if counts:
+        return [f"the data have other numbers of samples than in the file: {', '.join(counts)}"]
+    if stored.get("listing") != own.get("listing"):
+        return ["the data have as many files as in the file's list, and some of other names"]
+    return []
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name)[:_LONGEST] for name in names[:_SHOWN])
+    return f"{shown}, ..." if len(names) > _SHOWN else shown
+
+
+def _first_other(theirs: Sequence[str], ours: Sequence[str]) -> str:
+    """Return which name is the first to differ, where the lists are too long to show it."""
+    for number, (one, other) in enumerate(zip(theirs, ours, strict=False)):
+        if one != other:
+            shown = f" (number {number} is {printable(one)[:_LONGEST]} there and {printable(other)[:_LONGEST]} here)"
+            return shown if number >= _SHOWN else ""
+    return ""
+
+
+def _are_names(names: Any) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+
+def _brief(value: Any) -> str:
+    return printable(brief(value, _LONGEST))
+
+
+def _plain(value: Any, place: str, left: list[int], level: int = 0) -> Any:
+    """Return a value as a checkpoint holds it: no scalar of NumPy, no mapping but a dictionary, no tuple."""
+    left[0] -= 1
+    if isinstance(value, numpy.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < 2**63):
+        return value
+    if left[0] > 0 and level < _DEEPEST:
+        if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+            return {str(key): _plain(item, f"{place}[{key!r}]", left, level + 1) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_plain(item, place, left, level + 1) for item in value]
+    raise ConfigError(
+        f"{place} is {_brief(value)}, a {type(value).__name__}; give it as plain values: strings, numbers, lists and "
+        "dictionaries of them"
+    )

@@ -1,0 +1,265 @@
+"""From a checked config to the objects of a run; whatever can be wrong is found here, before the first step."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from runner.checkpoint.format import read_plain
+from runner.data.loaders.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
+from runner.errors import ConfigError
+from runner.loop.state import TrainState
+from runner.optim.agreement import Agreement, is_known
+from runner.optim.averaging import Average
+from runner.optim.matching import match_by_name
+from runner.optim.plateau import Plateau
+from runner.optim.schedules import Horizon, Schedule, make_scheduler
+from runner.progress import Progress
+from runner.randomness import Randomness, seed_everything
+from runner.stateful import Stateful
+from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.precision import Precision
+from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
+from runner.wiring.build.fitting import check_data, check_latent, check_learner, check_model, check_optimizer
+from runner.wiring.build.identity import facts_of
+from runner.wiring.config.compose import CONF
+from runner.wiring.config.folder import targets_in_folder
+from runner.wiring.overrides.program import project_folder
+from runner.wiring.trust.budget import Budget
+from runner.wiring.trust.built_in import ROOTS
+from runner.wiring.trust.targets import Trust, build, places_of_targets, resolve, resolves, word_for
+
+_LOADING = ("workers", "timeout", "split")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained on what: the data, the learner and its models."""
+
+    data: Any
+    learner: Any
+    models: dict[str, nn.Module]
+    trust: Trust
+    """Whose classes may be built for it."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the data stand: after so many steps, in so many epochs, and of the next one so many samples."""
+
+    step: int = 0
+    epoch: int = 0
+    sample: int = 0
+
+
+def trust_of(typed: Iterable[str], listed: Sequence[str], *, folder: Path | None, source: Path | None = None) -> Trust:
+    """Return whose classes a config may build: packages named in conf/, typed, listed, or in the project's `folder`.
+
+    `source` is the file that the config comes out of, None of one that is typed.
+    """
+    named = {*typed, *targets_in_folder(CONF)}
+    environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
+    extra = {*listed, *environment}
+    packages = {word for name in named if (word := word_for(name)) != name} | extra
+    budget = None if source is None else Budget(source.stat().st_size, unless=frozenset({*typed, *extra}))
+    return Trust(frozenset(packages - set(ROOTS)), frozenset(named | extra), folder, budget)
+
+
+def trust_words(config: Mapping[str, Any]) -> list[str]:
+    """Return the word that a resume needs, if any: a resume finds these names in a file only."""
+    folder = project_folder()
+    alone = trust_of((), (), folder=folder)
+    missing = set()
+    for place, name in places_of_targets(config):
+        if not resolves(name, alone, place):
+            package = trust_of((), (word_for(name),), folder=folder)
+            missing.add(word_for(name) if resolves(name, package, place) else name)
+    return [f"trust=[{','.join(sorted(missing))}]"] if missing else []
+
+
+def build_problem(config: Any, trust: Trust) -> Problem:
+    """Seed everything, then build data, learner and models, which learn what the data knows."""
+    seed_everything(config["seed"])
+    given = {"read_tensors": read_plain}
+    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING, given=given)
+    check_data(data)
+    learner = build(config["learner"], object, place="learner", trust=trust)
+    check_learner(learner)
+    seed_everything(config["seed"])
+    models = build_models(config["model"], data, learner, trust)
+    check_latent(learner, models)
+    return Problem(data, learner, models, trust)
+
+
+def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
+    """Return the models by name: one called "model", or several under their names in the config."""
+    facts = facts_of(data)
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"model is {str(node)[:100]!r}; give it keys, and _target_ with the name of a class")
+    nodes = {"model": node} if "_target_" in node else dict(node)
+    wanted = tuple(getattr(learner, "models", ("model",)))
+    if set(nodes) != set(wanted):
+        raise ConfigError(
+            f"learner {type(learner).__name__} trains {', '.join(wanted)}, but the config's model has "
+            f"{', '.join(nodes) or 'none'}; choose a model that fits the learner"
+        )
+    return {
+        name: build(nodes[name], nn.Module, place=_place("model", name), trust=trust, given=facts) for name in wanted
+    }
+
+
+def _place(group: str, name: str) -> str:
+    return group if name == "model" else f"{group}.{name}"
+
+
+def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
+    """Return the loaders of training and validation."""
+    size, processes = config["batch_size"], worker_options(config["data"])
+    train = TrainLoader(data.train, batch_size=size, seed=config["seed"], **processes)
+    return train, EvaluationLoader(data.val, batch_size=size, **processes)
+
+
+def worker_options(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many processes load the data of a config, and for how long a batch of theirs is waited for."""
+    return {"workers": node.get("workers", 0), "timeout": node.get("timeout", TIMEOUT)}
+
+
+def horizon_of(config: Any, train: TrainLoader, at: Position) -> Horizon:
+    """Return the run's length in steps: of epochs and max_steps, what is reached first.
+
+    Counted from where the run stands, since the steps behind it may have had another size.
+    """
+    limits = [] if config["max_steps"] is None else [config["max_steps"]]
+    if config["epochs"] is not None:
+        rest = -(-(train.size - at.sample) // train.batch_size) - train.steps_per_epoch
+        limits.append(at.step + max(0, (config["epochs"] - at.epoch) * train.steps_per_epoch + rest))
+    if not limits and config["max_time"] is None:
+        raise ConfigError("the run has no end: set epochs, max_steps or max_time")
+    return Horizon(min(limits, default=None), train.steps_per_epoch)
+
+
+def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
+    """Return the strategy on its devices; on a resume, `auto` means what it meant then.
+
+    Raises:
+        DeviceMissing: the device is not here.
+        ConfigError: the run used another number of GPUs.
+    """
+    kind, index, name = config["device"]["kind"], config["device"]["index"], config["strategy"]["kind"]
+    if kind == "auto" and pinned.get("device_kind"):
+        kind = str(pinned["device_kind"])
+    same_kind = kind == pinned.get("device_kind")
+    if name == "auto" and same_kind and pinned.get("strategy"):
+        name = str(pinned["strategy"])
+    strategy, devices = resolve_strategy(name, choose_devices(kind, index), index)
+    count = max(1, len(devices.indices))
+    if index is None and same_kind and config["strategy"]["kind"] == "auto" and count != pinned.get("devices", count):
+        raise ConfigError(
+            f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
+            "say which to take with device=cuda device.index=[...]"
+        )
+    placed: Strategy = strategy(devices)
+    return (Compiled(placed) if config["device"]["compile"] else placed), devices
+
+
+def build_state(
+    config: Any, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
+) -> TrainState:
+    """Return the state of a run before its first step, on its device."""
+    learner = problem.learner
+    models = {name: model.to(strategy.device) for name, model in problem.models.items()}
+    if isinstance(learner, nn.Module):
+        learner.to(strategy.device)
+    check_model_names(config, models)
+    for name, model in models.items():
+        check_model(model, name)
+    updating = {
+        name: build_updating(config, name, trained(model), horizon=horizon, trust=problem.trust)
+        for name, model in models.items()
+    }
+    for name, (optimizer, _) in updating.items():
+        check_optimizer(optimizer, models[name], _place("optimizer", name))
+    decay = config["ema"]["decay"]
+    return TrainState(
+        models=models,
+        optimizers={name: optimizer for name, (optimizer, _) in updating.items()},
+        schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
+        scaler=Precision(config["device"]["precision"], strategy.device),
+        data=DataPosition(train.size, train.batch_size),
+        averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
+        rng=Randomness(devices.indices),
+        progress=Progress(),
+        learner=learner if isinstance(learner, Stateful) else None,
+    )
+
+
+def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the options of one model: its own below its name, or those that all share; a unit may be shared alone."""
+    own = node.get(name)
+    if not isinstance(own, Mapping):
+        return node
+    return {"unit": node["unit"], **own} if "unit" in node else own
+
+
+def counts_epochs(scheduler: Any, node: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler with these options moves once an epoch; ours count in steps by themselves."""
+    return node.get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
+
+
+def check_model_names(config: Mapping[str, Any], models: Iterable[str]) -> None:
+    """Raise ConfigError for options of an optimizer or a scheduler that are meant for a model which is none."""
+    for group in ("optimizer", "scheduler"):
+        node, names = config[group], list(models)
+        for key, own in node.items() if "_target_" not in node else ():
+            if isinstance(own, Mapping) and key not in names:
+                raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
+
+
+def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that are trained, with their names."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def build_updating(
+    config: Any, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
+) -> tuple[Optimizer, Any]:
+    """Return the optimizer of a model and the scheduler of its rate, None without one, before the first step."""
+    if not parameters:
+        raise ConfigError(f"the {name} has no parameter to train; choose another one")
+    node, place = node_of(config["optimizer"], name), _place("optimizer", name)
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
+    scheduler = _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust)
+    optimizer.register_load_state_dict_pre_hook(match_by_name)
+    if is_known(optimizer):
+        optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
+    return optimizer, scheduler
+
+
+def _build_scheduler(
+    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Any, trust: Trust
+) -> Any:
+    if "_target_" not in node:
+        return None
+    place = _place("scheduler", name)
+    cls = resolve(str(node["_target_"]), object, trust, place)
+    if not isinstance(cls, type):
+        raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
+    if issubclass(cls, Schedule):
+        return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
+    if not issubclass(cls, LRScheduler):  # ReduceLROnPlateau is one, too
+        raise ConfigError(
+            f"{place}: {cls.__name__} is no scheduler; let it inherit from torch.optim.lr_scheduler.LRScheduler, "
+            "whose `get_lr` returns the rate of each group"
+        )
+    waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
+    if not waits and (unit := node.get("unit", "step")) not in ("step", "epoch"):
+        raise ConfigError(f"{place}.unit={unit} is invalid; {cls.__name__} moves once a step or once an epoch")
+    given = {"mode": config["checkpoint"]["mode"]} if waits else {}
+    first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
+    return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))

@@ -1,0 +1,214 @@
+"""Composing the config with Hydra: one config and no directory, or one sentence; torch is not imported."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from runner.errors import ConfigError
+from runner.places import local_path
+from runner.run_directory.names import digest_of, job_name
+from runner.wiring import schema
+from runner.wiring.config.explaining import explain, explained, files
+from runner.wiring.config.unset import leave_open, missing
+from runner.wiring.config.variations import Structure, varied
+from runner.wiring.overrides.options import CONF as CONF
+from runner.wiring.schema.problem import Data
+
+KEYS = [field.name for field in dataclasses.fields(schema.Root)]
+_PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+
+# What does not make a sweep's job another one.
+_IMMATERIAL = (
+    "name",
+    "resume",
+    "task",
+    "device",
+    "tracker",
+    "trust",
+    "log_every",
+    "max_time",
+    "resume_allow",
+)
+
+
+def register() -> None:
+    """Tell Hydra the schema, the two resolvers that its own settings use, and where its plugins of ours lie."""
+    if str(_PLUGINS) not in sys.path:
+        sys.path.append(str(_PLUGINS))
+    store = ConfigStore.instance()
+    store.store(group="schema", name="root", node=schema.Root)
+    for group, options in schema.OPTIONS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
+    _withdraw_namesakes()
+    OmegaConf.register_new_resolver("job_directory", job_directory, replace=True)
+    OmegaConf.register_new_resolver("hydra_folder", _hydra_folder, replace=True)
+
+
+def _withdraw_namesakes() -> None:
+    """Take back the schemas of other people's launchers and sweepers that Hydra would hold against ours of that name.
+
+    https://hydra.cc/docs/1.2/upgrades/1.0_to_1.1/automatic_schema_matching
+    """
+    Plugins.instance()  # which imports them all, whatever their order
+    for path in (CONF / "hydra").glob("[ls]*er/*.yaml"):
+        known = ConfigStore.instance().repo.get("hydra", {}).get(path.parent.name, {})
+        known.pop(path.name, None)
+
+
+def job_directory(*, _root_: DictConfig) -> str:
+    """Return the name of the directory of a job with this config: its overrides and a hash of what matters."""
+    overrides = [o for o in _root_.hydra.overrides.task if not o.startswith(("name=", "hydra."))]
+    return job_name(overrides, _text(_material(_root_)))
+
+
+def is_material(key: str) -> bool:
+    """Return whether another value of a key, or of one below it, makes another job."""
+    return key.split(".")[0] not in (*_IMMATERIAL, "hydra")
+
+
+def _material(config: DictConfig) -> dict[str, Any]:
+    return {key: value for key, value in plain(config).items() if is_material(key)}
+
+
+def kind_of(config: DictConfig) -> str:
+    """Return a hash that is equal for jobs which differ, as far as it matters, in their seed only."""
+    return digest_of(_text({**_material(config), "seed": None}))
+
+
+def goal_of(config: DictConfig) -> tuple[str, str]:
+    """Return the metric that decides what is best, and its mode, `min` or `max`; ConfigError if there is none."""
+    try:
+        mode = config.checkpoint.mode
+        return str(config.checkpoint.monitor), str(getattr(mode, "value", mode))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, ())) from error
+
+
+def _text(values: dict[str, Any]) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(values), sort_keys=True)
+
+
+def _hydra_folder(directory: str) -> str | None:
+    """Hydra's own record is made by the first attempt and never overwritten."""
+    return None if os.path.exists(os.path.join(directory, ".hydra")) else ".hydra"
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return a config as plain containers, its interpolations unresolved."""
+    container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+@contextmanager
+def hydra_session(config_dir: str | None) -> Iterator[list[str]]:
+    """Make Hydra ready to compose from `conf/`; yields the overrides that add the user's own folder."""
+    path = local_path(config_dir, "--config-dir") if config_dir else None
+    folder = [f"hydra.searchpath=[file://{path.resolve()}]"] if path else []
+    if path and not path.is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is not a folder; name one that holds groups such as model/")
+    with initialize_config_dir(str(CONF), job_name="run", version_base="1.3"):
+        yield folder
+
+
+def compose_config(
+    overrides: Sequence[str], config_name: str = "config", amend: Callable[[DictConfig], None] = lambda config: None
+) -> DictConfig:
+    """Return the composed config with Hydra's own node, within a `hydra_session`.
+
+    What the files give is amended before the overrides' values are put on top.
+
+    Raises:
+        ConfigError: an unknown key or option, or a value of another type.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    compose_files = partial(_composed_of, config_name)
+    config = varied(overrides, loader, lambda words: compose_files(words, tuple(_stamps(words))), amend)
+    check_hydra(config.hydra)
+    return config
+
+
+def check_hydra(hydra: Any) -> None:
+    """Raise ConfigError for a setting of Hydra's own that a run cannot have."""
+    if hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true is invalid: every path is meant from where the command is given; leave it out"
+        )
+
+
+@lru_cache(maxsize=8)
+def _composed_of(config_name: str, words: Structure, stamps: tuple[tuple[str, int, int], ...]) -> DictConfig:
+    """Compose what these words choose of files that have these times and sizes."""
+    with explained(words):
+        config = compose(config_name, list(words), return_hydra_config=True)
+        leave_open(config, words, config_name)
+        return config
+
+
+def _stamps(words: Structure) -> Iterator[tuple[str, int, int]]:
+    """Yield path, time and size of every file that a config may be composed of."""
+    for path in files(words):
+        with suppress(OSError):  # an editor's lock, a link to nowhere
+            entry = path.stat()
+            yield str(path), entry.st_mtime_ns, entry.st_size
+
+
+def checked(config: DictConfig) -> Any:
+    """Return the config as the objects of the schema, every rule of it obeyed.
+
+    Raises:
+        ConfigError: a value out of range, a mandatory one missing, or an interpolation without end.
+    """
+    try:
+        typed: Any = OmegaConf.to_object(without_hydra(config))
+        if isinstance(typed.data, dict):  # a class of the user's own
+            _check_reserved(typed.data)
+        return typed
+    except MissingMandatoryValue as error:
+        raise ConfigError(missing(error, config)) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).splitlines()[0].split())) from error
+
+
+def _check_reserved(data: Mapping[str, Any]) -> None:
+    """Raise ConfigError for keys that are the runner's own with any data, and not what they have to be."""
+    reserved = [field.name for field in dataclasses.fields(Data) if field.name in data]  # with `_target_`
+    try:
+        values = {"workers": 0, "timeout": 0, "split": None, **{name: data[name] for name in reserved}}
+        OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Data), values))
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise ConfigError(
+            f"data.{key}={data[key]} is invalid: {str(error).splitlines()[0]}; {key} is the runner's own key of any "
+            "data, so call an argument of your class otherwise"
+        ) from error
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Return the checked config as plain values, its interpolations resolved; ConfigError as `checked`."""
+    checked(config)
+    container = OmegaConf.to_container(without_hydra(config), resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """Return a copy that has the run's own keys only."""
+    own = config.copy()
+    OmegaConf.set_struct(own, False)
+    own.pop("hydra", None)
+    OmegaConf.set_struct(own, True)
+    return own

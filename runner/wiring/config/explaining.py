@@ -1,0 +1,193 @@
+"""What Hydra, OmegaConf and YAML say of a config that cannot be composed, as one sentence that leads on."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from runner.errors import ConfigError
+from runner.wiring.overrides.keys import OF_VALUES, choice, shown, wanted
+from runner.wiring.overrides.nearest import nearest, nearest_option
+from runner.wiring.overrides.options import CONF, GROUPS, default_options, options
+from runner.wiring.schema import OPTIONS
+
+FAULTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError)
+"""What composing raises for a mistake in a file or in an override."""
+
+_FOLDER = re.compile(r"file://([^\],]+)")  # of the search path
+_BOOLEAN = re.compile(r"^\s*-\s*(?:override\s+)?(/?[\w/]+):\s*(on|off|yes|no|true|false)\s*(?:#.*)?$", re.I | re.M)
+
+
+def folders(words: Sequence[str]) -> list[Path]:
+    """Return the folders that a config may be composed of, the user's own first."""
+    return [*(Path(folder) for word in words for folder in _FOLDER.findall(word)), CONF]
+
+
+def files(words: Sequence[str]) -> Iterator[Path]:
+    """Yield every file that a config may be composed of."""
+    for folder in folders(words):
+        yield from sorted(folder.rglob("*.yaml"))
+
+
+def check_groups(config: DictConfig, words: Sequence[str]) -> None:
+    """Raise ConfigError for a group that a file made something else of than one of its options."""
+    for group in (group for group in GROUPS if group in config):
+        node = config._get_node(group)
+        if not isinstance(node, DictConfig) or not isinstance(node._content, dict):
+            found = shown(node._value())  # type: ignore[union-attr]
+            line = re.compile(rf"^{group}:\s*(null|~)?\s*(#.*)?$", re.M)
+            guilty = next((f"{path}: " for path in files(words) if line.search(_text(path))), "")
+            raise ConfigError(
+                f"{guilty}{group} is {found}, and an option is a mapping; give it keys beneath it, or leave it out"
+            )
+        whole = any(keys.keys() <= set(node) for keys in options(group).values())
+        if group in OF_VALUES and OmegaConf.get_type(node) is dict and not whole:
+            begin = f"defaults: [{default_options()[group]}, _self_]"
+            raise ConfigError(f"{choice(config, group)} lacks keys; begin its file with `{begin}`")
+
+
+@contextmanager
+def explained(words: Sequence[str]) -> Iterator[None]:
+    """Turn what composing raises for a mistake of the user's into a ConfigError, its one sentence."""
+    try:
+        yield
+    except FAULTS as error:
+        raise ConfigError(explain(error, words)) from error
+
+
+def explain(error: BaseException, words: Sequence[str]) -> str:
+    """Return the sentence for a config that these words do not compose, with the file that is wrong, if it is one."""
+    if isinstance(error, UnicodeDecodeError):
+        return _not_utf8(error, words)
+    if isinstance(error, yaml.YAMLError):
+        return _not_yaml(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_option(error, words)
+    if match := re.match(r"In '(.*)': \w+ raised while composing config", str(error)):
+        return _wrong_key(error.__context__ or error, _file(match[1], words))
+    text = " ".join(str(error).split())
+    if "item value in defaults" in text:
+        return _boolean(words)
+    if match := re.match(r"Multiple values for (\S+)\. To override a value use '(override \S+: (\S+))'", text):
+        return _chosen_twice(match[1], match[3], words)
+    if match := re.match(r"In '(.*)': Could not override '([\w/]+/)?(\w+)@\w+'", text):
+        return f"{_file(match[1], words)} overrides {match[3]}, which is beside it; write `override /{match[3]}: ...`"
+    if match := re.match(r"Could not override '(hydra\.[^'=]*)", text):
+        return f"there is no key {match[1]}; --cfg hydra shows those of Hydra"
+    if match := re.match(r"Could not (?:override|delete) '([^'=]*)", text):
+        meant = next((f"; did you mean {one}?" for one in nearest(match[1]) if one in GROUPS), "; --help names all")
+        return f"there is no group {match[1]}{meant}"
+    return text.removesuffix(" for details")
+
+
+def _file(config: str, words: Sequence[str]) -> Path:
+    """Return the file of a config, such as `experiment/mine`."""
+    there = (folder / f"{config}.yaml" for folder in folders(words))
+    return next((path for path in there if path.is_file()), Path(f"{config}.yaml"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _not_utf8(error: UnicodeDecodeError, words: Sequence[str]) -> str:
+    wrong = (path for path in files(words) if not _is_utf8(path) and path.read_bytes().startswith(error.object[:512]))
+    path = next(wrong, None)
+    line = 0 if path is None else path.read_bytes()[: _first_fault(path)].count(b"\n") + 1
+    return f"{path or 'a file'}, line {line}: it is not UTF-8 (Latin-1, perhaps); save the file as UTF-8"
+
+
+def _is_utf8(path: Path) -> bool:
+    return path.is_file() and _first_fault(path) < 0
+
+
+def _first_fault(path: Path) -> int:
+    """Return where the bytes of a file stop being UTF-8, -1 if they are."""
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return -1
+
+
+def _not_yaml(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+    place = "a config file" if mark is None else f"{mark.name}, line {mark.line + 1}"
+    if match := re.fullmatch(r"found duplicate key (.*)", problem):
+        return f"{place}: {match[1]} is there twice; leave one out"
+    if "'\\t'" in problem:
+        return f"{place}: YAML takes no tab here; indent with spaces"
+    if "found '?'" in problem:
+        return f"{place}: ??? within braces needs quotes; write '???'"
+    if "tag:" in problem:
+        return f"{place}: a config holds plain values only ({problem}); leave the tag out"
+    return f"{place} is not YAML: {problem}; mind colons, brackets, quotes and indentation"
+
+
+def _no_option(error: MissingConfigException, words: Sequence[str]) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    known = list(error.options or [])
+    near = nearest_option(option, known)
+    typed = any(word.lstrip("+") == f"{group}={option}" for word in words)
+    where = "" if typed or not group else f"{_choosing(group, option, words)}: "
+    if not group:
+        return f"{where}there is no config {option} in {', '.join(map(str, folders(words)))}; mind the spelling"
+    meant = f"; did you mean {near if where else f'{group}={near}'}?" if near else ";"
+    return f"{where}{group}={option} is no option{meant} there are {', '.join(known) or 'none'}"
+
+
+def _choosing(group: str, option: str, words: Sequence[str]) -> Path | str:
+    """Return the file that chooses an option."""
+    line = re.compile(rf"^\s*-\s*(override\s+)?/?{group}:\s*['\"]?{re.escape(option)}\b", re.M)
+    own = (path for path in files(words) if line.search(_text(path)))
+    return next(own, "a file")
+
+
+def _wrong_key(cause: BaseException, path: Path) -> str:
+    """Return the sentence for a key, or its value, in a file."""
+    key, text = str(getattr(cause, "full_key", None) or ""), " ".join(str(cause).splitlines()[0].split())
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
+        return _unknown_in_file(key, path)
+    if match := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", text):
+        key = next((group for group, nodes in OPTIONS.items() if match[1] in map(_name, nodes.values())), key)
+        option = {"False": '"off"', "None": "...", "True": "..."}.get(match[2], match[2])
+        return f"{path}: {key} is a group; choose its option under `defaults:`, as `- override /{key}: {option}`"
+    if "ListConfig" in text and not key:
+        return f"{path} is a list; write `key: value` lines"
+    return f"{path}: {key} is invalid; {wanted(cause)}"
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
+
+
+def _unknown_in_file(key: str, path: Path) -> str:
+    group = path.parent.name
+    if key == group and path.is_file():
+        if path.read_bytes().startswith(b"\xef\xbb\xbf"):
+            return f"{path} begins with a byte order mark, so its first line is not seen; save it as UTF-8 without BOM"
+        return f"{path} would give {key}, and there is no such key; make `# @package _global_` its first line"
+    meant = next((one for one in nearest(key) if "=" not in one), None)
+    return f"{path}: there is no key {key}" + (f"; did you mean {meant}?" if meant else "; --help names all keys")
+
+
+def _boolean(words: Sequence[str]) -> str:
+    for path in files(words):
+        if match := _BOOLEAN.search(_text(path)):
+            return f'{path}: {match[2]} is a boolean in YAML, not the name of an option; write {match[1]}: "{match[2]}"'
+    return "an option under `defaults:` is no text; write its name in quotes"
+
+
+def _chosen_twice(group: str, option: str, words: Sequence[str]) -> str:
+    if any(word.startswith(f"+{group}=") for word in words):
+        return f"{group} is chosen already; write {group}={option} without the +"
+    listed = re.compile(rf"^\s*-\s*/?{group}:", re.M)
+    own = (path for path in files(words) if listed.search(_text(path)))
+    path = next((path for path in own if path.parent != CONF), None)
+    return f"{path or 'a file'} chooses {group} a second time; write `- override /{group}: {option}` there"

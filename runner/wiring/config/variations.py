@@ -1,0 +1,87 @@
+"""The configs of many jobs that differ in little: what they have in common is composed once."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import get_overrides_dirname
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from runner.wiring.config.explaining import check_groups, explained
+from runner.wiring.config.unset import leave_open
+from runner.wiring.overrides.keys import apply, check_known, strangers
+
+Structure = tuple[str, ...]
+"""The words that files depend on: choices of groups, and settings of Hydra's own."""
+
+
+class Variations:
+    """Composes as Hydra's `load_sweep_config` does, the files of the same choice of groups only once."""
+
+    def __init__(self, loader: Any, config: DictConfig) -> None:
+        self._loader, self._config = loader, config
+        self._composed: dict[Structure, DictConfig] = {}
+
+    def compose(self, words: Sequence[str]) -> DictConfig:
+        """Return the config of a job with these words.
+
+        Raises:
+            ConfigError: an unknown key or option, or a value of another type.
+        """
+        return varied(words, self._loader, self._composed_of)
+
+    def _composed_of(self, structure: Structure) -> DictConfig:
+        if structure not in self._composed:
+            words = [*self._config.hydra.overrides.hydra, *structure]
+            with explained(words):
+                config = self._loader.load_sweep_config(self._config, list(structure))
+                leave_open(config, words, self._config.hydra.job.config_name)
+            self._composed[structure] = config
+        return self._composed[structure]
+
+
+def varied(
+    words: Sequence[str],
+    loader: Any,
+    compose: Callable[[Structure], DictConfig],
+    amend: Callable[[DictConfig], None] = lambda config: None,
+) -> DictConfig:
+    """Return what Hydra would compose from these words, given how to compose those that files depend on.
+
+    What `amend` does to the composed config comes before the values of the words.
+
+    Raises:
+        ConfigError: an unknown key or option, or a value of another type.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    with explained(words):
+        loader.validate_sweep_overrides_legal(overrides=parsed, run_mode=RunMode.RUN, from_shell=False)
+    values = [override for override in parsed if not is_structural(override, loader)]
+    structure = tuple(str(override.input_line) for override in parsed if is_structural(override, loader))
+    config = copy.deepcopy(compose(structure))
+    check_known(config)
+    check_groups(config, words)
+    amend(config)
+    amended = {key for key, _ in strangers(config)}
+    for override in values:
+        apply(override, config)
+    _sign(config, [override for override in parsed if not override.is_hydra_override()])
+    check_known(config, amended)
+    return config
+
+
+def is_structural(override: Any, loader: Any) -> bool:
+    """Return whether an override chooses files to compose of, or is Hydra's own."""
+    group = override.key_or_group  # one with "/" may be known to the user's own search path only
+    return bool(override.is_hydra_override() or "/" in group or loader.repository.group_exists(group))
+
+
+def _sign(config: DictConfig, words: Sequence[Any]) -> None:
+    """Put on record what the job was told, which names its directory if the user's pattern asks for it."""
+    config.hydra.overrides.task = [override.input_line for override in words]
+    options = config.hydra.job.config.override_dirname
+    config.hydra.job.override_dirname = get_overrides_dirname(
+        overrides=list(words), kv_sep=options.kv_sep, item_sep=options.item_sep, exclude_keys=options.exclude_keys
+    )

@@ -1,0 +1,134 @@
+"""What a resume changes: each key that differs from the run's last config, judged and shown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from runner.errors import ConfigError
+from runner.wiring.overrides.arguments import OF_ONE_ATTEMPT
+
+_FREE = (
+    "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
+    "data.workers", "data.timeout", "data.root", "data.path", "data.download", "data.split", "device", "strategy",
+    "task", "resume", "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
+    "on_nonfinite", "nonfinite_limit",
+)  # fmt: skip
+_UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
+_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
+_LENGTH = ("epochs", "max_steps")
+_GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
+# What may differ from the run's config, too, where nothing is trained.
+_IMMATERIAL = ("batch_size", "seed", "data.augment")
+_OF_WEIGHTS = ("model", "warm_start")
+_FIXED = ("optimizer._target_",)
+
+
+class Use(Enum):
+    """What the config of a checkpoint is taken for."""
+
+    resume = "resume"
+    """To go on with the run, or with a fork of it."""
+    evaluation = "evaluation"
+    """To evaluate or to predict: nothing is trained."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One key whose value differs."""
+
+    key: str
+    run: Any
+    now: Any
+    effect: str
+
+
+def _within(key: str, roots: Iterable[str]) -> bool:
+    return any(key == root or key.startswith(root + ".") for root in roots)
+
+
+def check_allowed(allowed: Sequence[str], keys: Iterable[str]) -> None:
+    """Raise ConfigError for a key in `resume_allow` that is none, as a misspelt one is."""
+    known = list(keys)
+    for key in allowed:
+        if not any(_within(one, (key,)) for one in known):
+            raise ConfigError(f"resume_allow=[{key}] is no key of the config; name one such as batch_size or data")
+
+
+def differences(
+    saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Sequence[str], use: Use = Use.resume
+) -> list[Change]:
+    """Return every change that matters, judged.
+
+    Raises:
+        ConfigError: a key that cannot change in this use; the message names it and the ways out.
+    """
+    judge = _judge_evaluation if use is Use.evaluation else partial(_effect, scheduled=_is_scheduled(merged))
+    keys = [k for k in merged if not _same(merged[k], saved.get(k))]  # a key that is absent, of an older file, is null
+    keys += [k for k in saved if k not in merged and saved[k] is not None]
+    changes = [
+        Change(key, saved.get(key), merged.get(key), judge(key, saved.get(key), merged.get(key), allowed))
+        for key in dict.fromkeys(keys)
+        if not _within(key, _UNSHOWN)
+    ]
+    return changes
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) or repr(one) == repr(other)  # NaN equals nothing
+
+
+def _is_scheduled(config: Mapping[str, Any]) -> bool:
+    return any(_within(key, ("scheduler",)) and key.endswith("._target_") for key in config)
+
+
+def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> str:
+    if _within(key, (*allowed, *_FREE, *_TAKES_EFFECT, *_IMMATERIAL)):
+        return "free"
+    root = key.split(".")[0]
+    other = "" if root in _OF_WEIGHTS else f", or add resume_allow=[{root}] to take the new value all the same"
+    raise ConfigError(
+        f"{key} is {run!r} in the file and {now!r} now, and a checkpoint is evaluated as it was trained; leave "
+        f"{root} out{other}"
+    )
+
+
+def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: bool) -> str:
+    if key.startswith("model.") and key.endswith("._target_") and key not in allowed:
+        raise ConfigError(
+            f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave model out, or begin a new run "
+            f"with name=another_name warm_start.path=FILE in place of resume; a class that only moved takes "
+            f"resume_allow=[{key}]"
+        )
+    if _within(key, allowed):
+        begins = "begins afresh, so " if key == "optimizer._target_" else ""
+        return f"allowed; {begins}the run is no longer exact"
+    if _within(key, _FREE):
+        return "the schedule's end moves with it" if scheduled and key in _LENGTH else "free"
+    if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):
+        return "takes effect"
+    if _within(key, ("warm_start",)):
+        raise ConfigError(f"{key}={now} begins a new run, and this goes on with one; leave it out, or leave out resume")
+    raise ConfigError(
+        f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
+        f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"
+    )
+
+
+def give_more_to_do(changes: Sequence[Change], *, stopped_early: bool) -> bool:
+    """Return whether a run that had reached its end may have another one by these changes."""
+    goals = _GOALS if stopped_early else (*_GOALS, *_LENGTH)
+    return any(_within(change.key, goals) or change.effect.startswith("allowed") for change in changes)
+
+
+def table(changes: Sequence[Change]) -> str:
+    """Return the changes as aligned text: key | run | now | effect."""
+    rows = [("key", "run", "now", "effect")]
+    rows += [(c.key, _show(c.run), _show(c.now), c.effect) for c in changes]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(" | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,100 @@
+"""The config that a checkpoint holds, as today's overrides change it; what comes out of a file is data and no more."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig
+
+from runner.errors import CheckpointRefused, ConfigError
+from runner.wiring.config.compose import compose_config, plain, without_hydra
+from runner.wiring.config.flat import flatten
+from runner.wiring.config.named import Named, named_by
+from runner.wiring.config.settled import LOADER, LONGEST, MOST_VALUES, settled
+from runner.wiring.resume.kept import MISSING, Kept
+from runner.wiring.resume.rules import Change, Use, check_allowed, differences
+from runner.wiring.trust.harmless import harmless
+
+_DEEPEST = 30
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def effective_config(
+    header: Mapping[str, Any],
+    words: Sequence[str],
+    *,
+    searchpath: Sequence[str],
+    checkpoint: Path,
+    use: Use = Use.resume,
+    pending: Mapping[str, Any] | None = None,
+) -> tuple[DictConfig, list[Change]]:
+    """Return the config of a checkpoint as today's overrides change it, and the changes.
+
+    What a later attempt made of that config, and no checkpoint has yet, is `pending`: it counts as a change, too.
+
+    Raises:
+        ConfigError: a change that this use of it does not take.
+        CheckpointRefused: a config that does more than hold values.
+    """
+    saved = harmless(read_config(str(header.get("config", "")), checkpoint))
+    alone = Kept(saved, Named(), checkpoint)
+    kept = Kept(saved if pending is None else harmless(pending), named_by(words, searchpath), checkpoint)
+    before = {**_flat(compose_config([*searchpath, *alone.options()], amend=alone.put)), **alone.lost}
+    config = compose_config([*searchpath, *kept.options(), *words], amend=kept.put)
+    now = _flat(config)
+    refuse_interpolations({key: value for key, value in kept.lost.items() if now.get(key) == MISSING}, checkpoint)
+    again = (pending or {}).get("resume_allow")  # what allowed its changes
+    allowed = [str(key) for key in (*config.resume_allow, *(again if isinstance(again, list) else ()))]
+    config.resume_allow = list(dict.fromkeys(allowed))
+    check_allowed(allowed, {*before, *now})
+    return config, differences(before, now, allowed, use)
+
+
+def _flat(config: DictConfig) -> dict[str, Any]:
+    return flatten(settled(plain(without_hydra(config))))
+
+
+def read_config(text: str, path: Path) -> dict[str, Any]:
+    """Return a config that comes out of a file: plain YAML of bounded size, without anchors, settled.
+
+    Raises:
+        CheckpointRefused: anything else, or a key that belongs to Hydra.
+    """
+    try:
+        _check_bounded(text, path)
+        config = LOADER(text).get_single_data()
+    except CheckpointRefused:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CheckpointRefused(f"{path} is refused: its config is not YAML") from error
+    if not isinstance(config, dict) or not config:
+        raise CheckpointRefused(f"{path} is refused: its config is empty")
+    for key in config:
+        if not isinstance(key, str) or not _KEY.fullmatch(key) or key in ("hydra", "defaults"):
+            raise CheckpointRefused(f"{path} is refused: its config has the key {str(key)[:100]!r}, which no run has")
+    try:
+        return settled(config)
+    except ConfigError as error:
+        raise CheckpointRefused(f"{path} is refused: {error}") from error
+
+
+def refuse_interpolations(values: Mapping[str, Any], path: Path) -> None:
+    """Raise CheckpointRefused if there is any of these values, which come out of a file and interpolate."""
+    for key, value in values.items():
+        raise CheckpointRefused(
+            f"{path} sets {key} to {str(value)[:300]!r}, an interpolation, which a file may not do; set {key}= yourself"
+        )
+
+
+def _check_bounded(text: str, path: Path) -> None:
+    if len(text) > LONGEST:
+        raise CheckpointRefused(f"{path} is refused: its config is too large")
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=LOADER)):
+        if isinstance(event, yaml.AliasEvent):
+            raise CheckpointRefused(f"{path} is refused: its config refers to itself")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if count > MOST_VALUES or depth > _DEEPEST:
+            raise CheckpointRefused(f"{path} is refused: its config is too large")

@@ -1,0 +1,1 @@
+"""What a search over configs is, checked before any of its jobs runs."""

@@ -1,0 +1,289 @@
+"""Choosing the start: scratch, resume, fork or adoption, from files alone, before torch is imported or a file made."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from omegaconf import BooleanNode, DictConfig
+from omegaconf.errors import ValidationError
+
+from runner.checkpoint.best import Standing
+from runner.checkpoint.listing import (
+    FOLDER,
+    SUPERSEDED,
+    StepFile,
+    located,
+    newest_valid,
+    run_directory_of,
+    step_files,
+)
+from runner.checkpoint.reader.header import read_header, verified_header
+from runner.checkpoint.reader.schema import version_of
+from runner.errors import (
+    CheckpointDamaged,
+    CheckpointError,
+    CheckpointRefused,
+    ConfigError,
+)
+from runner.places import local_path
+from runner.run_directory.claim import check_writable, holds_run, is_taken
+from runner.run_directory.names import OUTPUTS, check_name
+from runner.run_directory.status import EARLY_STOPPING, read_status
+from runner.wiring.config.compose import compose_config, plain
+from runner.wiring.config.folder import typed_targets
+from runner.wiring.overrides.arguments import lineage, value_of
+from runner.wiring.resume.rules import Change, give_more_to_do
+from runner.wiring.resume.stored_config import effective_config
+from runner.wiring.starts.directory import Place, place_anew, place_in
+from runner.wiring.starts.pending import Pending, newest_pending
+from runner.wiring.starts.ways_on import absent, can_begin_again, check_length, nothing_yet
+from runner.wiring.trust.targets import target_names
+
+_TUTORIAL = ("epoch", "model_state_dict", "optimizer_state_dict")
+
+
+class Origin(Enum):
+    """Where a run's state comes from."""
+
+    scratch = "scratch"
+    """From the seed, or from another run's weights: a warm start."""
+    resume = "resume"
+    """From a checkpoint of the run itself."""
+    fork = "fork"
+    """From a checkpoint of another run, its parent, whole."""
+    adopted = "adopted"
+    """From a general checkpoint of another program, as far as it goes."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a command does first, and in which directory."""
+
+    origin: Origin
+    config: DictConfig
+    """The effective config with Hydra's own node."""
+    overrides: list[str]
+    """What today's command line says of the run itself."""
+    directory: Path
+    typed_targets: frozenset[str]
+    """The `_target_` names that come from conf/ or the command line, and not from a file."""
+    checkpoint: Path | None = None
+    """What the state is restored from."""
+    pinned: Mapping[str, Any] | None = None
+    """The environment of the checkpoint: what `auto` had chosen."""
+    changes: Sequence[Change] = ()
+    notices: Sequence[str] = ()
+    standing: Standing | None = None
+    """Where the restored state stands among its run's files."""
+    finished: bool = False
+    """Whether there is nothing left to do."""
+    stopped_early: bool = False
+    """Whether it is early stopping that has finished it."""
+
+    @property
+    def way_on(self) -> str:
+        """What gives a finished run more to do."""
+        if self.stopped_early:
+            return "raise early_stopping.patience=..., which stopped it, or lift it with null"
+        return f"raise its length with {'epochs' if self.config.max_steps is None else 'max_steps'}=..."
+
+    @property
+    def parent(self) -> Path | None:
+        """The checkpoint of another run that this one begins with."""
+        return self.checkpoint if self.origin in (Origin.fork, Origin.adopted) else None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for on the command line."""
+
+    words: Sequence[str]
+    searchpath: Sequence[str]
+    own: Callable[[Path], None]
+    name: str | None
+    rewind: bool
+
+    def is_another_than(self, directory: Path) -> bool:
+        """Return whether a name was given that is not this directory's."""
+        return self.name is not None and (OUTPUTS / self.name).resolve() != directory.resolve()
+
+    def own_if_continued(self, directory: Path) -> None:
+        """Own a run that is gone on with, before its files are looked at; a fork, or a reader, only reads them."""
+        if holds_run(directory) and os.access(directory, os.W_OK) and not self.is_another_than(directory):
+            self.own(directory)
+
+
+def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[[Path], None]) -> Start:
+    """Return the start that the words ask for; a run that it goes on with is first made this process's `own`.
+
+    Raises:
+        ConfigError, NameTaken, RunInUse, CheckpointError: each before anything was created.
+    """
+    resume = value_of(words, "resume")
+    asked = _Asked(words, searchpath, own, value_of(words, "name"), _is_true(words, "rewind"))
+    if asked.name is not None:
+        check_name(asked.name)
+    if resume is None:
+        return _typed(asked, Origin.scratch)
+    if resume == "auto":
+        return _automatic(asked)
+    path = local_path(resume, "resume")
+    return _newest_in(asked, path) if path.is_dir() else _from_file(asked, path)
+
+
+def _is_true(words: Sequence[str], key: str) -> bool:
+    """Return a boolean as the schema reads it, for which yes, on and 1 are true."""
+    value = value_of(words, key)
+    try:
+        return value is not None and BooleanNode().validate_and_convert(value) is True
+    except ValidationError as error:
+        raise ConfigError(f"{key}={value} cannot be: it must be true or false") from error
+
+
+def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place: Place | None = None) -> Start:
+    """Return a start whose config is today's words and conf/ alone."""
+    config = compose_config([*asked.searchpath, *asked.words])
+    if config.name is not None:
+        check_name(config.name)
+    directory = (place or place_anew)(config)
+    typed = frozenset(target_names(plain(config)))
+    return Start(origin, config, lineage(asked.words), directory, typed, checkpoint)
+
+
+def _automatic(asked: _Asked) -> Start:
+    if asked.name is None:
+        raise ConfigError("resume=auto needs a name, so that the next attempt finds the run; add name=my_run")
+    directory = OUTPUTS / asked.name
+    if not is_taken(directory):
+        return _typed(asked, Origin.scratch)
+    checkpoint, passed_over = _newest(asked, directory)
+    if checkpoint is None:  # an attempt ended before its first checkpoint
+        if not can_begin_again(directory):
+            raise nothing_yet(directory)
+        return _typed(asked, Origin.scratch, place=partial(place_in, directory))
+    resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
+    return _resume(replace(asked, words=resumed), directory, checkpoint, passed_over)
+
+
+def _newest_in(asked: _Asked, directory: Path) -> Start:
+    checkpoint, passed_over = _newest(asked, directory)
+    if checkpoint is None:
+        raise nothing_yet(directory)
+    if asked.is_another_than(directory):
+        return _restored(asked, Origin.fork, checkpoint, place_anew, _notices(passed_over))
+    return _resume(asked, directory, checkpoint, passed_over)
+
+
+def _newest(asked: _Asked, directory: Path) -> tuple[Path | None, list[CheckpointError]]:
+    """Return the checkpoint to begin with, if there is any, and what was passed over."""
+    asked.own_if_continued(directory)
+    checkpoint, passed_over = newest_valid(directory)
+    if checkpoint is None and passed_over:
+        raise CheckpointDamaged(
+            f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to go on from: "
+            f"begin another run with name=, or delete this one; the newest: {passed_over[0]}"
+        )
+    return checkpoint, passed_over
+
+
+def _from_file(asked: _Asked, path: Path) -> Start:
+    directory = run_directory_of(path)
+    asked.own_if_continued(directory)
+    if not path.exists() and holds_run(directory):
+        raise absent(path, directory)
+    header = verified_header(path)
+    if "format" not in header:
+        return _adopt(asked, path, header)
+    inside = (directory / "config.yaml").is_file()
+    if asked.is_another_than(directory) or (asked.name is not None and not inside):
+        return _restored(asked, Origin.fork, path, place_anew, ())
+    if not inside:
+        raise ConfigError(f"{path} does not lie in a run directory; add name=my_run to go on from it in a new one")
+    at = located(path, directory)
+    newer = [file for file in step_files(directory) if file > at]
+    if newer and not asked.rewind:
+        raise ConfigError(
+            f"{path} is of step {header.get('global_step')}, and {directory} has newer checkpoints, up to "
+            f"{newer[-1].path.name} of step {newer[-1].step}; go on from the newest with resume={directory}, fork a "
+            "new run from this one with name=another_name, or set the newer ones aside with rewind=true"
+        )
+    return _resume(asked, directory, path, (), rewound=newer)
+
+
+def _notices(passed_over: Sequence[CheckpointError]) -> list[str]:
+    return [f"passed over: {error}" for error in passed_over]
+
+
+def _resume(
+    asked: _Asked,
+    directory: Path,
+    checkpoint: Path,
+    passed_over: Sequence[CheckpointError],
+    rewound: Sequence[StepFile] = (),
+) -> Start:
+    notices = _notices(passed_over)
+    if rewound:
+        names = ", ".join(file.path.name for file in rewound)
+        notices.append(f"rewinding: {names} to {FOLDER}/{SUPERSEDED}")
+    pending = None if asked.rewind else newest_pending(directory, checkpoint)
+    start = _restored(asked, Origin.resume, checkpoint, partial(place_in, directory), notices, pending)
+    status = read_status(directory)
+    if status is not None and status.state == "finished" and not notices:
+        early = status.reason == EARLY_STOPPING
+        if not give_more_to_do(pending.beyond(start.changes) if pending else start.changes, stopped_early=early):
+            return replace(start, finished=True, stopped_early=early)
+    check_writable(directory)
+    asked.own(directory)
+    return start
+
+
+def _restored(
+    asked: _Asked,
+    origin: Origin,
+    checkpoint: Path,
+    place: Place,
+    notices: Sequence[str],
+    pending: Pending | None = None,
+) -> Start:
+    """Return a start whose config is the checkpoint's own, changed by a pending attempt and by today's words."""
+    header = read_header(checkpoint)
+    version_of(checkpoint, header)
+    config, changes = effective_config(
+        header,
+        asked.words,
+        searchpath=asked.searchpath,
+        checkpoint=checkpoint,
+        pending=pending.config if pending else None,
+    )
+    check_length(config, header, asked.words, checkpoint)
+    return Start(
+        origin,
+        config,
+        lineage(asked.words),
+        place(config),
+        typed_targets(asked.words, asked.searchpath),
+        checkpoint,
+        header.get("environment", {}),
+        changes,
+        [*notices, *(pending.notices(changes) if pending else ())],
+    )
+
+
+def _adopt(asked: _Asked, path: Path, header: Mapping[str, Any]) -> Start:
+    """Return the start from a tutorial's general checkpoint: the config is today's, since the file has none."""
+    missing = [key for key in _TUTORIAL if key not in header]
+    if missing or type(header["epoch"]) is not int or not 0 <= header["epoch"] < 2**31:
+        lacks = f"it lacks {', '.join(missing)}" if missing else "its epoch is no number of an epoch"
+        raise CheckpointRefused(
+            f"{path} is no general checkpoint to resume from ({lacks}); to start from its weights alone, "
+            f"use warm_start.path={path}"
+        )
+    if asked.name is None:
+        raise ConfigError(f"{path} belongs to no run; add name=my_run, and the config of its model, to go on from it")
+    if value_of(asked.words, "warm_start.path") is not None:
+        raise ConfigError(f"resume={path} brings the weights, so warm_start.path has no place beside it; leave out one")
+    return _typed(asked, Origin.adopted, path)

@@ -1,0 +1,167 @@
+"""From a built run to the loop's plan: policies, trackers and what a checkpoint says of its run."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from runner.checkpoint.format import SUFFIX
+from runner.checkpoint.policies import (
+    EveryEpochs,
+    EveryMinutes,
+    EverySteps,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepPinned,
+    Mode,
+    OnImprovement,
+    Retention,
+    Saved,
+    Trigger,
+)
+from runner.checkpoint.saving import NoSaving, Saving, StoreSaving, Tolerance
+from runner.checkpoint.store import CheckpointStore
+from runner.checkpoint.writer.background import AtOnce, Background
+from runner.checkpoint.writer.finite import non_finite
+from runner.checkpoint.writer.pickling import size_of
+from runner.loop.guard import Skipping, Trusting
+from runner.loop.plan import Plan
+from runner.loop.state import TrainState
+from runner.optim import Plateau
+from runner.optim.pacing import Pacing
+from runner.run_directory.demand import Demand
+from runner.run_directory.ownership import Tenure
+from runner.signals import Stop
+from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
+from runner.wiring.build.identity import IDENTITY, facts_of
+from runner.wiring.build.objects import counts_epochs, node_of
+from runner.wiring.config.flat import flatten
+from runner.wiring.starts.prepare import Prepared
+
+
+def make_plan(
+    run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None]
+) -> Plan:
+    """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
+    config, state = run.config, run.state
+    console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
+    trackers = Trackers([*_trackers(run), console])
+    return Plan(
+        learner=run.problem.learner,
+        strategy=run.strategy,
+        train_loader=run.train_loader,
+        val_loader=run.val_loader,
+        horizon=run.horizon,
+        seed=config["seed"],
+        accumulate=config["accumulate"],
+        clip_norm=config["clip_norm"],
+        guard=Skipping() if config["on_nonfinite"] == "skip" else Trusting(),
+        skip_limit=config["nonfinite_limit"],
+        eval_every=config["eval_every"],
+        log_every=config["log_every"],
+        patience=config["early_stopping"]["patience"],
+        monitor=config["checkpoint"]["monitor"],
+        mode=Mode(config["checkpoint"]["mode"]),
+        saving=_saving(run, stop, environment, record, trackers),
+        trackers=trackers,
+        console=console,
+        stop=stop,
+        pacing=Pacing(
+            by_evaluation=_of_kind(state, ReduceLROnPlateau),
+            warming_up=_of_kind(state, Plateau),
+            by_epoch=_per_epoch(state, config),
+        ),
+    )
+
+
+def _saving(
+    run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None], trackers: Tracker
+) -> Saving:
+    options = run.config["checkpoint"]
+    if "keep_last" not in options:
+        return NoSaving()
+    mode = Mode(options["mode"])
+    store = CheckpointStore(run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode)
+    store.prepare(run.start.standing)
+    record(store.best)
+    devices = run.devices
+    resolved = {
+        "device_kind": devices.kind,
+        "devices": max(1, len(devices.indices)),
+        "strategy": run.strategy.name,
+    }
+    description = {
+        "config": run.config_text,
+        "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
+        IDENTITY: run.identity,
+    }
+    asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
+    states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
+    store.check_space(size_of(states))  # at least: an optimizer has no moments before its first step
+    tenure = Tenure(run.start.directory)
+
+    def before() -> None:
+        tenure.check()
+        trackers.flush()
+
+    return StoreSaving(
+        store,
+        asked,
+        description,
+        worker=Background() if options["asynchronous"] else AtOnce(),
+        tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
+        meant=non_finite(states),
+        before=before,
+        after=lambda: record(store.best),
+    )
+
+
+def triggers(options: Mapping[str, Any]) -> list[Trigger]:
+    """Return when to save, from the config's `checkpoint`; every new best is saved in any case."""
+    found: list[Trigger] = [OnImprovement()]
+    if options["every_steps"]:
+        found.append(EverySteps(options["every_steps"]))
+    if options["every_epochs"]:
+        found.append(EveryEpochs(options["every_epochs"]))
+    if options["every_minutes"]:
+        found.append(EveryMinutes(options["every_minutes"]))
+    return found
+
+
+def retentions(options: Mapping[str, Any]) -> list[Retention]:
+    """Return what to keep, from the config's `checkpoint`."""
+    found: list[Retention] = [
+        KeepLast(options["keep_last"]),
+        KeepBest(options["keep_best"], Mode(options["mode"])),
+        KeepPinned(),
+    ]
+    return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
+
+
+def _trackers(run: Prepared) -> list[Tracker]:
+    options, directory = run.config["tracker"], run.start.directory
+    first_step = run.state.progress.global_step
+    found: list[Tracker] = []
+    if options["csv"]:
+        found.append(CsvTracker(directory, first_step=run.state.progress.reported_at))
+    if options["tensorboard"]:
+        measured = [f"val/{name}" for name in run.problem.learner.metrics]
+        hparams = _hparams(run.config)
+        found.append(TensorBoardTracker(directory, first_step=first_step, hparams=hparams, measured=measured))
+    return found
+
+
+def _hparams(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat = flatten(config)
+    kinds = (str, int, float, bool)
+    return {key: value if isinstance(value, kinds) else str(value) for key, value in flat.items() if value is not None}
+
+
+def _of_kind(state: TrainState, kind: type) -> frozenset[str]:
+    return frozenset(name for name, scheduler in state.schedulers.items() if isinstance(scheduler, kind))
+
+
+def _per_epoch(state: TrainState, config: Mapping[str, Any]) -> frozenset[str]:
+    nodes = {name: node_of(config["scheduler"], name) for name in state.schedulers}
+    return frozenset(name for name, scheduler in state.schedulers.items() if counts_epochs(scheduler, nodes[name]))

@@ -1,0 +1,271 @@
+"""Giving a built run the state of its checkpoint, with what the user changed put on top."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from runner.checkpoint.best import Standing, standing
+from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
+from runner.checkpoint.listing import newest_valid
+from runner.checkpoint.policies import Mode, Saved
+from runner.checkpoint.reader.facts import facts
+from runner.checkpoint.reader.header import read_header
+from runner.checkpoint.weights.match import Report
+from runner.errors import CheckpointError, CheckpointMismatch, ConfigError, NonFinite
+from runner.loop.state import TrainState, part_name
+from runner.optim.agreement import check_scheduler
+from runner.optim.buffers import take_buffers
+from runner.places import local_path
+from runner.progress import Progress
+from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
+from runner.wiring.build.objects import Position
+from runner.wiring.resume.effects import Today, carry_over, settle
+from runner.wiring.resume.rules import Change
+from runner.wiring.resume.stored_config import read_config
+from runner.wiring.starts.choose import Origin, Start
+from runner.wiring.starts.tutorial import adopt
+from runner.wiring.starts.warm_start import freeze_as_stored, warm_start
+
+_BETTER = {"loss": "min", "error": "min", "accuracy": "max", "acc": "max", "auc": "max", "f1": "max", "iou": "max"}
+
+log = logging.getLogger("runner")
+
+
+def check_monitor(config: dict[str, Any], learner: Any) -> None:
+    """Raise ConfigError if the monitored metric is none that the learner's evaluation returns."""
+    names = [f"val/{name}" for name in learner.metrics]
+    if (monitor := config["checkpoint"]["monitor"]) not in names:
+        raise ConfigError(f"checkpoint.monitor={monitor} is not measured; choose one of {', '.join(names)}")
+    mode, better = config["checkpoint"]["mode"], _BETTER.get(monitor.rpartition("/")[2], config["checkpoint"]["mode"])
+    if mode != better:
+        raise ConfigError(f"checkpoint.mode={mode} would keep the worst {monitor}; add checkpoint.mode={better}")
+
+
+def prepare_models(
+    models: Mapping[str, nn.Module], start: Start, config: dict[str, Any]
+) -> tuple[dict[str, Report], dict[str, Any]]:
+    """Warm-start and freeze what is to be, before there are optimizers; return the reports and the checkpoint.
+
+    Raises:
+        CheckpointError: a file is damaged, refused, or of another model.
+    """
+    if start.checkpoint is None:
+        options = config["warm_start"]
+        return (warm_start(models, options) if options["path"] else {}), {}
+    if start.origin is Origin.adopted:
+        return {}, read_plain(start.checkpoint)
+    entries = read_entries(start.checkpoint)
+    freeze_as_stored(models, entries)
+    return {}, entries
+
+
+def check_data(
+    start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: dict[str, Any], size: int
+) -> Start:
+    """Return the start with what is to be said of data that differ from those of its file.
+
+    A position amid an epoch of them holds in data of another size only where that is allowed, as well as it can.
+
+    Raises:
+        CheckpointMismatch: they are other data.
+    """
+    if start.checkpoint is None:
+        named = config["warm_start"]["path"]
+        source = None if named is None else local_path(named, "warm_start.path")
+        said = [] if source is None else transferred(_said(source), identity, source)
+    else:
+        allowed = config["resume_allow"]
+        said = compare_identities(entries.get(IDENTITY), identity, start.checkpoint, allowed=allowed)
+        position = entries.get(f"data{SUFFIX}")
+        free = any(key.split(".")[0] == "data" for key in allowed)
+        if isinstance(position, dict) and type(sample := position.get("sample")) is int and (free or not sample):
+            position.update(size=size, sample=sample if sample < size else 0)
+    return replace(start, notices=[*start.notices, *said])
+
+
+def _said(path: Path) -> Any:
+    """Return what a file to start warm from says of its data; one of another program says nothing."""
+    try:
+        return read_header(path).get(IDENTITY)
+    except CheckpointError:  # a file that is no archive: another form of weights
+        return None
+
+
+def position(start: Start, entries: Mapping[str, Any]) -> Position:
+    """Return where the checkpoint stands; another program's counts no samples, and a fresh start has none."""
+    if start.checkpoint is None or start.origin is Origin.adopted:
+        return Position()
+    data = entries.get(f"data{SUFFIX}")
+    sample = data.get("sample") if isinstance(data, Mapping) else None
+    return Position(entries["global_step"], entries["epoch"], sample if type(sample) is int else 0)
+
+
+def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, today: Today) -> Start:
+    """Give the state what the checkpoint holds, and return the start with what is to be said of it.
+
+    Raises:
+        CheckpointMismatch: it does not fit.
+    """
+    if start.checkpoint is None:
+        return start
+    if start.origin is Origin.adopted:
+        notices = adopt(state, entries, start=start, today=today)
+        return replace(start, notices=[*start.notices, *notices])
+    config = today.config
+    afresh = _match_learner(state, entries, start)
+    changes = resume(state, entries, start, today)
+    found = _standing(start.checkpoint, config)
+    if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
+        _change_measure(state, found.best, config["checkpoint"]["mode"])
+    notices = [*start.notices, *afresh, *_keep_record(state, found.best, config)]
+    return replace(start, changes=changes, standing=found, notices=notices)
+
+
+def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Today) -> Sequence[Change]:
+    """Restore everything strictly, apply the changed keys, and return them with the learning rate's.
+
+    Raises:
+        CheckpointMismatch: the file is of another run.
+    """
+    assert start.checkpoint is not None
+    former, path = entries, start.checkpoint
+    if start.changes:
+        entries = _adapted(state, entries, path, today)
+    _check_schedulers(state, entries, path)
+    _take_buffers(state, entries)
+    restore(state.parts(), entries, path)
+    settle(state)
+    if not start.changes:
+        return start.changes
+    before, after = _first_rate(state, former, path), state.learning_rate()
+    if before == after:
+        return start.changes
+    return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
+
+
+def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Today) -> dict[str, Any]:
+    """Return a file's entries as a config goes on with them that is another than the file's."""
+    former = read_config(entries["config"], path)
+    if former.get("ema") != today.config["ema"]:
+        entries = _match_averages(state, entries)
+    return carry_over(entries, former, state.models, today, path)
+
+
+def _first_rate(state: TrainState, entries: Mapping[str, Any], path: Path) -> float:
+    """Return what `state.learning_rate` was in a file."""
+    key = f"{part_name(next(iter(state.optimizers)), 'optimizer')}{SUFFIX}"
+    try:
+        return float(entries[key]["param_groups"][0]["lr"])
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointMismatch(f"{path} does not fit: its {key} has no learning rate") from error
+
+
+def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
+    for name, part in state.parts().items():
+        if name.endswith("scheduler"):
+            try:
+                check_scheduler(part, entries.get(f"{name}{SUFFIX}"), steps=entries["global_step"])
+            except ValueError as error:
+                raise CheckpointMismatch(
+                    f"{path} does not fit: its {name}{SUFFIX} is no such state: {error}"
+                ) from error
+
+
+def roll_back(
+    state: TrainState, run_directory: Path, *, config: Mapping[str, Any], attempt: str | None, failure: NonFinite
+) -> Standing:
+    """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
+
+    An `attempt` that changed settings goes back to a checkpoint of its own, which has them.
+
+    Raises:
+        NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
+    """
+    times, limit = state.progress.rollbacks + 1, config["nonfinite_limit"]
+    checkpoint, _ = newest_valid(run_directory)
+    if checkpoint is None or times > limit:
+        raise failure
+    if attempt is not None and facts(checkpoint)["environment"].get("attempt") != attempt:
+        raise failure
+    entries = read_entries(checkpoint)
+    _take_buffers(state, entries)
+    restore(state.parts(), entries, checkpoint)
+    state.progress.rollbacks, state.whole = times, True
+    log.warning(
+        "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
+        failure, checkpoint.name, times, limit,
+    )  # fmt: skip
+    found = _standing(checkpoint, config)
+    for notice in _keep_record(state, found.best, config):
+        log.warning("%s", notice)
+    return found
+
+
+def _take_buffers(state: TrainState, entries: Mapping[str, Any]) -> None:
+    for name, part in state.parts().items():
+        if isinstance(part, nn.Module):
+            take_buffers(part, entries.get(f"{name}{SUFFIX}"))
+
+
+def _standing(checkpoint: Path, config: Mapping[str, Any]) -> Standing:
+    options = config["checkpoint"]
+    return standing(checkpoint, monitor=options["monitor"], mode=Mode(options["mode"]))
+
+
+def _keep_record(state: TrainState, best: Saved | None, config: Mapping[str, Any]) -> list[str]:
+    """Let the record be the metric of a file that is there; return what is to be said where it was not."""
+    progress, monitor = state.progress, config["checkpoint"]["monitor"]
+    lost = progress.best_metric, progress.best_step
+    if not _begin_record(progress, best) or lost[0] is None:
+        return []
+    now = "anew" if best is None else f"from {best.metric:.6g} at step {best.step}"
+    return [f"no whole checkpoint is left of the best {monitor}, {lost[0]:.6g} at step {lost[1]}: it begins {now}"]
+
+
+def _begin_record(progress: Progress, best: Saved | None) -> bool:
+    """Begin the record with what this file measured, if it is another one; return whether it is."""
+    found = (best.metric, best.step) if best else (None, None)
+    if found == (progress.best_metric, progress.best_step):
+        return False
+    progress.best_metric, progress.best_step = found
+    progress.evaluations_without_improvement = 0
+    return True
+
+
+def _change_measure(state: TrainState, best: Saved | None, mode: Any) -> None:
+    """What was best by another metric is no measure for this one."""
+    _begin_record(state.progress, best)
+    state.progress.evaluations_without_improvement = 0
+    for scheduler in state.schedulers.values():
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler._init_is_better(mode, scheduler.threshold, scheduler.threshold_mode)
+            scheduler._reset()
+
+
+def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:
+    """Let a learner whose state the file cannot hold begin afresh, and drop one of a learner that is no more wanted."""
+    key = f"learner{SUFFIX}"
+    changed = any(change.key.split(".")[0] == "learner" for change in start.changes)
+    if state.learner is None and changed:
+        entries.pop(key, None)
+    if state.learner is None or key in entries or (IDENTITY in entries and not changed):
+        return []
+    entries[key] = state.learner.state_dict()
+    return [f"{start.checkpoint} has no state of the learner, which begins afresh, so this is not exact"]
+
+
+def _match_averages(state: TrainState, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries with the averages that are wanted: one that is new begins with the restored weights."""
+    entries = dict(entries)
+    for name in state.models:
+        key = f"{part_name(name, 'ema')}{SUFFIX}"
+        if name not in state.averages:
+            entries.pop(key, None)
+        elif key not in entries:
+            entries[key] = entries[f"{name}{SUFFIX}"]
+    return entries

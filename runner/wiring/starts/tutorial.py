@@ -1,0 +1,131 @@
+"""Going on from a general checkpoint that another program wrote, by the recipe of PyTorch's tutorial.
+
+https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import open_dict
+from torch import nn
+from torch.optim import Optimizer
+
+from runner.checkpoint.format import SUFFIX, restore_part
+from runner.checkpoint.weights.match import strip_wrappers
+from runner.errors import CheckpointMismatch, ConfigError
+from runner.loop.state import TrainState
+from runner.optim.agreement import is_known, is_numbers
+from runner.optim.schedules import Horizon, keep_rates
+from runner.wiring.build.objects import build_updating, node_of, trained
+from runner.wiring.config.compose import resolved
+from runner.wiring.overrides.arguments import parse
+from runner.wiring.resume.carrying import Setup, carry_optimizer, same, setup_of
+from runner.wiring.resume.effects import Today, position_scheduler, settle
+from runner.wiring.starts.choose import Start
+
+
+def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today: Today) -> list[str]:
+    """Give the state what the file has, `epoch` being the index of the last finished one; return what it lacks.
+
+    The optimizer keeps the file's settings, but for those that the words of the command line set, and the config of
+    the start says them from now on.
+
+    Raises:
+        CheckpointMismatch: it is of another model or optimizer.
+        ConfigError: the file's epochs are all that were asked for.
+    """
+    path = start.checkpoint
+    assert path is not None
+    if set(state.models) != {"model"}:
+        raise CheckpointMismatch(f"{path} has one model, and this config {', '.join(state.models)}; use warm_start")
+    model, optimizer, scheduler = state.models["model"], state.optimizers["model"], state.schedulers.get("model")
+    restore_part("model", model, _weights(model, entries, path), path)
+    for average in state.averages.values():
+        average.load_state_dict(model.state_dict())
+    built = setup_of(optimizer, scheduler, trained(model))
+    stored = _as_told(entries["optimizer_state_dict"], built, [o.key_or_group for o in parse(start.overrides)])
+    if is_known(optimizer):
+        optimizer, scheduler = _with_settings(state, _settings(stored, optimizer), start, today)
+    restore_part("optimizer", optimizer, stored, path)
+    _count(state, entries, path, today.horizon)
+    keep_rates(optimizer, scheduler)
+    if hasattr(scheduler, "last_epoch"):
+        counters = {"epoch": state.progress.epoch, "global_step": state.progress.global_step}
+        position_scheduler(scheduler, node_of(today.config["scheduler"], "model"), **counters)
+    settle(state)
+    lacks = sorted(state.parts().keys() - {"model", "optimizer"} - {name.removesuffix(SUFFIX) for name in entries})
+    return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
+
+
+def _as_told(stored: Any, built: Setup, keys: Sequence[str]) -> Any:
+    """Return the optimizer's state with the settings that the command line names, group by group as they were built."""
+    named = {key.removeprefix("optimizer.") for key in keys if key.startswith("optimizer.")}
+    named |= {"initial_lr"} if "lr" in named else set()
+    unlike = [{key: value for key, value in group.items() if key not in named} for group in built.groups]
+    try:
+        held = [{key: value for key, value in group.items() if key != "initial_lr"} for group in stored["param_groups"]]
+        return carry_optimizer({**stored, "param_groups": held}, replace(built, groups=unlike), built, anew=False)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return stored  # of another optimizer, which restoring it will say
+
+
+_APART = ("params", "lr", "fused", "foreach", "capturable", "differentiable")
+
+
+def _settings(stored: Any, optimizer: Optimizer) -> dict[str, Any]:
+    """Return the settings of a stored optimizer that are others than this one's, as its class takes them."""
+    try:
+        group, ours = dict(stored["param_groups"][0]), optimizer.param_groups[0]
+    except (KeyError, TypeError, ValueError, IndexError):
+        return {}  # of another optimizer, which restoring it will say
+    taken = (key for key in inspect.signature(type(optimizer)).parameters if key in ours and key in group)
+    changed = {key: group[key] for key in taken if key not in _APART and not same(group[key], ours[key])}
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in changed.items()
+        if is_numbers(value) or type(value) is bool
+    }
+
+
+def _with_settings(state: TrainState, settings: Mapping[str, Any], start: Start, today: Today) -> tuple[Optimizer, Any]:
+    """Build the optimizer of the one model, and its scheduler, anew with other settings, which both configs get."""
+    node: Any = node_of(start.config.optimizer, "model")
+    with open_dict(node):
+        for key, value in settings.items():
+            node[key] = value
+    today.config["optimizer"] = resolved(start.config)["optimizer"]
+    made = build_updating(
+        today.config, "model", trained(state.models["model"]), horizon=today.horizon, trust=today.trust
+    )
+    state.optimizers["model"] = made[0]
+    if made[1] is not None:
+        state.schedulers["model"] = made[1]
+    return made
+
+
+def _weights(model: nn.Module, entries: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    stored = entries["model_state_dict"]
+    if not isinstance(stored, Mapping) or not all(isinstance(name, str) for name in stored):
+        raise CheckpointMismatch(f"{path} does not fit: its model_state_dict is a {type(stored).__name__}")
+    names = strip_wrappers(model.state_dict(), stored)
+    weights = {names[name]: value for name, value in stored.items()}
+    if len(weights) != len(stored):
+        raise CheckpointMismatch(f"{path} does not fit: its model_state_dict has names twice, with and without module.")
+    return weights
+
+
+def _count(state: TrainState, entries: Mapping[str, Any], path: Path, horizon: Horizon) -> None:
+    """Let the counters stand at the end of the file's epoch."""
+    progress = state.progress
+    progress.epoch = entries["epoch"] + 1
+    progress.global_step = progress.evaluated_at = progress.reported_at = progress.epoch * horizon.steps_per_epoch
+    if horizon.total_steps is not None and progress.global_step >= horizon.total_steps:
+        raise ConfigError(
+            f"{path} has finished {progress.epoch} epochs, and the run is to be no longer; raise epochs or max_steps"
+        )
+    with suppress(KeyError, TypeError, ValueError):  # no loss, or none that is a number
+        progress.loss = float(entries["loss"])

@@ -1,0 +1,285 @@
+"""From a `_target_` to an object: named classes of the right role only, checked before anything is called.
+
+A name is resolved by importing exactly its module and walking through classes, so that
+`torch.nn.modules.module.torch.load` leads nowhere.
+"""
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner.errors import ConfigError, RunnerError, TargetRefused
+from runner.wiring.overrides.program import project_folder
+from runner.wiring.trust.built_in import ROOTS, built_in
+from runner.wiring.trust.own_code import defines, own_module
+
+_LONGEST = 300  # characters of a name
+_DEEPEST = 100  # levels of a config
+
+
+class Budget(Protocol):
+    """Bounds what is built by the numbers of a file."""
+
+    def bound(self, name: str, cls: Any, arguments: Mapping[str, Any], place: str) -> AbstractContextManager[Any]:
+        """Return a context to build `cls` in, which is called `name`; TargetRefused where that would take too much."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose classes may be built, besides the built-in ones that are listed for their role."""
+
+    packages: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    """Exact names from conf/ or the command line; functions need to be here."""
+    folder: Path | None = None
+    """The project's folder, `run.py`'s say, whose own modules and packages are trusted."""
+    budget: Budget | None = None
+    """What a file may have built; None where the config is typed."""
+
+    def covers(self, name: str) -> bool:
+        """Return whether `name` lies under a trusted root; imports nothing."""
+        named = any(_under(name, package) for package in self.packages)
+        return named or (self.folder is not None and own_module(name, self.folder) is not None)
+
+
+def _under(name: str, root: str) -> bool:
+    return name == root or name.startswith(root + ".")
+
+
+def target_names(node: Any) -> set[str]:
+    """Return every `_target_` in a config."""
+    return {name for _, name in places_of_targets(node)}
+
+
+def places_of_targets(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every `_target_` in a config, behind the place that it stands in."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            yield place, node["_target_"]
+        for key, value in node.items():
+            yield from places_of_targets(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from places_of_targets(value, place)
+
+
+def resolves(name: str, trust: Trust, place: str) -> bool:
+    """Return whether `trust` lets a class of this name be built in a place."""
+    try:
+        resolve(name, object, trust, place)
+    except TargetRefused:
+        return False
+    return True
+
+
+def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
+    """Return the class that `name` names, or the function, if exactly this name was typed or listed.
+
+    Raises:
+        TargetRefused: not trusted, not found, no class, or no subclass of `role`.
+    """
+    if len(name) > _LONGEST or not all(part.isidentifier() and part[:2] != "__" for part in name.split(".")):
+        raise TargetRefused(f"{place}._target_={name[:_LONGEST]!r} is not the name of a class; write module.ClassName")
+    found: Any = built_in(name, place)
+    if found is None and name in trust.names:
+        found = _walk(name, place)
+        if inspect.isroutine(found):
+            return found
+    elif found is None:
+        found = _of_a_trusted_root(name, trust, place)
+    if not isinstance(found, type):
+        raise TargetRefused(
+            f"{place}._target_={name} is not a class but a {type(found).__name__}; name a class that is a "
+            f"{role.__name__}, or, for a function of yours, add trust=[{name}]"
+        )
+    if not issubclass(found, role):
+        raise TargetRefused(f"{place}._target_={name} is not a {role.__name__}; name a class that is one")
+    return found
+
+
+def _of_a_trusted_root(name: str, trust: Trust, place: str) -> Any:
+    if not trust.covers(name):
+        advice = f"if it is yours, add trust=[{word_for(name)}]"
+        raise TargetRefused(f"{place}._target_={name} comes out of a file and is not trusted; {advice}")
+    if any(_under(name, package) for package in trust.packages):
+        _check_regular(name, place)
+    else:
+        _check_own(name, trust.folder, place)
+    found = _walk(name, place)
+    if isinstance(found, type) and not trust.covers(f"{found.__module__}.{found.__qualname__}"):
+        raise TargetRefused(f"{place}._target_={name} leads to {found.__module__}, which nobody trusts; name it there")
+    return found
+
+
+def word_for(name: str) -> str:
+    """Return what `trust` has to list for a class of this name: its package, of torch and the runner the name."""
+    package = name.split(".")[0]
+    return name if package in ROOTS or package in sys.stdlib_module_names else package
+
+
+def _check_own(name: str, folder: Path | None, place: str) -> None:
+    """Raise TargetRefused unless the source in the project's folder defines the class, and Python finds this source."""
+    assert folder is not None
+    file, package = own_module(name, folder), name.split(".")[0]
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):
+        spec = None
+    if spec is None or spec.origin is None or file is None or Path(spec.origin).resolve() != file.resolve():
+        elsewhere = "nowhere" if spec is None else spec.origin
+        raise TargetRefused(f"{place}._target_={name} is in {folder}, but Python finds {package} in {elsewhere}")
+    if not defines(name, folder):
+        raise TargetRefused(
+            f"{place}._target_={name} is not defined in {folder}, by a module or by a package that has __init__.py; "
+            f"mind the spelling, or, if it is made in another way, add trust=[{name}]"
+        )
+
+
+def _check_regular(name: str, place: str) -> None:
+    """Raise TargetRefused for a folder without `__init__.py` within a package that has one: data, not modules."""
+    parts = name.split(".")
+    for length in range(2, len(parts)):
+        module = ".".join(parts[:length])
+        try:
+            spec, package = importlib.util.find_spec(module), importlib.util.find_spec(parts[0])
+        except Exception:  # `_walk` says what is wrong
+            return
+        if spec is not None and spec.origin is None and package is not None and package.origin is not None:
+            raise TargetRefused(
+                f"{place}._target_={name}: the folder {module} has no __init__.py; add it, or trust=[{name}]"
+            )
+
+
+def _walk(name: str, place: str) -> Any:
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:length])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and _under(module_name, error.name):
+                continue
+            raise ConfigError(f"{place}._target_={name} cannot be imported: {error}") from error
+        except Exception as error:
+            raise ConfigError(f"importing {module_name} for {place}._target_ raised {_brief(error)}") from error
+        for step in parts[length:]:
+            if found is not None and inspect.ismodule(getattr(found, step, None)):
+                raise TargetRefused(
+                    f"{place}._target_={name} goes through a module's import; name the class where it is"
+                )
+            found = getattr(found, step, None)
+        if found is None:
+            raise TargetRefused(f"{place}._target_={name} does not exist in {module_name}; mind the spelling")
+        return found
+    if len(parts) == 1:
+        raise TargetRefused(f"{place}._target_={name} names no class; write its module and the class: {name}.ClassName")
+    raise _absent(name, place)
+
+
+def check_modules(node: Any) -> None:
+    """Raise TargetRefused for a `_target_` whose package is nowhere; nothing is imported."""
+    for place, name in places_of_targets(node):
+        package = name.split(".")[0]
+        if package.isidentifier() and package != name and importlib.util.find_spec(package) is None:
+            raise _absent(name, place)
+
+
+def _absent(name: str, place: str) -> TargetRefused:
+    folder = project_folder()
+    where = "among the installed packages" if folder is None else f"in {folder}, or among the installed packages"
+    return TargetRefused(
+        f"{place}._target_={name}: there is no module {name.split('.')[0]!r} {where}; mind the spelling"
+    )
+
+
+def build(
+    node: Mapping[str, Any],
+    role: type,
+    *,
+    place: str,
+    trust: Trust,
+    first: Iterable[Any] = (),
+    given: Mapping[str, Any] | None = None,
+    reserved: Iterable[str] = (),
+) -> Any:
+    """Return the object that a config node describes.
+
+    `first` are positional arguments; `given` are passed where the class has parameters of these
+    names and the config is silent; `reserved` keys belong to somebody else.
+
+    Raises:
+        ConfigError: an argument that the class does not have or lacks, or its own refusal.
+    """
+    name = _name_in(node, place)
+    cls = resolve(name, role, trust, place)
+    arguments = {
+        key: _nested(value, f"{place}.{key}", trust)
+        for key, value in node.items()
+        if key != "_target_" and key not in set(reserved)
+    }
+    arguments = {**_fitting(cls, given or {}), **arguments}
+    _check_signature(cls, tuple(first), arguments, f"{place}: {name}")
+    try:
+        with trust.budget.bound(name, cls, arguments, place) if trust.budget else nullcontext():
+            built = cls(*first, **arguments)
+    except RunnerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {_brief(error)}") from error
+    if not isinstance(built, role):  # of a function, or of a class whose __new__ returns something else
+        raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
+    return built
+
+
+def _name_in(node: Any, place: str) -> str:
+    if not isinstance(node, Mapping) or node.get("_target_") is None:
+        raise ConfigError(f"{place}._target_ is missing; set it, such as {place}._target_=my_package.MyClass")
+    return str(node["_target_"])
+
+
+def _nested(value: Any, place: str, trust: Trust) -> Any:
+    if place.count(".") + place.count("[") > _DEEPEST:
+        raise ConfigError(f"{place.split('.')[0]} is nested too deeply; {_DEEPEST} levels are the most")
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(value, object, place=place, trust=trust)
+        return {key: _nested(item, f"{place}.{key}", trust) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nested(item, f"{place}[{number}]", trust) for number, item in enumerate(value)]
+    if not isinstance(value, str | int | float | None):
+        raise ConfigError(f"{place} is a {type(value).__name__}; give a number, a text, a list or a mapping")
+    return value
+
+
+def _fitting(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = _parameters(cls)
+    return {name: value for name, value in given.items() if name in parameters}
+
+
+def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, Any], what: str) -> None:
+    try:
+        inspect.signature(cls).bind(*first, **arguments)
+    except ValueError:
+        return  # a class written in C without a signature
+    except TypeError as error:
+        if fact := re.search("missing .*'(in_channels|image_size)'", str(error)):
+            raise ConfigError(f"{what} needs images, and the data have none ({fact[1]}); try model=mlp") from error
+        names = ", ".join(_parameters(cls)) or "none"
+        raise ConfigError(f"{what} cannot take these keys ({error}); its parameters are: {names}") from error
+
+
+def _parameters(cls: Any) -> list[str]:
+    try:
+        return list(inspect.signature(cls).parameters)
+    except ValueError:
+        return []
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
