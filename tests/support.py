@@ -35,7 +35,8 @@ class Outcome:
 
 
 @contextmanager
-def _untouched_logging() -> Iterator[None]:
+def untouched_logging() -> Iterator[None]:
+    """Close what a command logs to, and let the root logger be as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
@@ -52,7 +53,7 @@ def cli(capsys: pytest.CaptureFixture[str], *words: str, program: Path = REPOSIT
     capsys.readouterr()
     former, sys.argv = sys.argv, [str(program), *words]
     try:
-        with _untouched_logging(), pytest.raises(SystemExit) as exit_:
+        with untouched_logging(), pytest.raises(SystemExit) as exit_:
             main()
     finally:
         sys.argv = former

@@ -15,7 +15,7 @@ from PIL import Image
 from runner.__main__ import main as file_tool
 from runner.wiring.overrides.options import GROUPS, defaults, known_keys
 from tests.advice import is_advice, sentences
-from tests.support import REPOSITORY, TINY, Outcome, cli
+from tests.support import REPOSITORY, TINY, Outcome, cli, untouched_logging
 
 T = shlex.join((*TINY, "max_steps=1"))
 P = "data=arrays data.path=points.npz model=mlp device=cpu tracker=none max_steps=1"
@@ -224,7 +224,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.set_num_threads(1)
         from runner.commands.main import main
 
-        with pytest.raises(SystemExit) as exit_:
+        with untouched_logging(), pytest.raises(SystemExit) as exit_:
             main()
         assert exit_.value.code == 0
     entries = torch.load(folder / "outputs/x/last.tar", weights_only=True)

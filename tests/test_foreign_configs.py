@@ -17,7 +17,7 @@ import yaml
 import runner
 from runner.__main__ import main as tools
 from runner.errors import RunnerError
-from tests.support import REPOSITORY, Outcome, cli, entries_of
+from tests.support import REPOSITORY, Outcome, cli, entries_of, untouched_logging
 
 RUN = (
     "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu", "model=mlp",
@@ -39,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(sys, "argv", [str(work / "run.py"), *RUN, "name=x"])
         from runner.commands.main import main
 
-        with pytest.raises(SystemExit) as exit_:
+        with untouched_logging(), pytest.raises(SystemExit) as exit_:
             main()
     assert exit_.value.code == 0
     return work / "outputs/x/last.tar"

@@ -68,8 +68,9 @@ def test_a_record_that_comes_late_from_another_host_is_waited_for(job: Job, monk
 
 
 def test_what_died_without_a_word_is_on_record_as_failed_unless_somebody_goes_on_there(
-    job: Job, tmp_path: Path
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("runner.sweeps.verdict._DYING", 0.2)
     left(job, "running")
     with Ownership() as ownership:
         ownership.take(job.directory)
