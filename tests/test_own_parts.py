@@ -9,7 +9,7 @@ import torch
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR
 
 from runner.errors import ConfigError
-from runner.wiring.build.objects import check_model_names, counts_epochs, node_of
+from runner.wiring.build.updating import check_model_names, counts_epochs, node_of
 from tests.support import TINY, cli
 
 EXPONENTIAL = ("scheduler=own", "scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9")

@@ -10,8 +10,9 @@ from torch import nn
 from runner.errors import ConfigError, TargetRefused
 from runner.wiring.build.objects import trust_words
 from runner.wiring.trust.budget import Budget
+from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.own_code import defines
-from runner.wiring.trust.targets import Trust, build, resolve
+from runner.wiring.trust.targets import Trust, resolve
 
 NOBODY = Trust()
 

@@ -7,8 +7,8 @@ from runner.exit_codes import FAILED, INTERRUPTED
 from runner.signals import die_by_sigint
 from runner.wiring.overrides.arguments import command
 from runner.wiring.resume.rules import table
-from runner.wiring.starts.choose import Origin
 from runner.wiring.starts.prepare import Prepared
+from runner.wiring.starts.start import Origin
 
 log = logging.getLogger("runner")
 

@@ -16,8 +16,8 @@ from runner.run_directory.attempts import Attempt, new_token, next_number, write
 from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
 from runner.wiring.build.identity import IDENTITY
-from runner.wiring.starts.choose import Origin
 from runner.wiring.starts.prepare import Prepared
+from runner.wiring.starts.start import Origin
 
 log = logging.getLogger("runner")
 

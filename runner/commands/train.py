@@ -20,7 +20,8 @@ from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
 from runner.wiring.config.compose import checked
 from runner.wiring.overrides.arguments import repeated
-from runner.wiring.starts.choose import Origin, choose_start
+from runner.wiring.starts.choose import choose_start
+from runner.wiring.starts.start import Origin
 
 if TYPE_CHECKING:  # each of them imports torch
     from runner.commands.record import StatusWriter

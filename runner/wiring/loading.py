@@ -19,7 +19,8 @@ from runner.wiring.config.settled import unsettled
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.stored_config import read_config, refuse_interpolations
 from runner.wiring.trust.harmless import harmless
-from runner.wiring.trust.targets import Trust, build
+from runner.wiring.trust.instantiate import build
+from runner.wiring.trust.targets import Trust
 
 
 def load_model(path: str, trust: Sequence[str]) -> Any:

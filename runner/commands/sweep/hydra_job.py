@@ -14,7 +14,7 @@ from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
 from runner.wiring.config.compose import check_hydra, plain
 from runner.wiring.overrides.arguments import lineage
-from runner.wiring.starts.choose import Origin, Start
+from runner.wiring.starts.start import Origin, Start
 from runner.wiring.trust.targets import target_names
 
 

@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from runner.checkpoint.format import read_plain
 from runner.data.loaders.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
-from runner.optim.agreement import Agreement, is_known
 from runner.optim.averaging import Average
-from runner.optim.matching import match_by_name
-from runner.optim.plateau import Plateau
-from runner.optim.schedules import Horizon, Schedule, make_scheduler
+from runner.optim.schedules import Horizon
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
 from runner.stateful import Stateful
@@ -28,12 +23,14 @@ from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
 from runner.wiring.build.fitting import check_data, check_latent, check_learner, check_model, check_optimizer
 from runner.wiring.build.identity import facts_of
+from runner.wiring.build.updating import build_updating, check_model_names, config_place, trained
 from runner.wiring.config.compose import CONF
 from runner.wiring.config.folder import targets_in_folder
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.trust.budget import Budget
 from runner.wiring.trust.built_in import ROOTS
-from runner.wiring.trust.targets import Trust, build, places_of_targets, resolve, resolves, word_for
+from runner.wiring.trust.instantiate import build
+from runner.wiring.trust.targets import Trust, places_of_targets, resolves, word_for
 
 _LOADING = ("workers", "timeout", "split")
 
@@ -110,12 +107,9 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
             f"{', '.join(nodes) or 'none'}; choose a model that fits the learner"
         )
     return {
-        name: build(nodes[name], nn.Module, place=_place("model", name), trust=trust, given=facts) for name in wanted
+        name: build(nodes[name], nn.Module, place=config_place("model", name), trust=trust, given=facts)
+        for name in wanted
     }
-
-
-def _place(group: str, name: str) -> str:
-    return group if name == "model" else f"{group}.{name}"
 
 
 def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
@@ -184,7 +178,7 @@ def build_state(
         for name, model in models.items()
     }
     for name, (optimizer, _) in updating.items():
-        check_optimizer(optimizer, models[name], _place("optimizer", name))
+        check_optimizer(optimizer, models[name], config_place("optimizer", name))
     decay = config["ema"]["decay"]
     return TrainState(
         models=models,
@@ -197,69 +191,3 @@ def build_state(
         progress=Progress(),
         learner=learner if isinstance(learner, Stateful) else None,
     )
-
-
-def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the options of one model: its own below its name, or those that all share; a unit may be shared alone."""
-    own = node.get(name)
-    if not isinstance(own, Mapping):
-        return node
-    return {"unit": node["unit"], **own} if "unit" in node else own
-
-
-def counts_epochs(scheduler: Any, node: Mapping[str, Any]) -> bool:
-    """Return whether a scheduler with these options moves once an epoch; ours count in steps by themselves."""
-    return node.get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
-
-
-def check_model_names(config: Mapping[str, Any], models: Iterable[str]) -> None:
-    """Raise ConfigError for options of an optimizer or a scheduler that are meant for a model which is none."""
-    for group in ("optimizer", "scheduler"):
-        node, names = config[group], list(models)
-        for key, own in node.items() if "_target_" not in node else ():
-            if isinstance(own, Mapping) and key not in names:
-                raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
-
-
-def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters that are trained, with their names."""
-    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-
-
-def build_updating(
-    config: Any, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
-) -> tuple[Optimizer, Any]:
-    """Return the optimizer of a model and the scheduler of its rate, None without one, before the first step."""
-    if not parameters:
-        raise ConfigError(f"the {name} has no parameter to train; choose another one")
-    node, place = node_of(config["optimizer"], name), _place("optimizer", name)
-    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
-    scheduler = _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust)
-    optimizer.register_load_state_dict_pre_hook(match_by_name)
-    if is_known(optimizer):
-        optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
-    return optimizer, scheduler
-
-
-def _build_scheduler(
-    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Any, trust: Trust
-) -> Any:
-    if "_target_" not in node:
-        return None
-    place = _place("scheduler", name)
-    cls = resolve(str(node["_target_"]), object, trust, place)
-    if not isinstance(cls, type):
-        raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
-    if issubclass(cls, Schedule):
-        return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
-    if not issubclass(cls, LRScheduler):  # ReduceLROnPlateau is one, too
-        raise ConfigError(
-            f"{place}: {cls.__name__} is no scheduler; let it inherit from torch.optim.lr_scheduler.LRScheduler, "
-            "whose `get_lr` returns the rate of each group"
-        )
-    waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
-    if not waits and (unit := node.get("unit", "step")) not in ("step", "epoch"):
-        raise ConfigError(f"{place}.unit={unit} is invalid; {cls.__name__} moves once a step or once an epoch")
-    given = {"mode": config["checkpoint"]["mode"]} if waits else {}
-    first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
-    return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))

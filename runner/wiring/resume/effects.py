@@ -15,7 +15,7 @@ from runner.loop.state import TrainState, part_name
 from runner.optim import Plateau
 from runner.optim.agreement import begin_buffers
 from runner.optim.schedules import Horizon, recompute
-from runner.wiring.build.objects import build_updating, counts_epochs, node_of, trained
+from runner.wiring.build.updating import build_updating, counts_epochs, node_of, trained
 from runner.wiring.config.settled import unsettled
 from runner.wiring.resume.carrying import Setup, base_of, carry_optimizer, carry_scheduler, same, setup_of
 from runner.wiring.trust.targets import Trust

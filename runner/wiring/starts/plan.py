@@ -35,7 +35,7 @@ from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
 from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
 from runner.wiring.build.identity import IDENTITY, facts_of
-from runner.wiring.build.objects import counts_epochs, node_of
+from runner.wiring.build.updating import counts_epochs, node_of
 from runner.wiring.config.flat import flatten
 from runner.wiring.starts.prepare import Prepared
 

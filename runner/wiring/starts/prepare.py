@@ -22,7 +22,7 @@ from runner.wiring.config.settled import needed_again, text_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.effects import Today
 from runner.wiring.starts import restore as restoring
-from runner.wiring.starts.choose import Origin, Start
+from runner.wiring.starts.start import Origin, Start
 from runner.wiring.trust.forwards import bounded
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from runner.checkpoint.best import Standing, standing
+from runner.checkpoint.best import Standing
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
 from runner.checkpoint.listing import newest_valid
-from runner.checkpoint.policies import Mode, Saved
 from runner.checkpoint.reader.facts import facts
 from runner.checkpoint.reader.header import read_header
 from runner.checkpoint.weights.match import Report
@@ -21,13 +19,13 @@ from runner.loop.state import TrainState, part_name
 from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
-from runner.progress import Progress
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
 from runner.wiring.build.objects import Position
 from runner.wiring.resume.effects import Today, carry_over, settle
 from runner.wiring.resume.rules import Change
 from runner.wiring.resume.stored_config import read_config
-from runner.wiring.starts.choose import Origin, Start
+from runner.wiring.starts.record import change_measure, keep_record, standing_of
+from runner.wiring.starts.start import Origin, Start
 from runner.wiring.starts.tutorial import adopt
 from runner.wiring.starts.warm_start import freeze_as_stored, warm_start
 
@@ -119,10 +117,10 @@ def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, t
     config = today.config
     afresh = _match_learner(state, entries, start)
     changes = resume(state, entries, start, today)
-    found = _standing(start.checkpoint, config)
+    found = standing_of(start.checkpoint, config)
     if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
-        _change_measure(state, found.best, config["checkpoint"]["mode"])
-    notices = [*start.notices, *afresh, *_keep_record(state, found.best, config)]
+        change_measure(state, found.best, config["checkpoint"]["mode"])
+    notices = [*start.notices, *afresh, *keep_record(state, found.best, config)]
     return replace(start, changes=changes, standing=found, notices=notices)
 
 
@@ -200,8 +198,8 @@ def roll_back(
         "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
         failure, checkpoint.name, times, limit,
     )  # fmt: skip
-    found = _standing(checkpoint, config)
-    for notice in _keep_record(state, found.best, config):
+    found = standing_of(checkpoint, config)
+    for notice in keep_record(state, found.best, config):
         log.warning("%s", notice)
     return found
 
@@ -210,41 +208,6 @@ def _take_buffers(state: TrainState, entries: Mapping[str, Any]) -> None:
     for name, part in state.parts().items():
         if isinstance(part, nn.Module):
             take_buffers(part, entries.get(f"{name}{SUFFIX}"))
-
-
-def _standing(checkpoint: Path, config: Mapping[str, Any]) -> Standing:
-    options = config["checkpoint"]
-    return standing(checkpoint, monitor=options["monitor"], mode=Mode(options["mode"]))
-
-
-def _keep_record(state: TrainState, best: Saved | None, config: Mapping[str, Any]) -> list[str]:
-    """Let the record be the metric of a file that is there; return what is to be said where it was not."""
-    progress, monitor = state.progress, config["checkpoint"]["monitor"]
-    lost = progress.best_metric, progress.best_step
-    if not _begin_record(progress, best) or lost[0] is None:
-        return []
-    now = "anew" if best is None else f"from {best.metric:.6g} at step {best.step}"
-    return [f"no whole checkpoint is left of the best {monitor}, {lost[0]:.6g} at step {lost[1]}: it begins {now}"]
-
-
-def _begin_record(progress: Progress, best: Saved | None) -> bool:
-    """Begin the record with what this file measured, if it is another one; return whether it is."""
-    found = (best.metric, best.step) if best else (None, None)
-    if found == (progress.best_metric, progress.best_step):
-        return False
-    progress.best_metric, progress.best_step = found
-    progress.evaluations_without_improvement = 0
-    return True
-
-
-def _change_measure(state: TrainState, best: Saved | None, mode: Any) -> None:
-    """What was best by another metric is no measure for this one."""
-    _begin_record(state.progress, best)
-    state.progress.evaluations_without_improvement = 0
-    for scheduler in state.schedulers.values():
-        if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler._init_is_better(mode, scheduler.threshold, scheduler.threshold_mode)
-            scheduler._reset()
 
 
 def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:

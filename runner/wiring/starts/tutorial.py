@@ -20,12 +20,12 @@ from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import TrainState
 from runner.optim.agreement import is_known, is_numbers
 from runner.optim.schedules import Horizon, keep_rates
-from runner.wiring.build.objects import build_updating, node_of, trained
+from runner.wiring.build.updating import build_updating, node_of, trained
 from runner.wiring.config.compose import resolved
 from runner.wiring.overrides.arguments import parse
 from runner.wiring.resume.carrying import Setup, carry_optimizer, same, setup_of
 from runner.wiring.resume.effects import Today, position_scheduler, settle
-from runner.wiring.starts.choose import Start
+from runner.wiring.starts.start import Start
 
 
 def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today: Today) -> list[str]:

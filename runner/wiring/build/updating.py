@@ -1,0 +1,87 @@
+"""What updates a model: its optimizer and its scheduler, by options of its own or those that all models share."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from runner.errors import ConfigError
+from runner.optim.agreement import Agreement, is_known
+from runner.optim.matching import match_by_name
+from runner.optim.plateau import Plateau
+from runner.optim.schedules import Horizon, Schedule, make_scheduler
+from runner.wiring.trust.instantiate import build
+from runner.wiring.trust.targets import Trust, resolve
+
+
+def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the options of one model: its own below its name, or those that all share; a unit may be shared alone."""
+    own = node.get(name)
+    if not isinstance(own, Mapping):
+        return node
+    return {"unit": node["unit"], **own} if "unit" in node else own
+
+
+def counts_epochs(scheduler: Any, node: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler with these options moves once an epoch; ours count in steps by themselves."""
+    return node.get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
+
+
+def check_model_names(config: Mapping[str, Any], models: Iterable[str]) -> None:
+    """Raise ConfigError for options of an optimizer or a scheduler that are meant for a model which is none."""
+    for group in ("optimizer", "scheduler"):
+        node, names = config[group], list(models)
+        for key, own in node.items() if "_target_" not in node else ():
+            if isinstance(own, Mapping) and key not in names:
+                raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
+
+
+def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that are trained, with their names."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def build_updating(
+    config: Any, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
+) -> tuple[Optimizer, Any]:
+    """Return the optimizer of a model and the scheduler of its rate, None without one, before the first step."""
+    if not parameters:
+        raise ConfigError(f"the {name} has no parameter to train; choose another one")
+    node, place = node_of(config["optimizer"], name), config_place("optimizer", name)
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
+    scheduler = _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust)
+    optimizer.register_load_state_dict_pre_hook(match_by_name)
+    if is_known(optimizer):
+        optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
+    return optimizer, scheduler
+
+
+def _build_scheduler(
+    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Any, trust: Trust
+) -> Any:
+    if "_target_" not in node:
+        return None
+    place = config_place("scheduler", name)
+    cls = resolve(str(node["_target_"]), object, trust, place)
+    if not isinstance(cls, type):
+        raise ConfigError(f"{place}._target_={node['_target_']} is a function; name a class")
+    if issubclass(cls, Schedule):
+        return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
+    if not issubclass(cls, LRScheduler):  # ReduceLROnPlateau is one, too
+        raise ConfigError(
+            f"{place}: {cls.__name__} is no scheduler; let it inherit from torch.optim.lr_scheduler.LRScheduler, "
+            "whose `get_lr` returns the rate of each group"
+        )
+    waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
+    if not waits and (unit := node.get("unit", "step")) not in ("step", "epoch"):
+        raise ConfigError(f"{place}.unit={unit} is invalid; {cls.__name__} moves once a step or once an epoch")
+    given = {"mode": config["checkpoint"]["mode"]} if waits else {}
+    first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
+    return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))
+
+
+def config_place(group: str, name: str) -> str:
+    """Return where the options of a model stand: `optimizer`, or `optimizer.generator` where there are several."""
+    return group if name == "model" else f"{group}.{name}"

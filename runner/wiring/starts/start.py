@@ -1,0 +1,63 @@
+"""What a command does first: with which config, in which directory, from which checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from runner.checkpoint.best import Standing
+from runner.wiring.resume.rules import Change
+
+
+class Origin(Enum):
+    """Where a run's state comes from."""
+
+    scratch = "scratch"
+    """From the seed, or from another run's weights: a warm start."""
+    resume = "resume"
+    """From a checkpoint of the run itself."""
+    fork = "fork"
+    """From a checkpoint of another run, its parent, whole."""
+    adopted = "adopted"
+    """From a general checkpoint of another program, as far as it goes."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a command does first, and in which directory."""
+
+    origin: Origin
+    config: DictConfig
+    """The effective config with Hydra's own node."""
+    overrides: list[str]
+    """What today's command line says of the run itself."""
+    directory: Path
+    typed_targets: frozenset[str]
+    """The `_target_` names that come from conf/ or the command line, and not from a file."""
+    checkpoint: Path | None = None
+    """What the state is restored from."""
+    pinned: Mapping[str, Any] | None = None
+    """The environment of the checkpoint: what `auto` had chosen."""
+    changes: Sequence[Change] = ()
+    notices: Sequence[str] = ()
+    standing: Standing | None = None
+    """Where the restored state stands among its run's files."""
+    finished: bool = False
+    """Whether there is nothing left to do."""
+    stopped_early: bool = False
+    """Whether it is early stopping that has finished it."""
+
+    @property
+    def way_on(self) -> str:
+        """What gives a finished run more to do."""
+        if self.stopped_early:
+            return "raise early_stopping.patience=..., which stopped it, or lift it with null"
+        return f"raise its length with {'epochs' if self.config.max_steps is None else 'max_steps'}=..."
+
+    @property
+    def parent(self) -> Path | None:
+        """The checkpoint of another run that this one begins with."""
+        return self.checkpoint if self.origin in (Origin.fork, Origin.adopted) else None

@@ -1,0 +1,95 @@
+"""From a config node to the object that it describes: a class that is trusted, called with arguments that fit it."""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from typing import Any
+
+from runner.errors import ConfigError, RunnerError, TargetRefused
+from runner.wiring.trust.targets import Trust, brief, resolve
+
+_DEEPEST = 100  # levels of a config
+
+
+def build(
+    node: Mapping[str, Any],
+    role: type,
+    *,
+    place: str,
+    trust: Trust,
+    first: Iterable[Any] = (),
+    given: Mapping[str, Any] | None = None,
+    reserved: Iterable[str] = (),
+) -> Any:
+    """Return the object that a config node describes.
+
+    `first` are positional arguments; `given` are passed where the class has parameters of these
+    names and the config is silent; `reserved` keys belong to somebody else.
+
+    Raises:
+        ConfigError: an argument that the class does not have or lacks, or its own refusal.
+    """
+    name = _name_in(node, place)
+    cls = resolve(name, role, trust, place)
+    arguments = {
+        key: _nested(value, f"{place}.{key}", trust)
+        for key, value in node.items()
+        if key != "_target_" and key not in set(reserved)
+    }
+    arguments = {**_fitting(cls, given or {}), **arguments}
+    _check_signature(cls, tuple(first), arguments, f"{place}: {name}")
+    try:
+        with trust.budget.bound(name, cls, arguments, place) if trust.budget else nullcontext():
+            built = cls(*first, **arguments)
+    except RunnerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {brief(error)}") from error
+    if not isinstance(built, role):  # of a function, or of a class whose __new__ returns something else
+        raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
+    return built
+
+
+def _name_in(node: Any, place: str) -> str:
+    if not isinstance(node, Mapping) or node.get("_target_") is None:
+        raise ConfigError(f"{place}._target_ is missing; set it, such as {place}._target_=my_package.MyClass")
+    return str(node["_target_"])
+
+
+def _nested(value: Any, place: str, trust: Trust) -> Any:
+    if place.count(".") + place.count("[") > _DEEPEST:
+        raise ConfigError(f"{place.split('.')[0]} is nested too deeply; {_DEEPEST} levels are the most")
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(value, object, place=place, trust=trust)
+        return {key: _nested(item, f"{place}.{key}", trust) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nested(item, f"{place}[{number}]", trust) for number, item in enumerate(value)]
+    if not isinstance(value, str | int | float | None):
+        raise ConfigError(f"{place} is a {type(value).__name__}; give a number, a text, a list or a mapping")
+    return value
+
+
+def _fitting(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = _parameters(cls)
+    return {name: value for name, value in given.items() if name in parameters}
+
+
+def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, Any], what: str) -> None:
+    try:
+        inspect.signature(cls).bind(*first, **arguments)
+    except ValueError:
+        return  # a class written in C without a signature
+    except TypeError as error:
+        if fact := re.search("missing .*'(in_channels|image_size)'", str(error)):
+            raise ConfigError(f"{what} needs images, and the data have none ({fact[1]}); try model=mlp") from error
+        names = ", ".join(_parameters(cls)) or "none"
+        raise ConfigError(f"{what} cannot take these keys ({error}); its parameters are: {names}") from error
+
+
+def _parameters(cls: Any) -> list[str]:
+    try:
+        return list(inspect.signature(cls).parameters)
+    except ValueError:
+        return []
