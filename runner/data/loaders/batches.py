@@ -24,7 +24,7 @@ def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
 
 def batch_length(batch: Any) -> int:
     """Return the number of samples: the first dimension of the first tensor; ConfigError if there is none."""
-    for tensor in _tensors(batch):
+    for tensor in tensors_of(batch):
         if tensor.dim():
             return len(tensor)
     raise ConfigError(f"a batch must hold a tensor with a row a sample, and this is {form_of(batch)}; return tensors")
@@ -58,12 +58,13 @@ def _cut(start: int, end: int) -> _Change:
     return cut
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
+def tensors_of(batch: Any) -> Iterator[Tensor]:
+    """Yield the tensors of a batch, in their order."""
     if isinstance(batch, Tensor):
         yield batch
     elif isinstance(batch, (dict, tuple, list)):
         for value in batch.values() if isinstance(batch, dict) else batch:
-            yield from _tensors(value)
+            yield from tensors_of(value)
 
 
 def _changed(batch: Any, change: _Change) -> Any:

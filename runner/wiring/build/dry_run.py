@@ -5,12 +5,12 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from runner.blame import raised
 from runner.checkpoint.difference import differences
 from runner.checkpoint.plain import plain_copy
-from runner.data.loaders.batches import form_of
+from runner.data.loaders.batches import form_of, tensors_of
 from runner.data.loaders.loading import EvaluationLoader, TrainLoader, batch_length, micro_batches, move, tried_batches
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
@@ -113,16 +113,8 @@ class Trial:
         size, options = self._config["batch_size"], f"accumulate={self._config['accumulate']}"
         if batch_length(batch) == 1 and "more than 1 value" in str(error):
             return f"; with batch_size={size} and {options} one sample is left alone: choose others"
-        if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in _tensors(batch)):
+        if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in tensors_of(batch)):
             return (
                 "; its numbers are float64, as NumPy's are by default, and weights are float32: let samples be float32"
             )
         return ""
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, (dict, tuple, list)):
-        for value in batch.values() if isinstance(batch, dict) else batch:
-            yield from _tensors(value)
