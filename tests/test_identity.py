@@ -223,7 +223,7 @@ def test_escapes_in_names_do_not_reach_the_terminal() -> None:
 
 def test_a_run_of_before_goes_on_without_an_identity(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("runner.wiring.starts.plan.IDENTITY", "unknown")
+    monkeypatch.setattr("runner.run.opening.IDENTITY", "unknown")
     assert cli(capsys, *TINY, "name=x", "epochs=1").code == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

@@ -14,12 +14,13 @@ import torch
 import torch._dynamo
 
 from runner.checkpoint.listing import candidates, newest_valid, steps
-from runner.commands import messages, record, train
+from runner.commands import train
 from runner.commands.main import main
-from runner.wiring.starts import plan, prepare
+from runner.run import life
+from runner.wiring.starts import prepare
 from tests.support import REPOSITORY, difference, entries_of
 
-PRELOADED = (messages, record, train, plan, prepare, torch._dynamo)  # so that a fork has nothing left to import
+PRELOADED = (train, prepare, life, torch._dynamo)  # so that a fork has nothing left to import
 SMALL = ("model=mlp", "model.hidden=[16]", "data=synthetic", "data.shape=[16]", "data.size=160")
 LARGE = ("model=mlp", "model.hidden=[1900,1900,1900,1900]", "data=synthetic", "data.shape=[16]", "data.size=160")
 FREQUENT = (

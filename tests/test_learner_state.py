@@ -70,7 +70,7 @@ def test_a_file_from_before_learners_had_a_state_begins_with_a_fresh_one(
     work: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("runner.wiring.build.objects.Stateful", type("Nothing", (), {}))
-    monkeypatch.setattr("runner.wiring.starts.plan.IDENTITY", "unknown")
+    monkeypatch.setattr("runner.run.opening.IDENTITY", "unknown")
     assert train(capsys, "Leading", "epochs=1", "name=x").code == 0
     monkeypatch.undo()
     monkeypatch.chdir(work.parent)

@@ -74,11 +74,8 @@ def serve() -> None:
     """Fork a command for each line of stdin."""
 
     import runner.commands.evaluate
-    import runner.commands.messages
-    import runner.commands.record
     import runner.commands.train
-    import runner.loop.train
-    import runner.wiring.build.debug
+    import runner.run.life
     import runner.wiring.config.help
     import runner.wiring.starts.prepare  # noqa: F401
 

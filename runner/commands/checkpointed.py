@@ -1,19 +1,17 @@
 """A checkpoint opened for a task that trains nothing: its config as today's words change it, its models, its data."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import open_dict
 
-from runner.blame import raised
 from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.reader.header import verified_header
 from runner.checkpoint.reader.schema import version_of
-from runner.errors import CheckpointMismatch, ConfigError, RunnerError
+from runner.errors import ConfigError
 from runner.places import local_path
 from runner.text import printable
 from runner.wiring.config.compose import resolved
@@ -23,6 +21,9 @@ from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.rules import Use
 from runner.wiring.resume.stored_config import effective_config
 
+if TYPE_CHECKING:  # it imports torch
+    from runner.run.measuring import Subject
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -31,22 +32,6 @@ class Asked:
     path: Path
     config: dict[str, Any]
     typed_targets: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Models, the checkpoint that has their weights, and the data to run them on."""
-
-    path: Path
-    models: Mapping[str, Any]
-    learner: Any
-    dataset: Any
-    config: Mapping[str, Any]
-    strategy: Any
-    trust: Any
-    """Whose classes were built for it."""
-    identity: Mapping[str, Any] | None = None
-    """What the data know of themselves; None for those that the file was just written on."""
 
 
 def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
@@ -78,7 +63,7 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
     return Asked(path, plain, typed_targets(words, searchpath))
 
 
-def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
+def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     """Build the models and the data, and return them with the split's name: by default test, where there is one.
 
     Raises:
@@ -87,6 +72,7 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
     import torch
 
     from runner.randomness import set_deterministic
+    from runner.run.measuring import Subject
     from runner.wiring.build import objects as build
     from runner.wiring.build.identity import identity_of
 
@@ -105,65 +91,3 @@ def open_checkpoint(asked: Asked) -> tuple[Subject, str]:
         problem.learner.to(strategy.device)
     identity = identity_of(problem.data)
     return Subject(asked.path, models, problem.learner, dataset, config, strategy, trust, identity), split
-
-
-@contextmanager
-def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Lend the models, with the file's weights and number format, and a loader of the data in its own order.
-
-    Random numbers that are drawn meanwhile come from (seed, step) of the file and leave no trace.
-
-    Raises:
-        CheckpointMismatch: the file is of another model.
-        ConfigError: the models or the learner raised something on the data.
-    """
-    from runner.checkpoint.format import read_entries
-    from runner.data.loaders.loading import EvaluationLoader
-    from runner.randomness import isolated
-    from runner.strategy.precision import Precision
-    from runner.wiring.build import objects as build
-    from runner.wiring.trust.forwards import bounded
-
-    config, strategy = subject.config, subject.strategy
-    entries = read_entries(subject.path)
-    _restore(subject, entries)
-    processes = build.worker_options(config["data"])
-    loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], **processes)
-    precision = Precision(config["device"]["precision"], strategy.device)
-    with isolated(config["seed"], entries["global_step"]), precision.autocast():
-        try:
-            with bounded(subject.models.values(), config["model"], subject.trust):
-                yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
-        except (RunnerError, OSError):
-            raise
-        except Exception as error:
-            raise ConfigError(f"{subject.path} does not run on these data: {raised(error)}") from error
-
-
-def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
-    from torch.nn import Module
-
-    from runner.checkpoint.format import SUFFIX, restore_part
-    from runner.loop.state import inference_part
-    from runner.optim.buffers import take_buffers
-    from runner.stateful import Stateful
-    from runner.wiring.build.identity import IDENTITY, compare_identities
-
-    if subject.identity is not None:
-        allowed = subject.config["resume_allow"]
-        for line in compare_identities(entries.get(IDENTITY), subject.identity, subject.path, allowed=allowed):
-            print(line, file=sys.stderr)
-    parts = {key.removesuffix(SUFFIX) for key in entries if key.endswith(SUFFIX)}
-    for name, model in subject.models.items():
-        if name not in parts:
-            raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
-        part = inference_part(name, parts)
-        take_buffers(model, entries[f"{part}{SUFFIX}"])
-        restore_part(part, model, entries[f"{part}{SUFFIX}"], subject.path)
-    if isinstance(subject.learner, Stateful):
-        if "learner" in parts:
-            if isinstance(subject.learner, Module):
-                take_buffers(subject.learner, entries[f"learner{SUFFIX}"])
-            restore_part("learner", subject.learner, entries[f"learner{SUFFIX}"], subject.path)
-        else:
-            print(f"{subject.path} has no state of the learner, which is as it was built", file=sys.stderr)

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.checkpoint.listing import run_directory_of
-from runner.commands.checkpointed import Subject, ask, open_checkpoint, running
+from runner.commands.checkpointed import ask, open_checkpoint
 from runner.errors import ConfigError
 from runner.exit_codes import FINISHED
 from runner.places import local_path
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, name_of
 from runner.wiring.overrides.arguments import value_of
+
+if TYPE_CHECKING:  # it imports torch
+    from runner.run.measuring import Subject
 
 _ENDINGS = (".csv", ".npz")
 
@@ -58,9 +61,10 @@ def _check_predicts(learner: Any) -> None:
         )
 
 
-def _predict(subject: Subject, output: Path) -> int:
+def _predict(subject: "Subject", output: Path) -> int:
     """Predict, write, and return the number of samples."""
     from runner.loop.predict import predict
+    from runner.run.measuring import running
     from runner.tracking.predictions import write_predictions
     from runner.wiring.build.identity import classes_of
 

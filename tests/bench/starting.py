@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from runner.commands.checkpointed import Subject, ask, open_checkpoint
-from runner.commands.evaluate import measure
+from runner.commands.checkpointed import ask, open_checkpoint
 from runner.data.idx_file import read_idx
+from runner.run.measuring import Subject, measure
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.starts.warm_start import warm_start
 from tests.bench.checkpoint import Trained, plain_save

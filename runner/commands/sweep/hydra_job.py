@@ -37,7 +37,8 @@ class Job:
 
     def __call__(self, config: DictConfig) -> None:
         """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
-        from runner.commands.complaints import complain, log_failure
+        from runner.commands.complaints import complain
+        from runner.run.failures import log_failure
 
         self.entered = True
         try:
@@ -54,7 +55,7 @@ class Job:
 
 def _run(config: DictConfig) -> int:
     """Run the job of a config, unless it is finished already, and return its exit code."""
-    from runner.commands.train import run_prepared
+    from runner.run.life import live
     from runner.wiring.starts.prepare import prepare
 
     check_hydra(HydraConfig.get())
@@ -65,7 +66,7 @@ def _run(config: DictConfig) -> int:
             logging.getLogger("runner").info("%s is finished already", start.directory)
             return FINISHED
         ownership.sign()
-        return run_prepared(prepare(start))
+        return live(prepare(start))
 
 
 def job_start(config: DictConfig) -> Start:

@@ -19,11 +19,11 @@ from runner.sweeps.executors.local import Local, visible_gpus
 
 _PAUSE = 0.01  # seconds between two looks at the jobs
 _NEEDED = (
-    "runner.commands.record",
-    "runner.commands.messages",
-    "runner.commands.evaluate",
+    "runner.run.record",
+    "runner.run.messages",
+    "runner.run.life",
     "runner.wiring.starts.prepare",
-    "runner.wiring.starts.plan",
+    "runner.run.opening",
     "runner.loop.train",
     "torch._dynamo",  # the first optimizer of a process imports it
     "torch.utils.tensorboard",

@@ -1,6 +1,5 @@
 """Giving a built run the state of its checkpoint, with what the user changed put on top."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from runner.checkpoint.best import Standing
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
-from runner.checkpoint.listing import newest_valid
-from runner.checkpoint.reader.facts import facts
 from runner.checkpoint.reader.header import read_header
 from runner.checkpoint.weights.match import Report
-from runner.errors import CheckpointError, CheckpointMismatch, ConfigError, NonFinite
+from runner.errors import CheckpointError, CheckpointMismatch, ConfigError
 from runner.loop.state import TrainState, part_name
 from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
@@ -30,8 +26,6 @@ from runner.wiring.starts.tutorial import adopt
 from runner.wiring.starts.warm_start import freeze_as_stored, warm_start
 
 _BETTER = {"loss": "min", "error": "min", "accuracy": "max", "acc": "max", "auc": "max", "f1": "max", "iou": "max"}
-
-log = logging.getLogger("runner")
 
 
 def check_monitor(config: dict[str, Any], learner: Any) -> None:
@@ -135,8 +129,7 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Toda
     if start.changes:
         entries = _adapted(state, entries, path, today)
     _check_schedulers(state, entries, path)
-    _take_buffers(state, entries)
-    restore(state.parts(), entries, path)
+    restore_all(state, entries, path)
     settle(state)
     if not start.changes:
         return start.changes
@@ -174,40 +167,16 @@ def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path)
                 ) from error
 
 
-def roll_back(
-    state: TrainState, run_directory: Path, *, config: Mapping[str, Any], attempt: str | None, failure: NonFinite
-) -> Standing:
-    """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
-
-    An `attempt` that changed settings goes back to a checkpoint of its own, which has them.
+def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
+    """Give every part its state back, strictly, each buffer in the shape that the file has.
 
     Raises:
-        NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
+        CheckpointMismatch: see `checkpoint.format.restore`.
     """
-    times, limit = state.progress.rollbacks + 1, config["nonfinite_limit"]
-    checkpoint, _ = newest_valid(run_directory)
-    if checkpoint is None or times > limit:
-        raise failure
-    if attempt is not None and facts(checkpoint)["environment"].get("attempt") != attempt:
-        raise failure
-    entries = read_entries(checkpoint)
-    _take_buffers(state, entries)
-    restore(state.parts(), entries, checkpoint)
-    state.progress.rollbacks, state.whole = times, True
-    log.warning(
-        "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
-        failure, checkpoint.name, times, limit,
-    )  # fmt: skip
-    found = standing_of(checkpoint, config)
-    for notice in keep_record(state, found.best, config):
-        log.warning("%s", notice)
-    return found
-
-
-def _take_buffers(state: TrainState, entries: Mapping[str, Any]) -> None:
     for name, part in state.parts().items():
         if isinstance(part, nn.Module):
             take_buffers(part, entries.get(f"{name}{SUFFIX}"))
+    restore(state.parts(), entries, path)
 
 
 def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:

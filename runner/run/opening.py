@@ -1,4 +1,4 @@
-"""From a built run to the loop's plan: policies, trackers and what a checkpoint says of its run."""
+"""From a prepared run to the plan of the loop: its trackers, its checkpoint store, its policies."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

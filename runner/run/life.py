@@ -1,0 +1,76 @@
+"""One attempt of a run from its first line of log to its exit code; `status.json` is true at every moment."""
+
+import logging
+import sys
+
+from runner.exit_codes import FINISHED
+from runner.loop.plan import Ending
+from runner.run import messages
+from runner.run.failures import log_failure
+from runner.run.measuring import Subject, measure
+from runner.run.record import StatusWriter, attempt_of, record
+from runner.run.rollback import train_to_an_ending
+from runner.run_directory.environment import describe_environment, summary
+from runner.run_directory.status import EARLY_STOPPING, read_status
+from runner.signals import Stop
+from runner.wiring.starts.prepare import Prepared
+
+log = logging.getLogger("runner")
+
+Metrics = dict[str, float]
+
+
+def live(run: Prepared) -> int:
+    """Train, test, keep `status.json` true, and return the exit code.
+
+    Raises:
+        BaseException: what is no failure of the run itself, such as KeyboardInterrupt.
+    """
+    former = read_status(run.start.directory)
+    attempt = attempt_of(run, 0 if former is None else former.attempt)
+    environment = describe_environment(sys.argv, str(run.devices))
+    status = StatusWriter(run, attempt.attempt)
+    with Stop(run.max_seconds) as stop:
+        try:
+            record(run, attempt, environment)
+            status("running", None)
+            messages.announce(run)
+            ending = train_to_an_ending(run, stop, {**summary(environment), "attempt": attempt.token}, status.saved)
+            ending, metrics = _test(run, stop, ending)
+        except BaseException as error:
+            failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is no success
+            status("failed" if failed else "interrupted", _reason(error))
+            if not failed:
+                raise
+            return log_failure(error)
+        return _end(run, ending, stop.requested(), status, metrics)
+
+
+def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | None]:
+    """Return the best checkpoint's metrics on the test split, which training never sees; None without either.
+
+    A stop before they are complete makes the ending an interruption: a resume has only them left to do.
+    """
+    best = run.start.directory / "best.tar"
+    test = getattr(run.problem.data, "test", None)
+    if ending is Ending.interrupted or test is None or not best.is_file():
+        return ending, None
+    subject = Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy, run.problem.trust)
+    metrics = measure(subject, stop.requested)
+    return (Ending.interrupted if metrics is None else ending), metrics
+
+
+def _end(run: Prepared, ending: Ending, reason: str | None, status: StatusWriter, metrics: Metrics | None) -> int:
+    """Record the ending, say it, and return the exit code; signals are still held off."""
+    if ending is Ending.interrupted:
+        status("interrupted", reason)
+        return messages.leave(run, str(reason))
+    status("finished", None if ending is Ending.finished else EARLY_STOPPING, metrics)
+    log.info("%s: %s", "finished" if ending is Ending.finished else "stopped early", messages.summary(run, status.best))
+    if metrics is not None:
+        log.info("best.tar on test: %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    return FINISHED
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -1,0 +1,97 @@
+"""The models of a checkpoint, with its weights, run on data that they are not trained on."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.nn import Module
+
+from runner.blame import raised
+from runner.checkpoint.format import SUFFIX, read_entries, restore_part
+from runner.data.loaders.loading import EvaluationLoader
+from runner.errors import CheckpointMismatch, ConfigError, RunnerError
+from runner.loop.evaluate import evaluate
+from runner.loop.state import inference_part
+from runner.optim.buffers import take_buffers
+from runner.randomness import isolated
+from runner.stateful import Stateful
+from runner.strategy.precision import Precision
+from runner.wiring.build.identity import IDENTITY, compare_identities
+from runner.wiring.build.objects import worker_options
+from runner.wiring.trust.forwards import bounded
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Models, the checkpoint that has their weights, and the data to run them on."""
+
+    path: Path
+    models: Mapping[str, Any]
+    learner: Any
+    dataset: Any
+    config: Mapping[str, Any]
+    strategy: Any
+    trust: Any
+    """Whose classes were built for it."""
+    identity: Mapping[str, Any] | None = None
+    """What the data know of themselves; None for those that the file was just written on."""
+
+
+def measure(subject: Subject, stop: Callable[[], str | None] = lambda: None) -> dict[str, float] | None:
+    """Return the metrics of the models, with the weights of the file, on the data; None if `stop` broke it off.
+
+    Raises:
+        CheckpointMismatch: the file is of another model.
+    """
+    with running(subject) as (models, loader):
+        return evaluate(models, subject.learner, loader=loader, device=subject.strategy.device, stop=stop)
+
+
+@contextmanager
+def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Lend the models, with the file's weights and number format, and a loader of the data in its own order.
+
+    Random numbers that are drawn meanwhile come from (seed, step) of the file and leave no trace.
+
+    Raises:
+        CheckpointMismatch: the file is of another model.
+        ConfigError: the models or the learner raised something on the data.
+    """
+    config, strategy = subject.config, subject.strategy
+    entries = read_entries(subject.path)
+    _restore(subject, entries)
+    processes = worker_options(config["data"])
+    loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], **processes)
+    precision = Precision(config["device"]["precision"], strategy.device)
+    with isolated(config["seed"], entries["global_step"]), precision.autocast():
+        try:
+            with bounded(subject.models.values(), config["model"], subject.trust):
+                yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
+        except (RunnerError, OSError):
+            raise
+        except Exception as error:
+            raise ConfigError(f"{subject.path} does not run on these data: {raised(error)}") from error
+
+
+def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
+    if subject.identity is not None:
+        allowed = subject.config["resume_allow"]
+        for line in compare_identities(entries.get(IDENTITY), subject.identity, subject.path, allowed=allowed):
+            print(line, file=sys.stderr)
+    parts = {key.removesuffix(SUFFIX) for key in entries if key.endswith(SUFFIX)}
+    for name, model in subject.models.items():
+        if name not in parts:
+            raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
+        part = inference_part(name, parts)
+        take_buffers(model, entries[f"{part}{SUFFIX}"])
+        restore_part(part, model, entries[f"{part}{SUFFIX}"], subject.path)
+    if isinstance(subject.learner, Stateful):
+        if "learner" in parts:
+            if isinstance(subject.learner, Module):
+                take_buffers(subject.learner, entries[f"learner{SUFFIX}"])
+            restore_part("learner", subject.learner, entries[f"learner{SUFFIX}"], subject.path)
+        else:
+            print(f"{subject.path} has no state of the learner, which is as it was built", file=sys.stderr)

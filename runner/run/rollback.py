@@ -1,0 +1,85 @@
+"""Going back to the last good checkpoint, with another order of the data, when a loss or gradient is not finite."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runner.checkpoint.best import Standing
+from runner.checkpoint.format import read_entries
+from runner.checkpoint.listing import newest_valid
+from runner.checkpoint.policies import Saved
+from runner.checkpoint.reader.facts import facts
+from runner.errors import NonFinite
+from runner.loop.plan import Ending, save
+from runner.loop.state import TrainState
+from runner.loop.train import train
+from runner.run.opening import make_plan
+from runner.run.rescue import rescued
+from runner.signals import Stop
+from runner.wiring.build.debug import watched
+from runner.wiring.starts.prepare import Prepared
+from runner.wiring.starts.record import keep_record, standing_of
+from runner.wiring.starts.restore import restore_all
+from runner.wiring.starts.start import Origin
+
+log = logging.getLogger("runner")
+
+
+def train_to_an_ending(
+    run: Prepared, stop: Stop, environment: Mapping[str, Any], saved: Callable[[Saved | None], None]
+) -> Ending:
+    """Train until the run finishes or is stopped; `saved` hears of the best checkpoint after each save.
+
+    Raises:
+        NonFinite: a loss or gradient is not finite, and the policy is not to go back, or to go back no further.
+    """
+    rolls_back = run.config["on_nonfinite"] == "rollback"
+    changing = environment["attempt"] if run.start.changes else None
+    while True:
+        plan = make_plan(run, stop, environment, saved)
+        try:
+            if run.start.parent or (rolls_back and run.start.changes):
+                save(
+                    run.state, plan
+                )  # so that what follows begins with these settings: a run of its own, or a rollback
+            first_step = run.state.progress.global_step
+            with rescued(run.state, plan), watched(plan, run.config, run.start.directory, first_step) as plan_watched:
+                return train(run.state, plan_watched)
+        except NonFinite as error:
+            if not rolls_back:
+                raise
+            failure = error
+        finally:
+            plan.trackers.close()
+        standing = _roll_back(run.state, run.start.directory, config=run.config, attempt=changing, failure=failure)
+        run = replace(run, start=replace(run.start, origin=Origin.resume, standing=standing, changes=()))
+
+
+def _roll_back(
+    state: TrainState, run_directory: Path, *, config: Mapping[str, Any], attempt: str | None, failure: NonFinite
+) -> Standing:
+    """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
+
+    An `attempt` that changed settings goes back to a checkpoint of its own, which has them.
+
+    Raises:
+        NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
+    """
+    times, limit = state.progress.rollbacks + 1, config["nonfinite_limit"]
+    checkpoint, _ = newest_valid(run_directory)
+    if checkpoint is None or times > limit:
+        raise failure
+    if attempt is not None and facts(checkpoint)["environment"].get("attempt") != attempt:
+        raise failure
+    restore_all(state, read_entries(checkpoint), checkpoint)
+    state.progress.rollbacks, state.whole = times, True
+    log.warning(
+        "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
+        failure, checkpoint.name, times, limit,
+    )  # fmt: skip
+    found = standing_of(checkpoint, config)
+    for notice in keep_record(state, found.best, config):
+        log.warning("%s", notice)
+    return found
