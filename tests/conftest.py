@@ -12,7 +12,7 @@ import torch
 from runner.checkpoint.format import compose_entries
 from runner.checkpoint.writer.image import Image
 from runner.files import Disk
-from tests.warm import Warm, warm
+from tests.support.fork_server import Warm, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ["RUNNER_TRUST"] = "tests"  # where the classes are that runs of the tests are made of

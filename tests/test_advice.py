@@ -14,8 +14,9 @@ from PIL import Image
 
 from runner.__main__ import main as file_tool
 from runner.wiring.overrides.options import GROUPS, defaults, known_keys
-from tests.advice import is_advice, sentences
-from tests.support import REPOSITORY, TINY, Outcome, cli, untouched_logging
+from tests.support import REPOSITORY
+from tests.support.advice import is_advice, sentences
+from tests.support.command_line import TINY, Outcome, cli, untouched_logging
 
 T = shlex.join((*TINY, "max_steps=1"))
 P = "data=arrays data.path=points.npz model=mlp device=cpu tracker=none max_steps=1"

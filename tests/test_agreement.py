@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from runner.optim.agreement import Agreement, begin_buffers, check_scheduler
-from tests.pickles import edited_value
-from tests.support import cli, entries_of
+from tests.support.command_line import cli
+from tests.support.comparing import entries_of
+from tests.support.forged_archives import edited_value
 from tests.test_hostile_files import RUN
 from tests.test_starts import tutorial_file
 

@@ -8,7 +8,7 @@ import torch
 from runner.errors import ConfigError
 from runner.learners import Classification
 from runner.loop.answers import check_evaluation, check_training, updates_of
-from tests.support import TINY, cli
+from tests.support.command_line import TINY, cli
 
 LOSS = torch.tensor(1.0, requires_grad=True)
 MEASURED = {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.5)}

@@ -13,14 +13,15 @@ import torch
 from runner.checkpoint.listing import step_files
 from runner.commands.tools.list_runs import list_json_command
 from runner.run_directory.status import read_status, write_status
-from tests import faulty
-from tests.support import TINY, cli, entries_of
+from tests.own.nonfinite import PoisonedOnce
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import entries_of
 from tests.test_kill_loops import finished, start
 
 # Losses by step, from 1 on: 5 3 4 6 5 2 4 4..., so that step 2 is the best until step 6 is.
 HILLS = (
-    "model=own", "model._target_=tests.faulty.Stepping", "data=own", "data._target_=tests.own.NoisyPoints",
-    "learner=own", "learner._target_=tests.faulty.Hills", "+learner.at=99", "batch_size=8", "eval_every=1",
+    "model=own", "model._target_=tests.own.hills.Stepping", "data=own", "data._target_=tests.own.points.NoisyPoints",
+    "learner=own", "learner._target_=tests.own.hills.Hills", "+learner.at=99", "batch_size=8", "eval_every=1",
     "tracker=csv", "checkpoint.every_steps=1", "checkpoint.keep_last=2", "checkpoint.keep_every=4", "device=cpu",
 )  # fmt: skip
 
@@ -30,7 +31,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to run in, with deterministic threads."""
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
-    faulty.PoisonedOnce.fired = False
+    PoisonedOnce.fired = False
     return tmp_path / "outputs"
 
 

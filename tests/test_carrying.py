@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support import TINY, Outcome, assert_same_run, cli, entries_of
+from tests.support.command_line import TINY, Outcome, cli
+from tests.support.comparing import assert_same_run, entries_of
 
 LAYERWISE = (
-    *TINY, "model.hidden=[8,8]", "optimizer=own", "optimizer._target_=tests.own.Layerwise", "+optimizer.lr=0.1",
+    *TINY, "model.hidden=[8,8]", "optimizer=own", "optimizer._target_=tests.own.optim.Layerwise", "+optimizer.lr=0.1",
     "+optimizer.decay=0.5", "+optimizer.weight_decay=0.1", "checkpoint.every_steps=1",
 )  # fmt: skip
 NONE = (*LAYERWISE, "scheduler=none")

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import runner
-from tests.support import TINY, Outcome, assert_same_run, cli, entries_of
+from tests.support.command_line import TINY, Outcome, cli
+from tests.support.comparing import assert_same_run, entries_of
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def train(capsys: Any, model: str, *words: str) -> Outcome:
     own = [word for word in TINY if not word.startswith("model")]
-    return cli(capsys, *own, "model=own", f"model._target_=tests.changing.{model}", *words, "resume=auto")
+    return cli(capsys, *own, "model=own", f"model._target_=tests.own.changing_state.{model}", *words, "resume=auto")
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ from runner.commands.check_resume.trials import shortened
 from runner.wiring.build.hidden_state import suspects
 from runner.wiring.config.compose import compose_config, hydra_session, register, resolved
 from runner.wiring.trust.targets import target_names
-from tests.support import Outcome, cli
+from tests.support.command_line import Outcome, cli
 
 WORDS = (
-    "model=mlp", "model.hidden=[8]", "model.dropout=0.3", "data=own", "data._target_=tests.own.NoisyPoints",
+    "model=mlp", "model.hidden=[8]", "model.dropout=0.3", "data=own", "data._target_=tests.own.points.NoisyPoints",
     "optimizer=adam", "batch_size=8", "accumulate=2", "device=cpu",
 )  # fmt: skip
 
 FAULTS = {
-    "own_generator": ["data._target_=tests.faulty.OwnGenerator"],
-    "unseeded_generator": ["data._target_=tests.faulty.UnseededGenerator"],
-    "counting_learner": ["learner=own", "learner._target_=tests.faulty.Counting"],
-    "remembering_model": ["model=own", "model._target_=tests.faulty.Remembering"],
-    "unseeded_weights": ["model=own", "model._target_=tests.faulty.UnseededWeights"],
-    "forgetful_optimizer": ["optimizer=own", "optimizer._target_=tests.faulty.ForgetfulSgd", "+optimizer.lr=0.1"],
+    "own_generator": ["data._target_=tests.own.unresumable.OwnGenerator"],
+    "unseeded_generator": ["data._target_=tests.own.unresumable.UnseededGenerator"],
+    "counting_learner": ["learner=own", "learner._target_=tests.own.unresumable.Counting"],
+    "remembering_model": ["model=own", "model._target_=tests.own.unresumable.Remembering"],
+    "unseeded_weights": ["model=own", "model._target_=tests.own.unresumable.UnseededWeights"],
+    "forgetful_optimizer": ["optimizer=own", "optimizer._target_=tests.own.unresumable.Forgetful", "+optimizer.lr=0.1"],
 }
 FOUND = {
     "own_generator": "data.train.noise is a numpy.random.Generator",
@@ -138,6 +138,6 @@ def test_the_runs_of_the_check_have_the_users_own_config_folder(work: Path, caps
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_reported_with_its_own_words(work: Path, capsys: Any) -> None:
-    words = [*WORDS, "learner=own", "learner._target_=tests.faulty.NanGradient"]
+    words = [*WORDS, "learner=own", "learner._target_=tests.own.nonfinite.NanGradient"]
     outcome = check(capsys, *words)
     assert outcome.code == 1 and "the run 'whole' of the check ended with 1" in outcome.err and "became" in outcome.err

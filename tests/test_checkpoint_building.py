@@ -19,7 +19,7 @@ from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.contents import read_contents
 from runner.checkpoint.reader.header import verified_header
 from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused
-from tests.pickles import calling, saved, text, write, zoo
+from tests.support.forged_archives import calling, saved, text, write, zoo
 from tests.test_checkpoint_fuzz import same
 
 READERS = (read_plain, read_contents, verified_header)

@@ -16,7 +16,7 @@ from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.header import read_header
 from runner.commands.tools.verify import verify_command
 from runner.errors import CheckpointDamaged, CheckpointRefused
-from tests.support import cli
+from tests.support.command_line import cli
 
 
 def _legacy(path: Path) -> None:

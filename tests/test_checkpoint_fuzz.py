@@ -23,8 +23,18 @@ from runner.checkpoint.reader.inert import TensorFacts
 from runner.checkpoint.reader.schema import FORMAT
 from runner.commands.tools.inspect import inspect_command
 from runner.errors import RunnerError
-from tests.pickles import Members, edited_config, edited_members, edited_pickle, edited_value, saved, write, zoo
-from tests.support import cli, entries_of
+from tests.support.command_line import cli
+from tests.support.comparing import entries_of
+from tests.support.forged_archives import (
+    Members,
+    edited_config,
+    edited_members,
+    edited_pickle,
+    edited_value,
+    saved,
+    write,
+    zoo,
+)
 from tests.test_hostile_files import RUN
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")

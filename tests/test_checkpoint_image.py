@@ -19,7 +19,7 @@ from runner.checkpoint.writer import readable
 from runner.checkpoint.writer.image import Image
 from runner.errors import Unsavable
 from runner.files import Disk
-from tests.support import difference
+from tests.support.comparing import difference
 
 TIED = torch.arange(6.0)
 ORDINARY = (

@@ -18,7 +18,7 @@ from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import AtOnce, Background, Worker
 from runner.errors import NonFinite, SaveFailed
 from runner.files import Disk
-from tests.support import difference, entries_of
+from tests.support.comparing import difference, entries_of
 
 DESCRIPTION: dict[str, Any] = {"config": "", "environment": {}}
 

@@ -12,7 +12,9 @@ from PIL import Image
 import runner
 from runner.run_directory.attempts import read_attempts
 from runner.wiring.config.help import help_text
-from tests.support import REPOSITORY, cli, entries_of
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
+from tests.support.comparing import entries_of
 
 FAST = ("data=synthetic", "data.size=64", "max_steps=3", "log_every=1")
 

@@ -22,7 +22,7 @@ from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Rete
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import ConfigError
 from runner.run_directory.attempts import Attempt, read_attempts, write_attempt
-from tests.crash_states import FolderSynced, Recorder, Synced, Tree, after_a_crash, lay_out
+from tests.support.crash_states import FolderSynced, Recorder, Synced, Tree, after_a_crash, lay_out
 from tests.test_checkpoint_store import behind, entries
 
 BETTER, WORSE = (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)

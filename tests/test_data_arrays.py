@@ -11,7 +11,8 @@ import torch
 from runner.checkpoint.format import read_plain
 from runner.data import Arrays
 from runner.errors import DataMissing, RunnerError
-from tests.support import cli, entries_of
+from tests.support.command_line import cli
+from tests.support.comparing import entries_of
 
 
 def points(count: int, seed: int = 0) -> dict[str, Any]:

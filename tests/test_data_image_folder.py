@@ -12,7 +12,7 @@ from PIL import Image
 from runner.data import ImageFolder
 from runner.data.loaders.loading import TrainLoader
 from runner.errors import ConfigError, DataMissing
-from tests.support import cli
+from tests.support.command_line import cli
 
 
 def fill(root: Path, split: str = "train", classes: tuple[str, ...] = ("cat", "dog"), each: int = 6) -> Path:

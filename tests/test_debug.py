@@ -11,8 +11,9 @@ from torch.utils.data import Subset, TensorDataset
 from runner.data.memory import InMemory
 from runner.data.selection import selection
 from runner.errors import ConfigError
-from tests.own import Points
-from tests.support import TINY, assert_same_run, cli, entries_of, rows_of
+from tests.own.points import Points
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run, entries_of, rows_of
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_an_evaluation_is_of_the_whole_split(work: Path, capsys: Any, word: str)
 
 @pytest.mark.filterwarnings("ignore:Error detected in")
 def test_anomaly_names_the_operation_that_made_a_nan(capsys: Any) -> None:
-    words = (*TINY, "learner._target_=tests.faulty.NanGradient", "debug=anomaly", "name=x")
+    words = (*TINY, "learner._target_=tests.own.nonfinite.NanGradient", "debug=anomaly", "name=x")
     outcome = cli(capsys, *words)
     assert outcome.code == 1 and "MulBackward0' returned nan" in outcome.out
 

@@ -9,7 +9,8 @@ import torch
 
 import runner.checkpoint.format as checkpoint_format
 from runner.stateful import Stateful
-from tests.support import TINY, assert_same_run, cli, difference, entries_of
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run, difference, entries_of
 
 STEPS = 9  # 3 epochs of 20 samples in batches of 8
 
@@ -118,7 +119,9 @@ def test_gan_resumes_exactly_from_every_step_of_an_epoch(work: Path, capsys: Any
 def test_a_run_that_fails_saves_its_last_step_though_the_disk_was_away_at_the_former_save(
     work: Path, capsys: Any
 ) -> None:
-    words = (*TINY, "data._target_=tests.faulty.Unplugged", "checkpoint.every_steps=1", "checkpoint.on_error=warn")
+    words = (
+        *TINY, "data._target_=tests.own.disturbed.Unplugged", "checkpoint.every_steps=1", "checkpoint.on_error=warn",
+    )  # fmt: skip
     outcome = cli(capsys, *words, "checkpoint.asynchronous=false", "name=x")
     assert outcome.code == 1 and "the data has an end here" in outcome.out
     assert entries_of(work / "x/checkpoints/step_0000000003.tar")["global_step"] == 3

@@ -13,7 +13,8 @@ from torch import nn
 import runner
 from runner.__main__ import main as tools
 from runner.models import Mlp
-from tests.support import Outcome, cli, entries_of
+from tests.support.command_line import Outcome, cli
+from tests.support.comparing import entries_of
 
 DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
 RUN = (*DATA, "model=mlp", "model.hidden=[5]", "tracker=none", "max_steps=3", "ema.decay=0.5", "name=x")

@@ -17,10 +17,10 @@ import torch
 
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
-from tests.faults import METRICS, Fault, Outcome, compiled, drive, preloaded, store
-from tests.support import assert_same_run
+from tests.support.comparing import assert_same_run
+from tests.support.faults import METRICS, Fault, Outcome, compiled, drive, preloaded, store
+from tests.support.fork_server import Warm, warm
 from tests.test_checkpoint_store import behind
-from tests.warm import Warm, warm
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for the library of faults")
 

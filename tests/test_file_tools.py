@@ -17,7 +17,8 @@ from runner.__main__ import main
 from runner.commands.tools.verify import verify_command
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
-from tests.support import REPOSITORY, TINY, Outcome, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import TINY, Outcome, cli
 
 
 @pytest.fixture(scope="module")

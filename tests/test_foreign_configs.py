@@ -17,7 +17,9 @@ import yaml
 import runner
 from runner.__main__ import main as tools
 from runner.errors import RunnerError
-from tests.support import REPOSITORY, Outcome, cli, entries_of, untouched_logging
+from tests.support import REPOSITORY
+from tests.support.command_line import Outcome, cli, untouched_logging
+from tests.support.comparing import entries_of
 
 RUN = (
     "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu", "model=mlp",

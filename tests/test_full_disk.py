@@ -10,7 +10,7 @@ import pytest
 
 from runner.checkpoint.archive.verify import verify
 from tests.support import REPOSITORY
-from tests.warm import Warm
+from tests.support.fork_server import Warm
 
 RUN = (
     f"{sys.executable} {REPOSITORY}/run.py model=mlp model.hidden=[300] data=synthetic data.shape=[300] data.size=64 "

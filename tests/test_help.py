@@ -6,7 +6,7 @@ import pytest
 
 from runner.wiring.config.help import help_text
 from runner.wiring.overrides.options import GROUPS, defaults, known_keys
-from tests.support import cli
+from tests.support.command_line import cli
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ import runner
 from runner.__main__ import main as tools
 from runner.errors import RunnerError
 from runner.models import Mlp
-from tests.support import Outcome, cli, difference, entries_of
+from tests.support.command_line import Outcome, cli
+from tests.support.comparing import difference, entries_of
 
 DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
 RUN = (
@@ -116,7 +117,7 @@ HOSTILE: dict[str, Callable[[Path, Path], object]] = {
 CONFIGS: dict[str, Callable[[Path, Path], object]] = {
     "a function that runs programs": lambda t, s: with_target(t, s, "torch.utils.collect_env.run"),
     "a way round": lambda t, s: with_target(t, s, "torch.nn.modules.module.torch.load"),
-    "somebody's class": lambda t, s: with_target(t, s, "tests.own.NoisyPoints"),
+    "somebody's class": lambda t, s: with_target(t, s, "tests.own.points.NoisyPoints"),
     "an environment variable": lambda t, s: with_entries(
         t, s, config=entries_of(s)["config"].replace("hidden:\n  - 5", "hidden: ${oc.env:HOME}")
     ),

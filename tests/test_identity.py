@@ -14,8 +14,9 @@ from runner.data import Arrays
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError, DataMissing
 from runner.tracking.predictions import write_predictions
 from runner.wiring.build.identity import compare_identities, facts_of, identity_of, transferred
-from tests.own import NoisyPoints
-from tests.support import TINY, cli, entries_of
+from tests.own.points import NoisyPoints
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import entries_of
 from tests.test_predict import rows
 
 FOLDERS = ("data=image_folder", "data.root=d", "data.image_size=16", "model=mlp", "device=cpu", "tracker=none")

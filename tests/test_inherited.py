@@ -15,7 +15,8 @@ import yaml
 import runner
 from runner.errors import CheckpointRefused
 from runner.wiring.resume.stored_config import read_config
-from tests.support import Outcome, cli, difference, entries_of
+from tests.support.command_line import Outcome, cli
+from tests.support.comparing import difference, entries_of
 
 RUN = (
     "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu",
@@ -91,7 +92,9 @@ def test_a_way_from_group_to_group_is_stored_as_what_it_leads_to(outputs: Path, 
 
 def test_mappings_lists_and_what_was_deleted_stay(outputs: Path, capsys: Any) -> None:
     values = "+data.more={a: {b: 1}, c: [1,{d: 2}]}"
-    words = (*SMALL[:-2], "data=own", "data._target_=tests.own.Mapped", "model=mlp", "model.hidden=[5]", "~scheduler")
+    words = (
+        *SMALL[:-2], "data=own", "data._target_=tests.own.points.Mapped", "model=mlp", "model.hidden=[5]", "~scheduler",
+    )  # fmt: skip
     words = tuple(word for word in words if word.split(".")[0] != "data" or word.startswith("data._target_"))
     succeed(capsys, *words, values, "name=x", "trust=[tests]")
     config = config_of(outputs / "x")
@@ -296,7 +299,7 @@ def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(
 ) -> None:
     monkeypatch.setattr("runner.wiring.config.settled.MOST_VALUES", 300)
     numbers = ",".join(map(str, range(301)))
-    words = ("data=own", "data._target_=tests.own.Mapped", f"+data.more=[{numbers}]", "model=mlp", "max_steps=1")
+    words = ("data=own", "data._target_=tests.own.points.Mapped", f"+data.more=[{numbers}]", "model=mlp", "max_steps=1")
     outcome = cli(capsys, *words, "name=x")
     assert outcome.code == 2 and "keep long lists in a file" in outcome.err and not outputs.exists()
 

@@ -14,7 +14,7 @@ from runner.errors import ConfigError, LeadsElsewhere
 from runner.run_directory.inside import check_inside
 from runner.run_directory.ownership import Ownership
 from runner.sweeps.results.table import RECORD, Record, read_record, write_record
-from tests.support import cli
+from tests.support.command_line import cli
 
 WORDS = (
     "data=synthetic", "data.shape=[4]", "data.size=16", "model=mlp", "model.hidden=[4]", "device=cpu", "tracker=csv",

@@ -11,7 +11,7 @@ import pytest
 from runner.errors import ConfigError
 from runner.wiring.config.compose import compose_config, hydra_session, register
 from runner.wiring.overrides.arguments import check_single, expand
-from tests.support import cli
+from tests.support.command_line import cli
 
 _ADVICE = re.compile(r"(?:did you mean|write) (.+?)(?:\?| without the \+|$)")
 

@@ -18,7 +18,8 @@ from runner.commands import train
 from runner.commands.main import main
 from runner.run import life
 from runner.wiring.starts import prepare
-from tests.support import REPOSITORY, difference, entries_of
+from tests.support import REPOSITORY
+from tests.support.comparing import difference, entries_of
 
 PRELOADED = (train, prepare, life, torch._dynamo)  # so that a fork has nothing left to import
 SMALL = ("model=mlp", "model.hidden=[16]", "data=synthetic", "data.shape=[16]", "data.size=160")

@@ -9,8 +9,9 @@ import torch
 
 from runner.errors import ConfigError
 from runner.wiring.build.fitting import check_learner
-from tests.own import Leading
-from tests.support import TINY, Outcome, assert_same_run, cli, entries_of
+from tests.own.learners import Leading, StoppableClassification
+from tests.support.command_line import TINY, Outcome, cli
+from tests.support.comparing import assert_same_run, entries_of
 
 LEARNERS = ("Leading", "LeadingModule")
 
@@ -24,7 +25,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(capsys: Any, learner: str, *words: str) -> Outcome:
-    return cli(capsys, *TINY, f"learner._target_=tests.own.{learner}", *words, "resume=auto")
+    return cli(capsys, *TINY, f"learner._target_=tests.own.learners.{learner}", *words, "resume=auto")
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -58,10 +59,10 @@ def test_parameters_of_a_learner_are_said_not_to_be_trained(work: Path, capsys: 
 
 def test_the_state_of_a_learner_is_missed(work: Path, capsys: Any, monkeypatch: Any) -> None:
     assert cli(capsys, *TINY, "epochs=1", "name=x").code == 0
-    monkeypatch.setattr("tests.own.StoppableClassification.state_dict", Leading.state_dict, raising=False)
-    monkeypatch.setattr("tests.own.StoppableClassification.load_state_dict", Leading.load_state_dict, raising=False)
-    monkeypatch.setattr("tests.own.StoppableClassification.mean", torch.zeros(()), raising=False)
-    monkeypatch.setattr("tests.own.StoppableClassification.seen", [], raising=False)
+    monkeypatch.setattr(StoppableClassification, "state_dict", Leading.state_dict, raising=False)
+    monkeypatch.setattr(StoppableClassification, "load_state_dict", Leading.load_state_dict, raising=False)
+    monkeypatch.setattr(StoppableClassification, "mean", torch.zeros(()), raising=False)
+    monkeypatch.setattr(StoppableClassification, "seen", [], raising=False)
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")
     assert outcome.code == 2 and "lacks the state of learner" in outcome.err
 

@@ -16,12 +16,14 @@ import pytest
 from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
 from runner.sweeps.results.table import Record, check_goal, write_record
-from tests.support import REPOSITORY, assert_same_run, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
+from tests.support.comparing import assert_same_run
 
 WORDS = (
     "-m", "hydra.launcher.n_jobs=2", "model=own", "data=own",
-    "data._target_=tests.own.NoisyPoints",
-    "model._target_=tests.sweeping.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
+    "data._target_=tests.own.points.NoisyPoints",
+    "model._target_=tests.own.jobs.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
 )  # fmt: skip
 IN_WORK = 3  # the step that is cut, and what waits to be saved or is being saved
 BAD = {

@@ -21,7 +21,7 @@ from runner.tracking.csv_file import CsvTracker
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.starts.choose import choose_start
 from runner.wiring.starts.prepare import prepare
-from tests.support import cli
+from tests.support.command_line import cli
 from tests.test_inside import WORDS
 
 NOW = "2026-01-01T00:00:00+00:00"

@@ -13,24 +13,25 @@ from runner.errors import NonFinite
 from runner.loop.guard import Skipping
 from runner.progress import Progress
 from runner.strategy.precision import Precision
-from tests import faulty
-from tests.support import TINY, cli, difference, entries_of, rows_of
+from tests.own.nonfinite import PoisonedOnce
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import difference, entries_of, rows_of
 
-ONCE = (*TINY, "learner._target_=tests.faulty.PoisonedOnce")
-ALWAYS = (*TINY, "learner._target_=tests.faulty.Poisoned")
+ONCE = (*TINY, "learner._target_=tests.own.nonfinite.PoisonedOnce")
+ALWAYS = (*TINY, "learner._target_=tests.own.nonfinite.Poisoned")
 
 
 @pytest.fixture
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to run in; nothing was poisoned in it yet."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(faulty.PoisonedOnce, "fired", False)
+    monkeypatch.setattr(PoisonedOnce, "fired", False)
     torch.set_num_threads(1)
     return tmp_path / "outputs"
 
 
 def test_a_run_whose_weights_become_nan_under_a_finite_loss_saves_none_of_it(work: Path, capsys: Any) -> None:
-    words = (*TINY, "learner._target_=tests.faulty.NanGradient", "checkpoint.every_steps=1", "name=x")
+    words = (*TINY, "learner._target_=tests.own.nonfinite.NanGradient", "checkpoint.every_steps=1", "name=x")
     outcome = cli(capsys, *words)
     assert outcome.code == 1 and "became NaN" in outcome.out and "Traceback" not in outcome.out
     assert not list((work / "x").rglob("*.tar"))
@@ -47,7 +48,7 @@ def test_the_places_of_nan_and_infinity_are_named_and_an_overflowing_sum_is_neit
 
 
 def test_a_mask_of_infinities_is_meant_and_saved(work: Path, capsys: Any) -> None:
-    words = ("model=own", "model._target_=tests.faulty.Masked")
+    words = ("model=own", "model._target_=tests.own.nonfinite.Masked")
     assert cli(capsys, *TINY[3:], *words, "name=x").code == 0
     assert entries_of(work / "x/last.tar")["model_state_dict"]["mask"].isinf().any()
 
@@ -84,7 +85,7 @@ def test_a_skipped_step_gives_buffers_back() -> None:
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(work: Path, capsys: Any) -> None:
-    words = (*TINY, "learner._target_=tests.faulty.NanGradient", "on_nonfinite=skip", "name=x")
+    words = (*TINY, "learner._target_=tests.own.nonfinite.NanGradient", "on_nonfinite=skip", "name=x")
     outcome = cli(capsys, *words)
     assert outcome.code == 1 and "6 updates of the model in a row" in outcome.out
 
@@ -103,7 +104,7 @@ def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_another_order(wor
 def test_a_run_that_was_stopped_after_a_rollback_resumes_exactly(work: Path, capsys: Any, monkeypatch: Any) -> None:
     words = (*ONCE, "on_nonfinite=rollback")
     assert cli(capsys, *words, "name=whole").code == 0
-    faulty.PoisonedOnce.fired = False
+    PoisonedOnce.fired = False
     assert cli(capsys, *words, "name=x", "epochs=2").code == 0
     assert cli(capsys, "resume=outputs/x", "epochs=3", "trust=[tests]").code == 0
     one, other = (entries_of(work / f"{name}/last.tar") for name in ("whole", "x"))

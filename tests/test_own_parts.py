@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import ExponentialLR, LambdaLR
 
 from runner.errors import ConfigError
 from runner.wiring.build.updating import check_model_names, counts_epochs, node_of
-from tests.support import TINY, cli
+from tests.support.command_line import TINY, cli
 
 EXPONENTIAL = ("scheduler=own", "scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9")
 
@@ -35,13 +35,13 @@ def claimed(work: Path) -> float:
 
 
 def test_own_data_keep_their_augment_in_an_evaluation(work: Path, capsys: Any) -> None:
-    outcome = cli(capsys, *TINY, "data._target_=tests.own.Cropped", "+data.augment=false", "name=x", "epochs=1")
+    outcome = cli(capsys, *TINY, "data._target_=tests.own.points.Cropped", "+data.augment=false", "name=x", "epochs=1")
     assert outcome.code == 0, outcome.err
     assert evaluated(capsys) == claimed(work)
 
 
 def test_a_module_that_a_learner_keeps_is_evaluated_in_its_mode_for_that(work: Path, capsys: Any) -> None:
-    outcome = cli(capsys, *TINY, "learner._target_=tests.own.Following", "name=x", "epochs=1")
+    outcome = cli(capsys, *TINY, "learner._target_=tests.own.learners.Following", "name=x", "epochs=1")
     assert outcome.code == 0, outcome.err
     assert evaluated(capsys) == claimed(work)
 

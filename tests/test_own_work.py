@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from runner.run_directory.attempts import read_attempts
-from tests.installing import borrowing_environment, copied, fresh_environment, run, wheel_of
-from tests.support import REPOSITORY, assert_same_run, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
+from tests.support.comparing import assert_same_run
+from tests.support.installing import borrowing_environment, copied, fresh_environment, run, wheel_of
 
 PAGE = (REPOSITORY / "docs/own-work.md").read_text()
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)

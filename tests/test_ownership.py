@@ -27,9 +27,11 @@ from runner.errors import CheckpointMissing, LeadsElsewhere, RunInUse
 from runner.run_directory.claim import holds_run, is_taken
 from runner.run_directory.ownership import FILE, Ownership, check_unowned, is_owned, owner_of
 from runner.run_directory.status import Status, read_status, write_status
-from tests.support import REPOSITORY, TINY, assert_same_run, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run
+from tests.support.fork_server import Warm
 from tests.test_stopping import WORDS
-from tests.warm import Warm
 
 TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status
 
@@ -351,7 +353,10 @@ def test_readers_beside_a_run_that_saves_and_prunes_every_step_see_whole_files_o
 def test_a_run_whose_directory_was_moved_away_saves_nothing_into_the_one_that_took_its_name(
     work: Path, capsys: Any, options: Sequence[str]
 ) -> None:
-    words = (*TINY, "data._target_=tests.faulty.Replaced", "checkpoint.every_steps=1", "checkpoint.asynchronous=false")
+    words = (
+        *TINY, "data._target_=tests.own.disturbed.Replaced", "checkpoint.every_steps=1",
+        "checkpoint.asynchronous=false",
+    )  # fmt: skip
     outcome = cli(capsys, *words, *options, "name=x")
     assert outcome.code == 1 and "another process has begun there" in outcome.out
     assert (work / "outputs/x/status.json").read_text() == "another's"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installing import borrowing_environment, copied, run, wheel_of
 from tests.support import REPOSITORY
+from tests.support.installing import borrowing_environment, copied, run, wheel_of
 
 FAST = ("data=synthetic", "data.size=64", "max_steps=2")
 

@@ -12,8 +12,9 @@ import torch
 from runner.checkpoint.listing import step_files
 from runner.commands.tools.verify import verify_command
 from runner.run_directory.attempts import read_attempts
-from tests import faulty
-from tests.support import TINY, assert_same_run, cli, difference, entries_of
+from tests.own.nonfinite import PoisonedOnce
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run, difference, entries_of
 from tests.test_kill_loops import finished, start
 
 
@@ -136,8 +137,10 @@ def test_an_evaluation_that_was_stopped_is_made_up_for_in_a_file_of_its_own(
 
 
 def test_a_rollback_changes_no_file(work: Path, capsys: Any) -> None:
-    faulty.PoisonedOnce.fired = False
-    words = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "on_nonfinite=rollback", "checkpoint.every_steps=1")
+    PoisonedOnce.fired = False
+    words = (
+        *TINY, "learner._target_=tests.own.nonfinite.PoisonedOnce", "on_nonfinite=rollback", "checkpoint.every_steps=1",
+    )  # fmt: skip
     assert cli(capsys, *words, "name=x", "epochs=1").code == 0
     before = contents(work / "x")
     outcome = cli(capsys, "resume=outputs/x", "epochs=2", "trust=[tests]")
@@ -147,10 +150,10 @@ def test_a_rollback_changes_no_file(work: Path, capsys: Any) -> None:
 
 
 def test_a_rollback_keeps_what_a_resume_has_changed(work: Path, capsys: Any) -> None:
-    words = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=10", "on_nonfinite=rollback")
+    words = (*TINY, "learner._target_=tests.own.nonfinite.PoisonedOnce", "+learner.at=10", "on_nonfinite=rollback")
     assert cli(capsys, *words, "name=x").code == 0
     before = contents(work / "x")
-    faulty.PoisonedOnce.fired = False
+    PoisonedOnce.fired = False
     outcome = cli(capsys, "resume=outputs/x", *CHANGED, "trust=[tests]")
     assert outcome.code == 0 and "going back to step_0000000009.2.tar" in outcome.out
     assert entries_of(work / "x/last.tar")["optimizer_state_dict"]["param_groups"][0]["initial_lr"] == 0.5
@@ -158,7 +161,9 @@ def test_a_rollback_keeps_what_a_resume_has_changed(work: Path, capsys: Any) -> 
 
 
 def test_a_run_that_fails_where_it_saved_saves_no_second_file(work: Path, capsys: Any) -> None:
-    words = (*TINY, "data._target_=tests.faulty.Ending", "checkpoint.every_steps=1", "checkpoint.asynchronous=false")
+    words = (
+        *TINY, "data._target_=tests.own.disturbed.Ending", "checkpoint.every_steps=1", "checkpoint.asynchronous=false",
+    )  # fmt: skip
     assert cli(capsys, *words, "name=x").code == 1
     assert [file.path.name for file in step_files(work / "x")] == ["step_0000000001.tar", "step_0000000002.tar"]
 

@@ -12,7 +12,7 @@ from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import name_of, place_of
 from runner.wiring.overrides.arguments import parse, value_of, with_homes
-from tests.support import cli
+from tests.support.command_line import cli
 from tests.test_inside import WORDS
 
 URL = "s3://bucket/x"

@@ -15,12 +15,12 @@ from runner.data import Digits
 from runner.errors import ConfigError
 from runner.loop.predict import predict
 from runner.tracking.predictions import write_predictions
-from tests.own import Outputs
-from tests.support import Outcome, cli
+from tests.own.learners import Outputs
+from tests.support.command_line import Outcome, cli
 
 POINTS = (
-    "model=mlp", "model.hidden=[4]", "data=own", "data._target_=tests.own.NoisyPoints", "learner=own", "max_steps=2",
-    "tracker=none",
+    "model=mlp", "model.hidden=[4]", "data=own", "data._target_=tests.own.points.NoisyPoints", "learner=own",
+    "max_steps=2", "tracker=none",
 )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_a_learner_without_the_method_is_refused_by_its_name(work: Path, capsys:
 
 
 def test_a_learner_of_ones_own_names_its_outputs(work: Path, capsys: Any) -> None:
-    assert cli(capsys, *POINTS, "learner._target_=tests.own.Outputs", "name=o").code == 0
+    assert cli(capsys, *POINTS, "learner._target_=tests.own.learners.Outputs", "name=o").code == 0
     outcome = ask(capsys, checkpoint="outputs/o/last.tar")
     assert outcome.code == 0, outcome.err
     table = rows(work / "outputs/o/predictions_last_val.csv")

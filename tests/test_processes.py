@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from runner.checkpoint.listing import steps
-from tests.support import REPOSITORY, assert_same_run
+from tests.support import REPOSITORY
+from tests.support.comparing import assert_same_run
 
 WORDS = (
     "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "data=synthetic", "data.shape=[16]", "data.size=2000",

@@ -14,14 +14,16 @@ import pytest
 
 from runner.commands.sweep.ray_jobs import ray_executor, ray_slots
 from runner.errors import ConfigError
-from tests.support import REPOSITORY, assert_same_run, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
+from tests.support.comparing import assert_same_run
 
 pytest.importorskip("ray", reason='Ray is not installed: python -m pip install -e ".[ray]"')
 
 JOBS = (
-    "-m", "model=own", "model._target_=tests.sweeping.Fragile", "data=own", "data._target_=tests.own.NoisyPoints",
-    "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "checkpoint=every_n_steps", "checkpoint.every_steps=1",
-    "hydra.launcher.n_jobs=3",
+    "-m", "model=own", "model._target_=tests.own.jobs.Fragile", "data=own", "batch_size=8",
+    "data._target_=tests.own.points.NoisyPoints", "tracker=csv", "device=cpu", "epochs=3",
+    "checkpoint=every_n_steps", "checkpoint.every_steps=1", "hydra.launcher.n_jobs=3",
 )  # fmt: skip
 RAY = "hydra/launcher=ray"
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support import REPOSITORY, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
 
 README = (REPOSITORY / "README.md").read_text()
 COMMANDS = re.findall(r"python (?:run\.py|-m runner)\b[^`\n]*", README)

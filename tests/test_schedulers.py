@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from tests.support import TINY, assert_same_run, cli
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run
 
 SCHEDULERS = {
     "StepLR": ("+scheduler.step_size=2",),
@@ -78,7 +79,7 @@ def test_a_scheduler_that_no_config_can_build_is_refused_in_a_sentence(work: Pat
 
 
 def test_a_scheduler_that_is_none_of_torchs_kind_is_told_what_it_would_need(work: Path, capsys: Any) -> None:
-    outcome = cli(capsys, *TINY, "scheduler=own", "scheduler._target_=tests.own.Homemade", "name=x")
+    outcome = cli(capsys, *TINY, "scheduler=own", "scheduler._target_=tests.own.optim.Homemade", "name=x")
     assert (
         outcome.code == 2 and "inherit from torch.optim.lr_scheduler.LRScheduler" in outcome.err and not work.exists()
     )

@@ -33,7 +33,8 @@ from runner.sweeps.schedule import Ended
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.search.search import read_search
 from runner.wiring.search.space import read_space, words_of
-from tests.support import REPOSITORY, cli
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
 
 TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status
 
@@ -442,8 +443,8 @@ def test_a_trial_with_values_that_are_not_of_the_space_is_a_failure_and_the_othe
 # Real processes.
 
 RUN = (
-    "hydra.launcher.n_jobs=2", "model=own", "model._target_=tests.striving.Graded", "data=own",
-    "data._target_=tests.own.NoisyPoints", "batch_size=8", "tracker=csv", "device=cpu", "checkpoint=best_only",
+    "hydra.launcher.n_jobs=2", "model=own", "model._target_=tests.own.jobs.Graded", "data=own",
+    "data._target_=tests.own.points.NoisyPoints", "batch_size=8", "tracker=csv", "device=cpu", "checkpoint=best_only",
 )  # fmt: skip
 
 

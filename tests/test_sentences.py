@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tests.support import TINY, cli
+from tests.support.command_line import TINY, cli
 
 _RUN = (
     "data=synthetic",

@@ -19,14 +19,14 @@ from runner.sweeps.executors.attempt import Attempt
 from runner.sweeps.executors.executor import KILLED, Order
 from runner.sweeps.executors.request import Request, read_request
 from runner.sweeps.executors.slurm import Queue
-from tests import fake_slurm
-from tests.support import REPOSITORY, assert_same_run
+from tests.support import REPOSITORY, fake_slurm
+from tests.support.comparing import assert_same_run
 
 pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 
 RUN = str(REPOSITORY / "run.py")
 WORDS = (
-    "model=own", "data=own", "data._target_=tests.own.NoisyPoints", "model._target_=tests.sweeping.Fragile",
+    "model=own", "data=own", "data._target_=tests.own.points.NoisyPoints", "model._target_=tests.own.jobs.Fragile",
     "batch_size=8", "tracker=csv", "device=cpu", "epochs=6", "+model.case=slow",
 )  # fmt: skip
 SWEEP = ("-m", "hydra/launcher=slurm", "seed=0,1", "name=s", *WORDS)
@@ -47,7 +47,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "jobs"))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("tests.fake_slurm.HOME", tmp_path / "jobs", raising=False)
+    monkeypatch.setattr("tests.support.fake_slurm.HOME", tmp_path / "jobs", raising=False)
     return tmp_path / "jobs"
 
 

@@ -13,7 +13,9 @@ import torch
 
 import runner
 from runner.models import Mlp
-from tests.support import REPOSITORY, TINY, assert_same_run, cli, difference, entries_of, rows_of
+from tests.support import REPOSITORY
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run, difference, entries_of, rows_of
 
 PLAIN = (
     "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu",

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from runner.checkpoint.listing import newest_valid, steps
-from tests.support import REPOSITORY, assert_same_run
-from tests.warm import Warm
+from tests.support import REPOSITORY
+from tests.support.comparing import assert_same_run
+from tests.support.fork_server import Warm
 
 # 3 epochs of 5 steps, evaluated and saved after each epoch, tested at the end.
 WORDS = (
-    "model=own", "model._target_=tests.awkward.Heavy", "data=own", "data._target_=tests.awkward.Data", "learner=own",
-    "learner._target_=tests.awkward.Learner", "optimizer=adam", "epochs=3", "batch_size=8", "log_every=2",
-    "tracker=csv", "checkpoint.keep_last=100", "name=x", "resume=auto",
+    "model=own", "model._target_=tests.own.signalled.Heavy", "data=own", "data._target_=tests.own.signalled.Data",
+    "learner=own", "learner._target_=tests.own.signalled.Learner", "optimizer=adam", "epochs=3", "batch_size=8",
+    "log_every=2", "tracker=csv", "checkpoint.keep_last=100", "name=x", "resume=auto",
 )  # fmt: skip
 HEAVY = ("+model.mebibytes=100",)  # a save takes some tenths of a second
 SIGINT = -signal.SIGINT

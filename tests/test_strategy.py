@@ -14,7 +14,7 @@ from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import DataParallel, Single, resolve_strategy
 from runner.wiring.build.objects import choose_strategy
-from tests.support import cli
+from tests.support.command_line import cli
 
 
 def pretend(monkeypatch: Any, gpus: int) -> None:

@@ -59,9 +59,9 @@ def test_nested_targets_obey_the_same_rule() -> None:
 
 def test_a_package_that_is_listed_may_be_built_and_another_may_not() -> None:
     trust = Trust(packages=frozenset({"tests"}))
-    assert resolve("tests.own.NoisyPoints", object, trust, "data").__name__ == "NoisyPoints"
+    assert resolve("tests.own.points.NoisyPoints", object, trust, "data").__name__ == "NoisyPoints"
     with pytest.raises(TargetRefused, match="trust="):
-        resolve("tests.own.NoisyPoints", object, NOBODY, "data")
+        resolve("tests.own.points.NoisyPoints", object, NOBODY, "data")
 
 
 PROJECT = {

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.installing import run
-from tests.support import REPOSITORY, entries_of, rows_of
+from tests.support import REPOSITORY
+from tests.support.comparing import entries_of, rows_of
+from tests.support.installing import run
 
 PAGE = (REPOSITORY / "docs/warm-start.md").read_text()
 _FASHION = Path("/usr/share/datasets/fashion-mnist")

@@ -24,8 +24,8 @@ from runner.strategy.devices import Devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Single
 from runner.wiring.build.dry_run import Trial
-from tests.awry import Data, Remembering, Wrong
-from tests.support import TINY, Outcome, cli
+from tests.own.untrainable import Data, Remembering, Wrong
+from tests.support.command_line import TINY, Outcome, cli
 
 CONFIG = {"seed": 0, "batch_size": 8, "accumulate": 2}
 
@@ -96,8 +96,11 @@ def started(capsys: Any, *words: str) -> Outcome:
         (["+data.fault=missing"], ["sample 13 of Wrong is None"]),
         (["+data.fault=ragged"], ["sample ", " of Wrong is (float32 (", "padded or cut"]),
         (["+data.fault=double"], ["float64 (4, 4)", "let samples be float32", "Classification.training raised Ru"]),
-        (["+data.fault=short"], ["sample 19 of Wrong raised KeyError: 'label' (", "tests/awry.py:"]),
-        (["+data.fault=short", "+data.where=val"], ["sample 19 of Wrong raised KeyError: 'label' (", "tests/awry.py:"]),
+        (["+data.fault=short"], ["sample 19 of Wrong raised KeyError: 'label' (", "own/untrainable.py:"]),
+        (
+            ["+data.fault=short", "+data.where=val"],
+            ["sample 19 of Wrong raised KeyError: 'label' (", "untrainable.py:"],
+        ),
         (["+data.fault=single"], ["Wrong make no batch"]),
         (["+data.fault=missing", "data.workers=2"], ["sample 13 of Wrong is None"]),
     ],
@@ -106,13 +109,15 @@ def test_what_is_wrong_with_the_data_is_one_sentence_and_nothing_made(
     tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = started(capsys, "data._target_=tests.awry.Data", *words)
+    outcome = started(capsys, "data._target_=tests.own.untrainable.Data", *words)
     assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
     assert all(part in outcome.err for part in said), outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
-NORMED = ("model=own", "model._target_=tests.awry.Normed", "data=synthetic", "data.shape=[4]", "data.size=21")
+NORMED = (
+    "model=own", "model._target_=tests.own.untrainable.Normed", "data=synthetic", "data.shape=[4]", "data.size=21",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -139,9 +144,9 @@ def test_a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["learner._target_=tests.awry.Raising", "+learner.method=training"], "tests/awry.py:"),
-        (["learner._target_=tests.awry.Raising", "+learner.method=evaluation"], "and no 'accuracy'"),
-        (["learner._target_=tests.awry.Unsavable"], "learner_state_dict.noise is a numpy.random"),
+        (["learner._target_=tests.own.untrainable.Raising", "+learner.method=training"], "tests/own/untrainable.py:"),
+        (["learner._target_=tests.own.untrainable.Raising", "+learner.method=evaluation"], "and no 'accuracy'"),
+        (["learner._target_=tests.own.untrainable.Unsavable"], "learner_state_dict.noise is a numpy.random"),
         (
             ["learner._target_=runner.learners.Regression"],
             "the model returns (2,) numbers a sample and the targets have ()",
@@ -174,8 +179,8 @@ def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
 
 def test_a_batch_is_tried_on_a_resume_too(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert started(capsys, "data._target_=tests.awry.Data", "+data.fault=fine", "epochs=1").code == 0
-    monkeypatch.setattr("tests.awry.SAMPLES", {"fine": lambda index: None})
+    assert started(capsys, "data._target_=tests.own.untrainable.Data", "+data.fault=fine", "epochs=1").code == 0
+    monkeypatch.setattr("tests.own.untrainable.SAMPLES", {"fine": lambda index: None})
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")
     assert outcome.code == 2 and " of Wrong is None" in outcome.err
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support import cli
+from tests.support.command_line import cli
 
 GENERAL = """
 import sys, torch, torch.nn as nn, torch.nn.functional as F, torch.optim as optim

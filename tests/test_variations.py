@@ -16,7 +16,7 @@ from runner.wiring.config.variations import Variations
 WORDS = [
     ["seed=3", "optimizer.lr=1e-2"],
     ["optimizer.momentum=0.5", "model.hidden=[8,4]", "optimizer=sgd", "model=mlp"],
-    ["model=own", "model._target_=tests.sweeping.Fragile", "+model.case='a, b=c'", "+model.deep.er={x:1}"],
+    ["model=own", "model._target_=tests.own.jobs.Fragile", "+model.case='a, b=c'", "+model.deep.er={x:1}"],
     ["++seed=4", "~epochs", "~scheduler", "trust=[a.b,c.d]", "name='x y'"],
     ["hydra.job.config.override_dirname.exclude_keys=[seed]", "seed=1", "experiment=fashion_mnist", "batch_size=2"],
 ]

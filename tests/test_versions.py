@@ -11,7 +11,9 @@ import torch
 import runner
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.reader.schema import VERSION
-from tests.support import REPOSITORY, cli, entries_of
+from tests.support import REPOSITORY
+from tests.support.command_line import cli
+from tests.support.comparing import entries_of
 
 # What each file holds, which never changes.
 DIGESTS = {

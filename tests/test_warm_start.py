@@ -17,7 +17,9 @@ from runner.checkpoint.weights.match import Fitting, fit, strip_wrappers
 from runner.checkpoint.weights.sources import Source, read_source
 from runner.errors import CheckpointMismatch
 from runner.models import Discriminator, Generator, Mlp
-from tests.support import REPOSITORY, TINY, assert_same_run, cli, difference, entries_of
+from tests.support import REPOSITORY
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run, difference, entries_of
 
 DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
 NEW = (*DATA, "model=mlp", "model.hidden=[5]", "tracker=none", "max_steps=1", "name=new")

@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from runner.models import LeNet, Mlp
-from tests.support import REPOSITORY, Outcome, cli, entries_of
+from tests.support import REPOSITORY
+from tests.support.command_line import Outcome, cli
+from tests.support.comparing import entries_of
 
 PAGE = (REPOSITORY / "docs/warm-start.md").read_text()
 KINDS = ("loaded", "missing", "unexpected", "reshaped")

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from runner.checkpoint.listing import step_files
-from tests import faulty
-from tests.support import TINY, assert_same_run, cli
+from tests.own.nonfinite import PoisonedOnce
+from tests.support.command_line import TINY, cli
+from tests.support.comparing import assert_same_run
 
-ONCE = (*TINY, "learner._target_=tests.faulty.PoisonedOnce", "+learner.at=1")
+ONCE = (*TINY, "learner._target_=tests.own.nonfinite.PoisonedOnce", "+learner.at=1")
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to run in, with deterministic threads."""
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
-    faulty.PoisonedOnce.fired = False
+    PoisonedOnce.fired = False
     return tmp_path / "outputs"
 
 

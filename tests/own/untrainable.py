@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from runner.learners import Classification
-from tests.own import NoisyPoints
+from tests.own.points import NoisyPoints
 
 
 class Wrong(Dataset[Any]):

@@ -1,41 +1,12 @@
-"""What a user brings: data with its own randomness, and a learner that can be interrupted at a given step."""
+"""Learners that can be interrupted at a given step, that have a state, or predict otherwise."""
 
 import os
-import random
 import signal
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Subset
 
 from runner.learners import Classification
-
-
-class Points(Dataset[tuple[Tensor, Tensor]]):
-    """Points of which the label is the sign, each fetched with noise from all three global generators."""
-
-    def __init__(self, size: int) -> None:
-        self._points = torch.randn(size, 4, generator=torch.Generator().manual_seed(1))
-
-    def __len__(self) -> int:
-        return len(self._points)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(4) + random.random() + float(np.random.rand())
-        return self._points[index] + 0.1 * noise, (self._points[index].sum() > 0).long()
-
-
-class NoisyPoints:
-    """20 points to train on, so that the last batch of 8 is a smaller one."""
-
-    in_features = 4
-    num_classes = 2
-
-    def __init__(self, size: int = 20) -> None:
-        self.train = Points(size)
-        self.val = Subset(Points(size), range(6))
 
 
 class StoppableClassification(Classification):
@@ -53,14 +24,6 @@ class Outputs(Classification):
 
     def prediction(self, models: Any, batch: Any) -> Any:
         return {"output": models["model"](batch[0])}
-
-
-class Mapped(NoisyPoints):
-    """Takes whatever nested values its config has."""
-
-    def __init__(self, more: Any = None) -> None:
-        super().__init__()
-        self.more = more
 
 
 class Leading(StoppableClassification):
@@ -112,37 +75,6 @@ class LeadingModule(torch.nn.Module):
     def evaluation(self, models: Any, batch: Any) -> Any:
         inputs, targets = batch
         return {"loss": torch.nn.functional.cross_entropy(models["model"](self.norm(inputs)), targets) + self.mean}
-
-
-class Homemade:
-    """A scheduler that does without torch's base class."""
-
-    def __init__(self, optimizer: Any) -> None:
-        self.optimizer = optimizer
-
-
-class Layerwise(torch.optim.Adam):
-    """A rate for each layer, and no weight decay on what has one dimension; its groups know no names if `bare`."""
-
-    def __init__(
-        self, named: Any, lr: float, decay: float = 0.5, weight_decay: float = 0.1, bare: bool = False
-    ) -> None:
-        layers = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in named))
-        groups: dict[Any, Any] = {}
-        for name, parameter in named:
-            depth, flat = layers.index(name.rpartition(".")[0]), parameter.dim() < 2
-            settings = {"lr": lr * decay**depth, "weight_decay": 0.0 if flat else weight_decay}
-            group = groups.setdefault((settings["lr"], flat), {"params": [], **settings})
-            group["params"].append(parameter if bare else (name, parameter))
-        super().__init__(list(groups.values()))
-
-
-class Cropped(NoisyPoints):
-    """Has an argument called as one of the shipped data's, which means something else."""
-
-    def __init__(self, augment: bool | str = True) -> None:
-        super().__init__()
-        assert augment is False, f"augment={augment!r}"
 
 
 class Following(StoppableClassification):

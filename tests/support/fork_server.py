@@ -64,7 +64,11 @@ def warm(folder: Path, **variables: str) -> Iterator[Warm]:
     """Lend a warm process with these variables, which keeps its files in `folder`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **variables}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.fork_server"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with process:
         yield Warm(process, folder)

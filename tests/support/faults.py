@@ -18,7 +18,7 @@ from runner.checkpoint.writer.background import Background
 from runner.errors import SaveFailed
 from tests.support import REPOSITORY
 
-SOURCE = REPOSITORY / "tests/faults.c"
+SOURCE = REPOSITORY / "tests/support/faults.c"
 METRICS = (3.0, 2.0, 4.0, 1.0)  # of the saves of steps 1 to 4
 
 
@@ -60,7 +60,7 @@ def drive(library: Path, cases: Iterable[tuple[Path, Fault]], elements: int = 8)
     """Save four checkpoints of so many elements in each directory, under its fault; return what became of each."""
     orders = [{"run": str(run), "environment": fault.environment(run)} for run, fault in cases]
     process = subprocess.run(
-        [sys.executable, "-m", "tests.faults", str(elements)],
+        [sys.executable, "-m", "tests.support.faults", str(elements)],
         input=json.dumps(orders), env=preloaded(library), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return [Outcome(**json.loads(line)) for line in process.stdout.splitlines()]

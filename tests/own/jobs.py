@@ -1,10 +1,11 @@
-"""A model whose training ends in the way that the config names, until the cause is gone."""
+"""Models of the jobs of a sweep: one ends as its config says, one is as good as its config says."""
 
 import os
 import signal
 import sys
 import time
 
+import torch
 from torch import Tensor
 
 from runner.models import Mlp
@@ -49,3 +50,20 @@ class Fragile(Mlp):
             time.sleep(10**6)
         if self._case == "slow":
             time.sleep(0.3)
+
+
+class Graded(Fragile):
+    """Is the better the nearer `x` is to 0.3, and takes `pause` seconds a step; fails as `case` says."""
+
+    def __init__(
+        self, in_features: int, num_classes: int, x: float = 0.0, pause: float = 0.0, case: str = "good"
+    ) -> None:
+        super().__init__(in_features, num_classes, case=case)
+        self._x, self._pause = x, pause
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = super().forward(inputs)
+        if self.training:
+            time.sleep(self._pause)
+            return outputs
+        return 0 * outputs + torch.tensor([0.0, 10.0]) * (self._x - 0.3)

@@ -1,0 +1,1 @@
+"""What users bring, as these tests bring it: data, models, learners and optimizers of their own."""
