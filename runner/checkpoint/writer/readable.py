@@ -5,7 +5,8 @@ from typing import Any
 
 from runner.checkpoint.archive.verify import LARGEST_DIRECTORY
 from runner.checkpoint.reader.header import LARGEST
-from runner.checkpoint.reader.structure import MOST_ODD_KEYS, Unreasonable, most_steps, odd_keys, read_structure
+from runner.checkpoint.reader.machine import MOST_ODD_KEYS, Unreasonable, is_odd
+from runner.checkpoint.reader.structure import most_steps, read_structure
 from runner.errors import Unsavable
 
 _WAY_OUT = "let the state_dict that is so large return its numbers or bytes as a tensor"
@@ -21,7 +22,7 @@ def check_structure(content: Mapping[str, Any], pickled: bytes, tensors: int) ->
             f"the state has {len(pickled) >> 20} MiB beside its tensors, and a file with more than {LARGEST >> 20} "
             f"could not be read again; {_WAY_OUT}"
         )
-    if len(pickled) > 3 * MOST_ODD_KEYS and odd_keys(content) > MOST_ODD_KEYS:
+    if len(pickled) > 3 * MOST_ODD_KEYS and _odd_keys(content) > MOST_ODD_KEYS:
         raise Unsavable(
             f"the state has more than {MOST_ODD_KEYS} keys that are tuples or numbers, and a file with so many could "
             f"not be read again; {_WAY_OUT}"
@@ -37,3 +38,13 @@ def check_directory(size: int) -> None:
     """Raise `Unsavable` if an archive's directory is so large that no reader would take it."""
     if size > LARGEST_DIRECTORY:
         raise Unsavable("the state has more tensors than could be read again; let its state_dict return fewer")
+
+
+def _odd_keys(value: Any) -> int:
+    """Return how many keys of dictionaries inside something finite a reader would count as odd."""
+    if isinstance(value, Mapping):
+        here = sum(is_odd(key, index) for index, key in enumerate(value))
+        return here + sum(map(_odd_keys, value.values()))
+    if type(value) is set:
+        return sum(is_odd(key, index) for index, key in enumerate(value))
+    return sum(map(_odd_keys, value)) if isinstance(value, (list, tuple)) else 0

@@ -1,0 +1,231 @@
+"""The stack machine whose program a pickle is, with no more opcodes than `torch.save` uses for plain values.
+
+A name becomes an inert stand-in, a call the facts of its result; any other opcode is refused unread.
+https://github.com/python/cpython/blob/main/Lib/pickletools.py
+"""
+
+import pickle
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pickle import UnpicklingError
+from pickletools import read_float8, read_int4, read_long1, read_uint1, read_uint2, read_uint4, read_unicodestring4
+from typing import Any, ClassVar
+
+from runner.checkpoint.reader.forms import is_key, made, named, storage
+from runner.checkpoint.reader.inert import Size, Storage, TensorFacts
+
+MOST_ODD_KEYS = 5_000  # of kinds whose hashes a file can make collide
+SCALARS = (type(None), bool, int, float, str)
+
+
+class Unreasonable(ValueError):
+    """A structure that no checkpoint has: too large, or written in another way than torch.save's own."""
+
+
+class Foreign(ValueError):
+    """A structure with something that is neither a tensor nor plain: the name of it."""
+
+
+class Machine:
+    """Runs one pickle; what it remembers is a dictionary, so that no number in a file asks for memory."""
+
+    def __init__(self, pickled: bytes, most: int) -> None:
+        self.storages: dict[str, Storage] = {}
+        self.odd: list[TensorFacts] = []
+        self.fits = True
+        self._file, self._length, self._most = BytesIO(pickled), len(pickled), most
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []  # the stacks under the marks
+        self._memory: dict[int, Any] = {}
+        self._copied = self._encoded = self._odd_keys = 0
+
+    def run(self) -> Any:
+        """Return what the pickle holds.
+
+        Raises:
+            Unreasonable: it takes more steps, has another opcode or too many odd keys, or repeats values.
+            Foreign: it names something that is neither a tensor nor plain.
+            ValueError, EOFError, UnpicklingError: it is malformed.
+        """
+        file, read, memory = self._file, self._file.read, self._memory
+        try:
+            for _ in range(self._most):
+                code = read(1)
+                if code in _VALUES:
+                    self._stack.append(_VALUES[code](file))
+                elif code in _PUTS:
+                    memory[_PUTS[code](file)] = self._stack[-1]
+                elif code in _GETS:
+                    self._stack.append(memory[_GETS[code](file)])
+                elif code in self._ACTIONS:
+                    self._ACTIONS[code](self)
+                else:
+                    return self._ended(code)
+        except IndexError as error:
+            raise EOFError("its structure ends early") from error
+        except KeyError as error:
+            raise UnpicklingError(f"Memo value not found at index {error}") from error
+        raise Unreasonable(f"its structure takes more than {self._most} steps to read")
+
+    def _ended(self, code: bytes) -> Any:
+        if code == pickle.STOP:
+            return self._stack.pop()
+        if code:
+            raise Unreasonable(f"its structure has the opcode {code[0]}, which no state_dict of torch.save has")
+        raise EOFError("its structure ends early")
+
+    def _protocol(self) -> None:
+        if (version := read_uint1(self._file)) > pickle.HIGHEST_PROTOCOL:
+            raise ValueError(f"unsupported pickle protocol: {version}")
+
+    def _mark(self) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def _above_mark(self) -> list[Any]:
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def _tuple(self) -> None:
+        items = tuple(self._above_mark())
+        self._stack.append(items)
+
+    def _tuple_of_1(self) -> None:
+        self._stack[-1] = (self._stack[-1],)
+
+    def _tuple_of_2(self) -> None:
+        self._stack[-2:] = [(self._stack[-2], self._stack[-1])]
+
+    def _tuple_of_3(self) -> None:
+        self._stack[-3:] = [(self._stack[-3], self._stack[-2], self._stack[-1])]
+
+    def _name(self) -> None:
+        module, name = (self._file.readline()[:-1].decode() for _ in range(2))
+        full = f"{'builtins' if module == '__builtin__' else module}.{name}"
+        found = named(full)
+        if found is None:
+            raise Foreign(full[:200])
+        self._stack.append(found)
+
+    def _storage(self) -> None:
+        found = storage(self._stack.pop())
+        known = self.storages.setdefault(found.key, found)
+        if (known.dtype, known.size) != (found.dtype, found.size):
+            raise UnpicklingError("it says of one storage different things")
+        self._stack.append(known)
+
+    def _check_key(self, key: Any, others: int) -> None:
+        if not is_key(key):
+            raise UnpicklingError("its structure has a key that is no plain value")
+        self._odd_keys += is_odd(key, others)
+        if self._odd_keys > MOST_ODD_KEYS:
+            raise Unreasonable(f"its structure has more than {MOST_ODD_KEYS} keys that are no names")
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if type(target) not in (dict, OrderedDict, Counter):
+            raise UnpicklingError("its structure has items of what is no dictionary")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._check_key(key, len(target))
+            target[key] = value
+
+    def _one_item(self) -> None:
+        value, key = self._stack.pop(), self._stack.pop()
+        self._set_items([key, value])
+
+    def _many_items(self) -> None:
+        self._set_items(self._above_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        if type(self._stack[-1]) is not list:
+            raise UnpicklingError("its structure has elements of what is no list")
+        self._stack[-1].extend(items)
+
+    def _one_element(self) -> None:
+        self._extend([self._stack.pop()])
+
+    def _many_elements(self) -> None:
+        self._extend(self._above_mark())
+
+    def _call(self) -> None:
+        arguments = self._stack.pop()
+        for argument in arguments if type(arguments) is tuple else ():
+            self._copy(argument)
+        result = made(self._stack[-1], arguments)
+        if isinstance(result, TensorFacts):
+            self.fits = self.fits and result.fits
+            if type(result) is not TensorFacts:
+                self.odd.append(result)
+        self._stack[-1] = result
+
+    def _copy(self, argument: Any) -> None:
+        """Count what a call copies: in a pickle that somebody wrote, every element stands once for each copy."""
+        if type(argument) in (str, bytes):
+            self._encoded += len(argument)
+        elif type(argument) in (list, dict, tuple, Size):
+            self._copied += len(argument)
+            if type(argument) is list:
+                for index, key in enumerate(argument):
+                    self._check_key(key, index)
+        if self._encoded > 2 * self._length or self._copied > self._most:
+            raise Unreasonable("its structure holds the same values again and again")
+
+    def _attributes(self) -> None:
+        """Of an ordered dictionary's own attributes, those that a module's state_dict has are kept."""
+        state, target = self._stack.pop(), self._stack[-1]
+        if type(target) is not OrderedDict or type(state) is not dict or not state.keys() <= {"_metadata"}:
+            raise UnpicklingError("its structure gives attributes to what has none")
+        if not is_metadata(state.get("_metadata", {})):
+            raise UnpicklingError("its structure has odd attributes")
+        target.__dict__.update(state)
+
+    _ACTIONS: ClassVar[Mapping[bytes, Callable[[Any], None]]] = {
+        pickle.PROTO: _protocol,
+        pickle.MARK: _mark,
+        pickle.TUPLE: _tuple,
+        pickle.TUPLE1: _tuple_of_1,
+        pickle.TUPLE2: _tuple_of_2,
+        pickle.TUPLE3: _tuple_of_3,
+        pickle.APPEND: _one_element,
+        pickle.APPENDS: _many_elements,
+        pickle.SETITEM: _one_item,
+        pickle.SETITEMS: _many_items,
+        pickle.GLOBAL: _name,
+        pickle.BINPERSID: _storage,
+        pickle.REDUCE: _call,
+        pickle.BUILD: _attributes,
+    }
+
+
+_VALUES: Mapping[bytes, Callable[[BytesIO], Any]] = {
+    pickle.NONE: lambda _: None,
+    pickle.NEWTRUE: lambda _: True,
+    pickle.NEWFALSE: lambda _: False,
+    pickle.BININT: read_int4,
+    pickle.BININT1: read_uint1,
+    pickle.BININT2: read_uint2,
+    pickle.LONG1: read_long1,
+    pickle.BINFLOAT: read_float8,
+    pickle.BINUNICODE: read_unicodestring4,
+    pickle.EMPTY_LIST: lambda _: [],
+    pickle.EMPTY_DICT: lambda _: {},
+    pickle.EMPTY_TUPLE: lambda _: (),
+}
+_PUTS = {pickle.BINPUT: read_uint1, pickle.LONG_BINPUT: read_uint4}
+_GETS = {pickle.BINGET: read_uint1, pickle.LONG_BINGET: read_uint4}
+
+
+def is_odd(key: Any, others: int) -> bool:
+    """Return whether a key can be made to collide: not a number that counts what is there, not a text, hashed anew."""
+    if type(key) is int:
+        return not 0 <= key <= 2 * others + 64
+    return isinstance(key, (float, tuple))
+
+
+def is_metadata(value: Any) -> bool:
+    """Return whether something is what a module's state_dict says of versions: by module, plain values by name."""
+    if type(value) not in (dict, OrderedDict):
+        return False
+    inner = (entry for name, entry in value.items() if type(name) is str and type(entry) in (dict, OrderedDict))
+    return all(type(name) is str and type(item) in SCALARS for entry in inner for name, item in entry.items())
