@@ -4,14 +4,15 @@ import sysconfig
 from pathlib import Path
 from traceback import walk_tb
 
+from runner.text import error_line
+
 _OURS = str(Path(__file__).parent)
 _STANDARD = sysconfig.get_paths()["stdlib"]
 
 
 def raised(error: BaseException, longest: int = 300) -> str:
     """Return an error in one line: its type, what it says, and the last line of people's own code that led to it."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:longest]}".removesuffix(": ")
-    return f"{text}{own_line(error)}"
+    return f"{error_line(error, longest)}{own_line(error)}"
 
 
 def own_line(error: BaseException) -> str:

@@ -177,14 +177,15 @@ def remove_stale_temporaries(directory: Path) -> None:
     """
     for path in directory.glob(f".*.tmp-{_HOST}-*-*"):
         owner = path.name.rsplit("-", 2)[1]
-        if owner.isdigit() and (int(owner) == os.getpid() or not _is_alive(int(owner))):
+        if owner.isdigit() and (int(owner) == os.getpid() or not is_alive(int(owner))):
             path.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether this host has a process of that number."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -19,6 +19,21 @@ def printable_lines(value: object) -> str:
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in str(value).split("\n"))
 
 
+def one_line(said: object, longest: int | None = None) -> str:
+    """Return what an error or a value says in one line, at most so many characters of it."""
+    return " ".join(str(said).split())[:longest]
+
+
+def first_line(said: object) -> str:
+    """Return the first line of what an error says, empty where it says nothing."""
+    return one_line(str(said).strip().partition("\n")[0])
+
+
+def error_line(error: BaseException, longest: int = 300) -> str:
+    """Return an error in one line: its type, and at most so many characters of what it says."""
+    return f"{type(error).__name__}: {one_line(error, longest)}".removesuffix(": ")
+
+
 def cell(value: object) -> str:
     """Return what stands in a cell of a CSV file, `printable`, and no formula for the program that opens it.
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.text import cell, printable, printable_lines
+from runner.text import cell, error_line, first_line, one_line, printable, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,10 @@ def test_a_formula_is_no_cell(text: str) -> None:
 @pytest.mark.parametrize("text", ["-1", "+2.5", "-1e-05", "-.5", "0.1", "", "model=mlp", "a-b"])
 def test_numbers_and_words_are_cells_as_they_are(text: str) -> None:
     assert cell(text) == text
+
+
+def test_what_an_error_says_is_one_line() -> None:
+    error = ValueError("\n a  b\n\tc\n")
+    assert one_line(error) == "a b c" and one_line(error, 3) == "a b" and first_line(error) == "a b"
+    assert error_line(error) == "ValueError: a b c" and error_line(error, 1) == "ValueError: a"
+    assert first_line(ValueError()) == "" and error_line(ValueError()) == "ValueError"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from runner.checkpoint.format import SUFFIX, read_entries
 from runner.checkpoint.listing import steps
+from runner.checkpoint.reader.schema import part_of
 
 # Times, dates and descriptions; two equal runs differ in them.
 _EXEMPT = ("created", "environment", "config", f"progress{SUFFIX}.seconds")
@@ -27,7 +28,7 @@ class Difference:
     @property
     def part(self) -> str:
         """The part of the checkpoint that it lies in: model, optimizer, rng..."""
-        return self.place.split(".")[0].split("[")[0].removesuffix(SUFFIX)
+        return part_of(self.place.split(".")[0].split("[")[0])
 
     def __str__(self) -> str:
         """Return place and kind."""

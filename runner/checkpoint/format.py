@@ -15,10 +15,11 @@ from runner.checkpoint.archive.verify import opened
 from runner.checkpoint.plain import plain_copy
 from runner.checkpoint.reader.building import build
 from runner.checkpoint.reader.header import structure_of
-from runner.checkpoint.reader.schema import FORMAT, VERSION, check_schema, version_of
+from runner.checkpoint.reader.schema import FORMAT, VERSION, check_schema, states, version_of
 from runner.checkpoint.reader.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointMismatch, CheckpointRefused
 from runner.stateful import Stateful
+from runner.text import error_line, one_line
 
 
 def _without_overrides(entries: dict[str, Any]) -> dict[str, Any]:
@@ -64,8 +65,7 @@ def read_module(path: Path) -> nn.Module:
         try:
             content = torch.load(archive.file, map_location="cpu", weights_only=False)
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise CheckpointRefused(f"{path} could not be unpickled: {reason}") from error
+            raise CheckpointRefused(f"{path} could not be unpickled: {error_line(error, 200)}") from error
     if not isinstance(content, nn.Module):
         raise CheckpointRefused(f"{path} holds a {type(content).__name__}, wanted a whole nn.Module")
     return content
@@ -114,16 +114,16 @@ def restore(parts: Mapping[str, Stateful], entries: Mapping[str, Any], path: Pat
     Raises:
         CheckpointMismatch: naming the part, and what was wanted and found.
     """
-    stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
-    if missing := sorted(parts.keys() - stored):
+    stored = states(entries)
+    if missing := sorted(parts.keys() - stored.keys()):
         raise CheckpointMismatch(f"{path} lacks the state of {', '.join(missing)}; it has {', '.join(sorted(stored))}")
-    if unexpected := sorted(stored - parts.keys()):
+    if unexpected := sorted(stored.keys() - parts.keys()):
         raise CheckpointMismatch(
             f"{path} has the state of {', '.join(unexpected)}, which this config has no use for; "
             f"it wants {', '.join(sorted(parts))}"
         )
     for name, part in parts.items():
-        restore_part(name, part, entries[f"{name}{SUFFIX}"], path)
+        restore_part(name, part, stored[name], path)
 
 
 def restore_part(name: str, part: Stateful, state: Any, path: Path) -> None:
@@ -131,5 +131,5 @@ def restore_part(name: str, part: Stateful, state: Any, path: Path) -> None:
     try:
         part.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:400]
+        reason = one_line(error, 400)
         raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is of another {name}: {reason}") from error

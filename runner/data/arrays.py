@@ -14,6 +14,7 @@ from torch import Tensor
 from runner.data.memory import InMemory
 from runner.data.selection import without_val
 from runner.errors import CheckpointError, ConfigError, DataMissing
+from runner.text import one_line
 
 _SPLITS = ("train", "val", "test")
 _NAMED = ("_inputs", "_targets")
@@ -76,7 +77,7 @@ def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
     except DataMissing:
         raise
     except _UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it anew") from error
 
 

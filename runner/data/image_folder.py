@@ -13,6 +13,7 @@ from runner.data.loaders.whole import WholeBatches
 from runner.data.memory import augmented, check_augmentation, scaled
 from runner.data.selection import without_val
 from runner.errors import ConfigError, DataMissing
+from runner.text import one_line
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _MODES = {"rgb": "RGB", "grey": "L"}
@@ -95,7 +96,7 @@ def _read(path: Path, size: int, mode: str) -> Tensor:
                 raise ValueError(f"its pixels are of Pillow's mode {image.mode}, wanted are 8 bits a channel")
             fitted: Any = ImageOps.fit(image.convert(_MODES[mode]), (size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow's decoders raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise DataMissing(f"{path} cannot be read as an image ({reason}); mend it or take it away") from error
     pixels = torch.from_numpy(numpy.array(fitted))
     return pixels.permute(2, 0, 1).contiguous() if pixels.dim() == 3 else pixels.unsqueeze(0)

@@ -13,6 +13,7 @@ from runner.run.rollback import train_to_an_ending
 from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
+from runner.text import error_line
 from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
@@ -39,7 +40,7 @@ def live(run: Prepared) -> int:
             ending, metrics = _test(run, stop, ending)
         except BaseException as error:
             failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is no success
-            status("failed" if failed else "interrupted", _reason(error))
+            status("failed" if failed else "interrupted", error_line(error))
             if not failed:
                 raise
             return log_failure(error)
@@ -70,7 +71,3 @@ def _end(run: Prepared, ending: Ending, reason: str | None, status: StatusWriter
     if metrics is not None:
         log.info("best.tar on test: %s", "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     return FINISHED
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

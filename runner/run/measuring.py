@@ -10,7 +10,8 @@ from typing import Any
 from torch.nn import Module
 
 from runner.blame import raised
-from runner.checkpoint.format import SUFFIX, read_entries, restore_part
+from runner.checkpoint.format import read_entries, restore_part
+from runner.checkpoint.reader.schema import states
 from runner.data.loaders.loading import EvaluationLoader
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.loop.evaluate import evaluate
@@ -81,17 +82,17 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
         allowed = subject.config["resume_allow"]
         for line in compare_identities(entries.get(IDENTITY), subject.identity, subject.path, allowed=allowed):
             print(line, file=sys.stderr)
-    parts = {key.removesuffix(SUFFIX) for key in entries if key.endswith(SUFFIX)}
+    stored = states(entries)
     for name, model in subject.models.items():
-        if name not in parts:
+        if name not in stored:
             raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
-        part = inference_part(name, parts)
-        take_buffers(model, entries[f"{part}{SUFFIX}"])
-        restore_part(part, model, entries[f"{part}{SUFFIX}"], subject.path)
+        part = inference_part(name, stored)
+        take_buffers(model, stored[part])
+        restore_part(part, model, stored[part], subject.path)
     if isinstance(subject.learner, Stateful):
-        if "learner" in parts:
+        if "learner" in stored:
             if isinstance(subject.learner, Module):
-                take_buffers(subject.learner, entries[f"learner{SUFFIX}"])
-            restore_part("learner", subject.learner, entries[f"learner{SUFFIX}"], subject.path)
+                take_buffers(subject.learner, stored["learner"])
+            restore_part("learner", subject.learner, stored["learner"], subject.path)
         else:
             print(f"{subject.path} has no state of the learner, which is as it was built", file=sys.stderr)

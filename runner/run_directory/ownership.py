@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from runner.errors import NotWritable, RunInUse, SaveFailed
+from runner.files import is_alive
 from runner.run_directory.inside import check_inside
 
 FILE = ".lock"
@@ -172,17 +173,6 @@ def owner_of(directory: Path) -> Owner | None:
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return owner if valid else None
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether this host has a process of that number."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _number(path: Path) -> int | None:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
-from runner.files import replace_text
+from runner.files import is_alive, replace_text
 from runner.records import read_as
-from runner.run_directory.ownership import is_alive, is_owned
+from runner.run_directory.ownership import is_owned
 
 FILE = "status.json"
 EARLY_STOPPING = "early stopping"

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from runner.checkpoint.format import SUFFIX, read_entries, restore_part
+from runner.checkpoint.format import read_entries, restore_part
 from runner.checkpoint.listing import checkpoint_in
+from runner.checkpoint.reader.schema import states
 from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
 from runner.optim.buffers import take_buffers
@@ -43,11 +44,11 @@ def load_models(file: Path, trust: Sequence[str], *, folder: Path | None, averag
     refuse_interpolations(unsettled(built_of), file)
     with isolated(0, 0):
         models = _build(config, entries, trust_of((), trust, folder=folder, source=file), file)
-    stored = {name.removesuffix(SUFFIX) for name in entries if name.endswith(SUFFIX)}
+    stored = states(entries)
     for name, model in models.items():
         part = inference_part(name, stored) if average else name
-        take_buffers(model, entries.get(f"{part}{SUFFIX}"))
-        restore_part(part, model, entries.get(f"{part}{SUFFIX}"), file)
+        take_buffers(model, stored.get(part))
+        restore_part(part, model, stored.get(part), file)
         model.eval()
     return models
 

@@ -11,6 +11,7 @@ from torch.storage import TypedStorage, UntypedStorage
 from runner.checkpoint.archive.verify import Archive
 from runner.checkpoint.reader.inert import Device, Dtype, QuantizedFacts, Size, SparseFacts, Storage, TensorFacts
 from runner.checkpoint.reader.structure import Structure, uncollected
+from runner.text import first_line
 
 # Typed too narrowly, or not at all.
 _make_coo: Any = torch.sparse_coo_tensor
@@ -54,7 +55,7 @@ def built(content: Any, memory: Mapping[str, UntypedStorage]) -> Any:
         with uncollected():
             return _Builder(memory).built(content)
     except (RuntimeError, ValueError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(f"a tensor cannot be: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        raise ValueError(f"a tensor cannot be: {first_line(error) or repr(error)}") from error
 
 
 def _read(archive: Archive, storages: Iterable[Storage], order: str) -> dict[str, UntypedStorage]:

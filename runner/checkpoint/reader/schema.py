@@ -20,6 +20,16 @@ _REQUIRED = {
 _OPTIONAL = {"data_identity": dict, "environment": dict, "created": str}
 
 
+def states(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states among entries, each by the name of its part."""
+    return {part_of(name): state for name, state in entries.items() if isinstance(name, str) and name.endswith(SUFFIX)}
+
+
+def part_of(name: str) -> str:
+    """Return which part the entry of this name is the state of."""
+    return name.removesuffix(SUFFIX)
+
+
 def version_of(path: Path, entries: Any) -> int:
     """Return the version of the format that entries have.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.checkpoint.reader.inert import Inert
+from runner.text import printable
 
 MOST_LEVELS = 64
 _LONGEST_NAME = 250  # characters
@@ -45,6 +46,11 @@ def brief(value: Any, longest: int = 100) -> str:
     """Return a value as text of bounded length, whatever it is."""
     text = _brief(value, longest, 2)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def glimpse(value: object, longest: int = 100) -> str:
+    """Return a value as text of bounded length that is `printable`."""
+    return printable(brief(value, longest))
 
 
 def _brief(value: Any, longest: int, levels: int) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from runner.checkpoint.format import SUFFIX, read_plain
+from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.building import built
 from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
+from runner.checkpoint.reader.schema import part_of
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
 
 BARE = ""
@@ -73,7 +74,7 @@ def read_source(path: Path) -> Source:
     if _is_weights(content):
         return Source(path, {BARE: content})
     parts = {
-        str(name).removesuffix(SUFFIX): value
+        part_of(str(name)): value
         for name, value in content.items()
         if isinstance(value, Mapping) and _is_weights(value)
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 from runner.checkpoint.difference import Departure
 from runner.commands.check_resume.trials import STOP
+from runner.text import error_line
 from runner.wiring.build.hidden_state import suspects
 
 
@@ -35,7 +36,7 @@ def _found(config: Mapping[str, Any], typed: frozenset[str]) -> str:
     try:
         return "; ".join(suspects(config, typed))
     except Exception as error:  # of the user's code: no reason to keep the verdict back
-        return f"looking for the cause failed with {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return f"looking for the cause failed with {error_line(error, 200)}"
 
 
 def _chance(step: int, config: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from runner.sweeps.executors.executor import Executor
 from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results.table import Record, write_record
 from runner.sweeps.schedule import Ended, Limits, Schedule, Source
+from runner.text import first_line
 from runner.wiring.config.compose import check_hydra, checked, goal_of, job_directory, kind_of, plain
 from runner.wiring.config.variations import Variations
 from runner.wiring.overrides.arguments import command, parse
@@ -82,7 +83,7 @@ class Sweep:
         try:
             directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"hydra.sweep cannot name jobs: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"hydra.sweep cannot name jobs: {first_line(error)}") from error
         if directory != self.directory:
             raise ConfigError(f"hydra.sweep.dir cannot be {self.directory} for one job and {directory} for another")
         if plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR:

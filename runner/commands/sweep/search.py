@@ -15,6 +15,7 @@ from runner.run_directory.names import is_segment, unique_name
 from runner.signals import Stop
 from runner.sweeps.jobs import Job, Rerun
 from runner.sweeps.results.table import RECORD, Record, check_goal, write_record
+from runner.text import one_line
 from runner.wiring.config.compose import plain
 from runner.wiring.overrides.arguments import parse
 from runner.wiring.search.search import SearchConfig, another_goal, read_search
@@ -89,7 +90,7 @@ def _job(sweep: Sweep, config: SearchConfig, words: Sequence[str]) -> Job:
     try:
         job = sweep.job([*config.fixed, *words], words)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(one_line(error)) from error
     if job.goal != (config.monitor, config.mode):
         raise ConfigError(another_goal(job.goal, (config.monitor, config.mode)))
     return job

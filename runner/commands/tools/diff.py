@@ -9,7 +9,7 @@ from torch import Tensor
 
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import LAST, checkpoint_in
-from runner.checkpoint.reader.schema import SUFFIX
+from runner.checkpoint.reader.schema import states
 from runner.errors import CheckpointRefused
 from runner.text import printable
 from runner.wiring.config.flat import flatten
@@ -48,9 +48,8 @@ def _leaves(path: Path) -> dict[str, Any]:
         for key, value in flatten(read_config(entries["config"], path)).items()
         if key not in OF_ONE_ATTEMPT
     }
-    for name, state in entries.items():
-        if name.endswith(SUFFIX):
-            leaves |= _flat(state, name.removesuffix(SUFFIX))
+    for part, state in states(entries).items():
+        leaves |= _flat(state, part)
     leaves.pop(_TIMES, None)
     for place, value in leaves.items():
         if isinstance(value, Tensor) and not _is_comparable(value):

@@ -9,7 +9,7 @@ from typing import Any
 from runner.checkpoint.listing import LAST, checkpoint_in
 from runner.checkpoint.reader.contents import Contents, Kind, State, read_contents
 from runner.checkpoint.reader.inert import TensorFacts
-from runner.checkpoint.reader.tree import brief
+from runner.checkpoint.reader.tree import brief, glimpse
 from runner.text import printable
 
 _MOST_ROWS = 2000  # on a terminal
@@ -36,25 +36,25 @@ def _as_text(contents: Contents) -> Iterator[str]:
     entries, whole = contents.entries, contents.whole
     yield f"{printable(contents.path)}: {', '.join([*_headline(entries), contents.kind.value])}"
     if contents.kind is Kind.ours:
-        yield f"created {_safe(entries.get('created', 'unknown'))}  metrics {_safe(entries['metrics'], 1000)}"
+        yield f"created {glimpse(entries.get('created', 'unknown'))}  metrics {glimpse(entries['metrics'], 1000)}"
     if contents.kind is Kind.safetensors:
         yield "this format has no checksums: damage inside a tensor cannot be seen"
     for name, value in list(entries.items())[:_MOST_ROWS]:
         if name not in _DESCRIBED:
-            yield f"{_safe(name)}: {_safe(value)}"
+            yield f"{glimpse(name)}: {glimpse(value)}"
     for name, state in list(contents.states.items())[:_MOST_ROWS]:
         yield from _state_text(name, state)
     yield f"\ntotal: {_sum(whole)}; the file has {mebibytes(contents.size)}"
     if isinstance(config := entries.get("config"), str):
         yield "\nconfig:"
-        yield from (f"  {_safe(line, 500)}" for line in config[: 1 << 20].splitlines()[:_MOST_ROWS])
+        yield from (f"  {glimpse(line, 500)}" for line in config[: 1 << 20].splitlines()[:_MOST_ROWS])
 
 
 def _headline(entries: Mapping[str, Any]) -> Iterator[str]:
     if type(entries.get("epoch")) is int:
-        yield f"epoch {_safe(entries['epoch'])}"
+        yield f"epoch {glimpse(entries['epoch'])}"
     if type(entries.get("global_step")) is int:
-        yield f"step {_safe(entries['global_step'])}"
+        yield f"step {glimpse(entries['global_step'])}"
     if isinstance(entries.get("loss"), float):
         yield f"loss {entries['loss']:.6g}"
 
@@ -64,22 +64,18 @@ def _sum(state: State) -> str:
 
 
 def _state_text(name: str, state: State) -> Iterator[str]:
-    yield f"\n{_safe(name or 'state_dict', 200)}: {_sum(state)}"
+    yield f"\n{glimpse(name or 'state_dict', 200)}: {_sum(state)}"
     for key, value in state.leaves[:_MOST_ROWS]:
-        yield f"  {_safe(key, 200):<40} {_row(value)}".rstrip()
+        yield f"  {glimpse(key, 200):<40} {_row(value)}".rstrip()
     if len(state.leaves) > _MOST_ROWS:
         yield f"  ... and {len(state.leaves) - _MOST_ROWS} more"
 
 
 def _row(value: Any) -> str:
     if not isinstance(value, TensorFacts):
-        return _safe(value)
+        return glimpse(value)
     kind = "" if value.name == "tensor" else f"  ({value.name})"
     return f"{value.shape!s:<24} {value.dtype:<14} {value.size} B{kind}"
-
-
-def _safe(value: object, longest: int = 100) -> str:
-    return printable(brief(value, longest))
 
 
 def _as_entries(contents: Contents) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from runner.exit_codes import INTERRUPTED
 from runner.signals import sigterm_kept
 from runner.sweeps.executors.executor import KILLED, Event, Order
 from runner.sweeps.executors.ray_companion import Companion, Process, is_of_devices
+from runner.text import first_line
 
 _STORE = 80 * 2**20  # bytes of shared memory, of which jobs use none; it is about the least that Ray takes
 _LAG = 10.0  # seconds until another host's file can be seen on a shared file system
@@ -83,7 +84,7 @@ class RayCluster:
         self._check_room()
 
     def _unreachable(self, error: Exception) -> str:
-        said = str(error).strip().partition("\n")[0]
+        said = first_line(error)
         if self._address is None:
             return f"Ray could not start a node on this machine: {said}"
         return f"no Ray cluster answers at hydra.launcher.address={self._address}: {said}"

@@ -14,6 +14,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from runner.errors import ConfigError, DiskRefuses
+from runner.text import one_line
 
 FILE = "study.db"
 JOB, WORDS = "job", "words"
@@ -78,7 +79,7 @@ def storage_kept() -> Iterator[None]:
     try:
         yield
     except StorageInternalError as error:
-        said = " ".join(str(error.__cause__ or error).split())[:200]
+        said = one_line(error.__cause__ or error, 200)
         raise DiskRefuses(f"{FILE} could not be written ({said}); mend it, and give the same command again") from error
 
 
@@ -111,7 +112,7 @@ def read_study(directory: Path) -> Study | None:
     except KeyError:  # it was killed before it had written any
         return None
     except Exception as error:  # of SQLAlchemy, sqlite, or a newer Optuna
-        raise _unreadable(path, " ".join(str(error).split())[:200]) from error
+        raise _unreadable(path, one_line(error, 200)) from error
     if not all(isinstance(job, str) and _is_words(words) for words, job in told):
         raise _unreadable(path, "a trial has other words than a search draws")
     return study

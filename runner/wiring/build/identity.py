@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy
 
-from runner.checkpoint.reader.tree import brief
+from runner.checkpoint.reader.tree import glimpse
 from runner.data.loaders.keyed import size_of
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
 from runner.text import printable
@@ -36,12 +36,14 @@ def identity_of(data: Any) -> dict[str, Any]:
     said = data.identity() if callable(getattr(data, "identity", None)) else {}
     if not isinstance(said, Mapping) or any(not isinstance(key, str) or key in _OURS for key in said):
         raise ConfigError(
-            f"{place} returned {_brief(said)}; return a dictionary of plain values by name, other than "
+            f"{place} returned {glimpse(said, _LONGEST)}; return a dictionary of plain values by name, other than "
             f"{' and '.join(_OURS)}, which the runner adds"
         )
     own = _plain({**said, "facts": facts_of(data)}, place, [_MOST])
     if not _are_names(own.get("classes", [])):
-        raise ConfigError(f"{place} returned `classes` that are {_brief(own['classes'])}; return a list of their names")
+        raise ConfigError(
+            f"{place} returned `classes` that are {glimpse(own['classes'], _LONGEST)}; return a list of their names"
+        )
     samples = {split: size_of(part) for split in _SPLITS if (part := getattr(data, split, None)) is not None}
     return {"samples": samples, **own}
 
@@ -106,7 +108,8 @@ def _others(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     facts = own.get("facts", {})
     pairs |= {key: (fact, facts.get(key)) for key, fact in stored.get("facts", {}).items()}
     return [
-        f"{printable(key)[:_LONGEST]} is {_brief(one)} in the file and {_brief(other)} in the data"
+        f"{printable(key)[:_LONGEST]} is {glimpse(one, _LONGEST)} in the file "
+        f"and {glimpse(other, _LONGEST)} in the data"
         for key, (one, other) in pairs.items()
         if repr(one) != repr(other)  # of which a NaN is like another
     ]
@@ -144,10 +147,6 @@ def _are_names(names: Any) -> bool:
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
-def _brief(value: Any) -> str:
-    return printable(brief(value, _LONGEST))
-
-
 def _plain(value: Any, place: str, left: list[int], level: int = 0) -> Any:
     """Return a value as a checkpoint holds it: no scalar of NumPy, no mapping but a dictionary, no tuple."""
     left[0] -= 1
@@ -161,6 +160,6 @@ def _plain(value: Any, place: str, left: list[int], level: int = 0) -> Any:
         if isinstance(value, (list, tuple)):
             return [_plain(item, place, left, level + 1) for item in value]
     raise ConfigError(
-        f"{place} is {_brief(value)}, a {type(value).__name__}; give it as plain values: strings, numbers, lists and "
-        "dictionaries of them"
+        f"{place} is {glimpse(value, _LONGEST)}, a {type(value).__name__}; give it as plain values: strings, "
+        "numbers, lists and dictionaries of them"
     )

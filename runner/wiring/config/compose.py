@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import digest_of, job_name
+from runner.text import first_line
 from runner.wiring import schema
 from runner.wiring.config.explaining import explain, explained, files
 from runner.wiring.config.unset import leave_open, missing
@@ -180,7 +181,7 @@ def checked(config: DictConfig) -> Any:
     except MissingMandatoryValue as error:
         raise ConfigError(missing(error, config)) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).splitlines()[0].split())) from error
+        raise ConfigError(first_line(error)) from error
 
 
 def _check_reserved(data: Mapping[str, Any]) -> None:
@@ -192,7 +193,7 @@ def _check_reserved(data: Mapping[str, Any]) -> None:
     except OmegaConfBaseException as error:
         key = str(error.full_key)
         raise ConfigError(
-            f"data.{key}={data[key]} is invalid: {str(error).splitlines()[0]}; {key} is the runner's own key of any "
+            f"data.{key}={data[key]} is invalid: {first_line(error)}; {key} is the runner's own key of any "
             "data, so call an argument of your class otherwise"
         ) from error
 

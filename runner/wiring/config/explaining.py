@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from runner.errors import ConfigError
+from runner.text import first_line, one_line
 from runner.wiring.overrides.keys import OF_VALUES, choice, shown, wanted
 from runner.wiring.overrides.nearest import nearest, nearest_option
 from runner.wiring.overrides.options import CONF, GROUPS, default_options, options
@@ -70,7 +71,7 @@ def explain(error: BaseException, words: Sequence[str]) -> str:
         return _no_option(error, words)
     if match := re.match(r"In '(.*)': \w+ raised while composing config", str(error)):
         return _wrong_key(error.__context__ or error, _file(match[1], words))
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if "item value in defaults" in text:
         return _boolean(words)
     if match := re.match(r"Multiple values for (\S+)\. To override a value use '(override \S+: (\S+))'", text):
@@ -117,7 +118,7 @@ def _first_fault(path: Path) -> int:
 
 def _not_yaml(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+    problem = first_line(getattr(error, "problem", None) or error)
     place = "a config file" if mark is None else f"{mark.name}, line {mark.line + 1}"
     if match := re.fullmatch(r"found duplicate key (.*)", problem):
         return f"{place}: {match[1]} is there twice; leave one out"
@@ -151,7 +152,7 @@ def _choosing(group: str, option: str, words: Sequence[str]) -> Path | str:
 
 def _wrong_key(cause: BaseException, path: Path) -> str:
     """Return the sentence for a key, or its value, in a file."""
-    key, text = str(getattr(cause, "full_key", None) or ""), " ".join(str(cause).splitlines()[0].split())
+    key, text = str(getattr(cause, "full_key", None) or ""), first_line(cause)
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)):
         return _unknown_in_file(key, path)
     if match := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", text):

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import check_name
+from runner.text import one_line
 from runner.wiring.overrides.nearest import nearest
 from runner.wiring.overrides.options import (
     CONF,
@@ -84,7 +85,7 @@ def _unreadable(key: str, value: str, error: HydraException) -> str:
         return f"{key}={value} cannot be read: a bracket is not closed"
     quoted = _quoted(key, value)
     if quoted is None:
-        return f"{key}={value} cannot be read: {' '.join(str(error).split()).partition(' See https')[0]}"
+        return f"{key}={value} cannot be read: {one_line(error).partition(' See https')[0]}"
     return (
         f"{key}={value} cannot be read, since some of its characters have a meaning here; write {shlex.quote(quoted)}"
     )

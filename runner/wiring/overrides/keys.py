@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from runner.errors import ConfigError
+from runner.text import first_line
 from runner.wiring.overrides.nearest import nearest, parameters
 from runner.wiring.overrides.options import GROUPS, defaults, fitting, known_keys, options, shipped_targets
 
@@ -221,7 +222,7 @@ def _refusal(override: Override, config: DictConfig, error: BaseException) -> st
 
 def wanted(cause: BaseException) -> str:
     """Return what a value must be, from OmegaConf's error about one that is not."""
-    text = " ".join(str(cause).splitlines()[0].split())
+    text = first_line(cause)
     kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
     if found := re.search(r"(?:could not be converted to|is not convertible to) (\w+)|is not a valid (\w+)", text):
         kind = found[1] or found[2]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from runner.checkpoint.reader.schema import SUFFIX
+from runner.checkpoint.reader.schema import SUFFIX, part_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.loop.state import TrainState, part_name
 from runner.optim import Plateau
@@ -52,7 +52,7 @@ def carry_over(
 
 
 def _is_of_no_scheduler(key: str, kept: set[str]) -> bool:
-    return key.endswith(f"scheduler{SUFFIX}") and key.removesuffix(SUFFIX) not in kept
+    return key.endswith(f"scheduler{SUFFIX}") and part_of(key) not in kept
 
 
 def _former(stored: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:

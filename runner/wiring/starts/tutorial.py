@@ -14,7 +14,8 @@ from omegaconf import open_dict
 from torch import nn
 from torch.optim import Optimizer
 
-from runner.checkpoint.format import SUFFIX, restore_part
+from runner.checkpoint.format import restore_part
+from runner.checkpoint.reader.schema import states
 from runner.checkpoint.weights.match import strip_wrappers
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import TrainState
@@ -57,7 +58,7 @@ def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today:
         counters = {"epoch": state.progress.epoch, "global_step": state.progress.global_step}
         position_scheduler(scheduler, node_of(today.config["scheduler"], "model"), **counters)
     settle(state)
-    lacks = sorted(state.parts().keys() - {"model", "optimizer"} - {name.removesuffix(SUFFIX) for name in entries})
+    lacks = sorted(state.parts().keys() - {"model", "optimizer"} - states(entries).keys())
     return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
 
 

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from runner.errors import ConfigError, RunnerError, TargetRefused
-from runner.wiring.trust.targets import Trust, brief, resolve
+from runner.text import error_line
+from runner.wiring.trust.targets import Trust, resolve
 
 _DEEPEST = 100  # levels of a config
 
@@ -45,7 +46,7 @@ def build(
     except RunnerError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {brief(error)}") from error
+        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {error_line(error)}") from error
     if not isinstance(built, role):  # of a function, or of a class whose __new__ returns something else
         raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
     return built

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runner.errors import ConfigError, TargetRefused
+from runner.text import error_line
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.trust.built_in import ROOTS, built_in
 from runner.wiring.trust.own_code import defines, own_module
@@ -165,7 +166,7 @@ def _walk(name: str, place: str) -> Any:
                 continue
             raise ConfigError(f"{place}._target_={name} cannot be imported: {error}") from error
         except Exception as error:
-            raise ConfigError(f"importing {module_name} for {place}._target_ raised {brief(error)}") from error
+            raise ConfigError(f"importing {module_name} for {place}._target_ raised {error_line(error)}") from error
         for step in parts[length:]:
             if found is not None and inspect.ismodule(getattr(found, step, None)):
                 raise TargetRefused(
@@ -194,8 +195,3 @@ def _absent(name: str, place: str) -> TargetRefused:
     return TargetRefused(
         f"{place}._target_={name}: there is no module {name.split('.')[0]!r} {where}; mind the spelling"
     )
-
-
-def brief(error: BaseException) -> str:
-    """Return an error of somebody else's code in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
