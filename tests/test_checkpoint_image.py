@@ -12,7 +12,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from runner.checkpoint.archive import layout as archive
 from runner.checkpoint.archive.framing import extents
 from runner.checkpoint.archive.verify import verify
-from runner.checkpoint.reader import structure
+from runner.checkpoint.reader import machine, structure
 from runner.checkpoint.reader.contents import read_contents
 from runner.checkpoint.reader.header import verified_header
 from runner.checkpoint.writer import readable
@@ -181,7 +181,7 @@ def test_what_a_reader_would_refuse_as_too_large_is_refused_when_it_is_written(
     "keys", [lambda i: (i, 0), lambda i: i << 30, lambda i: i + 0.5], ids=["pairs", "wide", "floats"]
 )
 def test_as_many_odd_keys_are_written_as_can_be_read_and_no_more(tmp_path: Path, keys: Any) -> None:
-    table = {keys(index): index for index in range(1, structure.MOST_ODD_KEYS + 2)}
+    table = {keys(index): index for index in range(1, machine.MOST_ODD_KEYS + 2)}
     with pytest.raises(Unsavable, match="could not be read again"):
         written(taken({"learner_state_dict": table}), tmp_path / "large.tar")
     del table[keys(5)], table[keys(6)]
@@ -190,7 +190,7 @@ def test_as_many_odd_keys_are_written_as_can_be_read_and_no_more(tmp_path: Path,
 
 
 def test_numbers_that_count_are_keys_without_end(tmp_path: Path) -> None:
-    table = {index: None for index in range(4 * structure.MOST_ODD_KEYS)}
+    table = {index: None for index in range(4 * machine.MOST_ODD_KEYS)}
     path = written(taken({"learner_state_dict": table}), tmp_path / "fits.tar")
     assert verified_header(path)["learner_state_dict"] == table
 

@@ -289,7 +289,7 @@ def test_diff_names_what_differs_and_by_how_much(written: Callable[..., Path], t
     assert outcome.out.splitlines() == [
         "epoch: 1 -> 2",
         "config.data.size: 1 -> 2",
-        "model.a: differs by at most 0.5",
+        "model.a: 1 of 3 elements, by up to 0.5",
         "model.b: float32 (2,) -> float32 (2, 2)",
         "model.c: only in the first",
         "model.d: only in the second",
@@ -303,7 +303,7 @@ def test_diff_compares_tensors_of_every_kind(
     one = written("one.tar", model_state_dict={"a": torch.zeros(2).to(dtype)})
     other = written("other.tar", model_state_dict={"a": torch.ones(2).to(dtype)})
     assert tool("diff", one, one).code == 0
-    assert tool("diff", one, other).out == "model.a: differs by at most 1\n"
+    assert tool("diff", one, other).out == "model.a: 2 of 2 elements, by up to 1\n"
 
 
 def test_diff_turns_down_what_is_damaged_or_missing_in_one_line(

@@ -13,8 +13,7 @@ from runner.checkpoint.format import SUFFIX, read_entries
 from runner.checkpoint.listing import steps
 from runner.checkpoint.reader.schema import part_of
 
-# Times, dates and descriptions; two equal runs differ in them.
-_EXEMPT = ("created", "environment", "config", f"progress{SUFFIX}.seconds")
+_DESCRIPTIONS = ("created", "environment", "config")
 _TIME = "seconds"
 
 
@@ -50,10 +49,8 @@ class Departure:
 
 def differences(one: Any, other: Any, place: str = "") -> Iterator[Difference]:
     """Yield every place where two nests of tensors and plain values differ, in their order; NaN is equal to NaN."""
-    if place in _EXEMPT:
-        return
     if type(one) is not type(other):
-        yield Difference(place, f"a {type(one).__name__} and a {type(other).__name__}")
+        yield Difference(place, _change(one, other))
     elif isinstance(one, Tensor):
         if (how := apart(one, other)) is not None:
             yield Difference(place, how)
@@ -62,7 +59,7 @@ def differences(one: Any, other: Any, place: str = "") -> Iterator[Difference]:
     elif isinstance(one, (list, tuple)):
         yield from _in_sequences(one, other, place)
     elif repr(one) != repr(other):  # which tells -0.0 from 0.0, and not NaN from NaN
-        yield Difference(place, f"{_short(one)} and {_short(other)}")
+        yield Difference(place, _change(one, other))
 
 
 def _in_mappings(one: Mapping[Any, Any], other: Mapping[Any, Any], place: str) -> Iterator[Difference]:
@@ -70,7 +67,7 @@ def _in_mappings(one: Mapping[Any, Any], other: Mapping[Any, Any], place: str) -
         inner = f"{place}.{key}" if place else str(key)
         if key in one and key in other:
             yield from differences(one[key], other[key], inner)
-        elif inner not in _EXEMPT:
+        else:
             yield Difference(inner, "only in the first" if key in one else "only in the second")
 
 
@@ -85,15 +82,16 @@ def _in_sequences(one: Any, other: Any, place: str) -> Iterator[Difference]:
 def apart(one: Tensor, other: Tensor) -> str | None:
     """Return how two tensors differ, None if they have the same bits."""
     if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
-        return f"{tuple(one.shape)} {one.dtype} and {tuple(other.shape)} {other.dtype}"
+        return _change(one, other)
     if one.layout is not torch.strided or one.is_quantized:
         same = all(apart(left, right) is None for left, right in zip(_stored(one), _stored(other), strict=True))
         return None if same else "other elements"
     if torch.equal(_bits(one), _bits(other)):
         return None
-    unequal = int((_bits(one) != _bits(other)).reshape(one.numel(), -1).any(1).sum())
-    largest = (one.to(torch.complex128) - other.to(torch.complex128)).abs().max()
-    return f"{unequal} of {one.numel()} elements, by up to {float(largest):.3g}"
+    unequal = (_bits(one) != _bits(other)).reshape(one.numel(), -1).any(1)
+    wide = torch.complex128 if one.is_complex() else torch.float64
+    left, right = (tensor.reshape(-1)[unequal].to(wide) for tensor in (one, other))
+    return f"{len(left)} of {one.numel()} elements, by up to {float((left - right).abs().max()):.3g}"
 
 
 def _stored(tensor: Tensor) -> tuple[Tensor, ...]:
@@ -111,7 +109,14 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
 
 
-def _short(value: Any) -> str:
+def _change(one: Any, other: Any) -> str:
+    return f"{_described(one)} -> {_described(other)}"
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        layout = "" if value.layout is torch.strided else f" {value.layout}"
+        return f"{value.dtype} {tuple(value.shape)}{layout}".replace("torch.", "")
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -124,15 +129,18 @@ def first_departure(one: Path, other: Path) -> Departure | None:
     """
     both = sorted(steps(one).keys() & steps(other).keys())
     for step in both:
-        left, right = (_states_first(read_entries(steps(run)[step])) for run in (one, other))
+        left, right = (comparable(read_entries(steps(run)[step])) for run in (one, other))
         found = tuple(differences(left, right))
         if found:
             return Departure(step, found)
     return _in_metrics(one, other)
 
 
-def _states_first(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: entries[key] for key in sorted(entries, key=lambda key: not key.endswith(SUFFIX))}
+def comparable(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states of a file, then its other entries, without what equal runs differ in: times, descriptions."""
+    names = [name for name in entries if name not in _DESCRIPTIONS]
+    first = {name: entries[name] for name in sorted(names, key=lambda name: not name.endswith(SUFFIX))}
+    return {name: {**value, _TIME: None} if name == f"progress{SUFFIX}" else value for name, value in first.items()}
 
 
 def _in_metrics(one: Path, other: Path) -> Departure | None:

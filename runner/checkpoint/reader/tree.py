@@ -8,10 +8,11 @@ from runner.text import printable
 
 MOST_LEVELS = 64
 _LONGEST_NAME = 250  # characters
+_PLAIN = (type(None), str, int, float, complex, bytes, bytearray, set)
 
 
 def leaves(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every tensor and every plain value of a checked structure under its dotted name, cut where it is long.
+    """Yield each tensor and plain value of a state or checked structure under its dotted name, cut where it is long.
 
     A list of plain values is one of them.
     """
@@ -29,7 +30,7 @@ def leaves(value: Any) -> Iterator[tuple[str, Any]]:
 def _is_branch(item: Any) -> bool:
     if isinstance(item, Mapping):
         return bool(item)
-    return isinstance(item, (list, tuple)) and any(isinstance(e, (Mapping, list, tuple, Inert)) for e in item)
+    return isinstance(item, (list, tuple)) and not all(isinstance(entry, _PLAIN) for entry in item)
 
 
 def _children(name: str, item: Any) -> Iterator[tuple[str, Any]]:

@@ -1,11 +1,13 @@
 """Whether a state may be written at all: weights that became NaN are no checkpoint to go on from."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from runner.checkpoint.reader.tree import leaves
 
 _PIECE = 32_000  # elements; from 32,768 on torch would take further threads, which belong to the training
 _ALWAYS_FINITE = getattr(torch, "float4_e2m1fn_x2", None)  # it has no bits for anything else
@@ -18,19 +20,14 @@ def non_finite(entries: Mapping[str, Any], taken: Callable[[Tensor], Tensor] = l
     What is looked at is what `taken` returns for each tensor.
     """
     states = {name: value for name, value in entries.items() if name not in _MEASURED}
-    return frozenset(place for place, tensor in _tensors(states, "") if not _is_finite(taken(tensor)))
+    floating = (
+        (place, value) for place, value in leaves(states) if isinstance(value, Tensor) and _may_be_spoilt(value)
+    )
+    return frozenset(place for place, tensor in floating if not _is_finite(taken(tensor)))
 
 
-def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        if (value.is_floating_point() or value.is_complex()) and value.dtype is not _ALWAYS_FINITE:
-            yield place, value
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _tensors(inner, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            yield from _tensors(inner, f"{place}[{index}]")
+def _may_be_spoilt(tensor: Tensor) -> bool:
+    return (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype is not _ALWAYS_FINITE
 
 
 def _is_finite(tensor: Tensor) -> bool:

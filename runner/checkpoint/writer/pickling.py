@@ -24,6 +24,7 @@ _KINDS = {
 
 def storages(value: Any) -> Iterator[UntypedStorage]:
     """Yield the storage of every tensor inside plain containers; one that is shared comes as often as it is used."""
+    # Training waits for this walk at each save, and `leaves`, which makes names, takes twice as long.
     if isinstance(value, Tensor):
         simple = value.layout is torch.strided and not value.is_quantized
         yield from (value.untyped_storage(),) if simple else _parts(value)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.checkpoint.difference import apart
+from runner.checkpoint.difference import differences
 from runner.checkpoint.format import read_back, read_entries, read_module, write_module, write_plain
 from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.reader.header import holds_code, read_header
@@ -154,9 +154,7 @@ def _compared(original: Original, found: Any, path: Path) -> str:
     """Return how the copy was compared with the original; CheckpointRefused if it is not the same."""
     model = found if isinstance(found, nn.Module) else None
     weights = found.state_dict() if model is not None else found
-    same = weights.keys() == original.weights.keys() and all(
-        _equal(original.weights[key], weights[key]) for key in weights
-    )
+    same = not any(differences(dict(original.weights), dict(weights)))
     if same and original.model is not None and original.sample is not None and original.outputs is not None:
         if model is None:
             model = copy.deepcopy(original.model)
@@ -164,7 +162,7 @@ def _compared(original: Original, found: Any, path: Path) -> str:
                 for parameter in model.parameters():
                     parameter.zero_()
             model.load_state_dict(weights)
-        if not _equal_all(original.outputs, _outputs(model, original.sample)):
+        if any(differences(original.outputs, _outputs(model, original.sample))):
             raise _changed(path)
         return "with equal outputs on a sample"
     if not same:
@@ -183,16 +181,6 @@ def _outputs(model: nn.Module, sample: Tensor) -> list[Tensor] | None:
         return None
     tensors = [result] if isinstance(result, Tensor) else [item for item in result if isinstance(item, Tensor)]
     return tensors or None
-
-
-def _equal_all(one: list[Tensor], other: list[Tensor] | None) -> bool:
-    return other is not None and all(map(_equal, one, other))
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return apart(one.cpu(), other.cpu()) is None
-    return type(one) is type(other) and bool(one == other)
 
 
 def _changed(path: Path) -> CheckpointRefused:
