@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from runner.data.loaders.loading import DataPosition, TrainLoader
+from runner.data.loaders.loading import DataPosition, Loading, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.progress import Progress
 from runner.randomness import Randomness
 from runner.strategy.precision import Precision
-from runner.wiring.build.objects import Position, horizon_of
+from runner.wiring.build.loading import Position, horizon_of
 
 
 def loader(batch_size: int) -> TrainLoader:
     """Return a loader of 20 samples."""
-    return TrainLoader(list(range(20)), batch_size=batch_size, seed=0, workers=0)
+    return TrainLoader(list(range(20)), Loading(batch_size, workers=0), seed=0)
 
 
 def length(batch_size: int, at: Position, **limits: Any) -> int | None:

@@ -5,8 +5,9 @@ import operator
 import os
 import random
 import signal
-from collections import namedtuple
+from collections import UserDict, namedtuple
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import active_children
 from typing import Any
@@ -15,10 +16,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import (
+    BatchSampler,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from runner.data import Digits
-from runner.data.loaders.loading import DataPosition, EvaluationLoader, TrainLoader, batch_length, micro_batches, move
+from runner.data.loaders.batches import tensors_of
+from runner.data.loaders.loading import Batch, DataPosition, EvaluationLoader, Loading, TrainLoader, move
 from runner.data.memory import InMemory
 from runner.data.selection import selection
 from runner.errors import ConfigError
@@ -71,12 +82,17 @@ def few_digits() -> Any:
 
 
 def loader(dataset: Any, *, workers: int = 0, seed: int = 7, batch_size: int = BATCH) -> TrainLoader:
-    return TrainLoader(dataset, batch_size=batch_size, seed=seed, workers=workers)
+    return TrainLoader(dataset, Loading(batch_size, workers), seed=seed)
 
 
 def take(dataset: Any, count: int, *, epoch: int = 0, sample: int = 0, **settings: int) -> list[Any]:
     batches = loader(dataset, **settings).batches(epoch=epoch, sample=sample)
-    return list(islice(batches, count))
+    return [batch.whole for batch in islice(batches, count)]
+
+
+def evaluated(dataset: Any, batch_size: int = BATCH, workers: int = 0) -> list[Any]:
+    """Return the batches of an evaluation."""
+    return [batch.whole for batch in EvaluationLoader(dataset, Loading(batch_size, workers))]
 
 
 def order(count: int, **settings: int) -> list[list[int]]:
@@ -153,7 +169,7 @@ class _Brighter(InMemory):
 @pytest.mark.parametrize("dataset", [_Downloads(torch.ones(4, 2)), _Brighter(torch.zeros(4, 2), torch.zeros(4))])
 def test_a_method_of_the_users_own_is_never_taken_for_the_loaders(dataset: Any) -> None:
     for delivered in (dataset, selection(dataset, 3)):
-        (batch,) = EvaluationLoader(delivered, batch_size=4, workers=0)
+        (batch,) = evaluated(delivered)
         assert torch.equal(batch[0], torch.ones(len(delivered), 2))
 
 
@@ -188,14 +204,14 @@ def test_two_workers_deliver_what_the_main_process_would(kind: str) -> None:
 def test_loading_leaves_the_global_generators_as_they_are(kind: str) -> None:
     before = generators()
     take(KINDS[kind](), 4)
-    list(EvaluationLoader(KINDS[kind](), batch_size=BATCH, workers=0))
+    evaluated(KINDS[kind]())
     assert generators() == before
 
 
 def test_starting_workers_leaves_the_global_generators_as_they_are() -> None:
     before = generators()
     take(Noisy(), 1, workers=1)
-    list(EvaluationLoader(Noisy(), batch_size=BATCH, workers=1))
+    evaluated(Noisy(), workers=1)
     assert generators() == before
 
 
@@ -261,8 +277,8 @@ def test_workers_outlive_the_epoch_and_ignore_the_signals_of_the_training_proces
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_evaluation_loader_delivers_everything_in_order_as_often_as_asked(kind: str, workers: int) -> None:
     dataset = TensorDataset(torch.arange(SIZE)) if kind == "tensors" else KINDS[kind]()
-    evaluation = EvaluationLoader(dataset, batch_size=BATCH, workers=workers)
-    first, second = list(evaluation), list(evaluation)
+    evaluation = EvaluationLoader(dataset, Loading(BATCH, workers))
+    first, second = ([batch.whole for batch in evaluation] for _ in range(2))
     assert evaluation.size == SIZE and len(evaluation) == len(first) == 3
     assert same(first, second)
     assert torch.cat([batch[1 if "memory" in kind else 0] for batch in first]).tolist() == list(range(SIZE))
@@ -285,7 +301,7 @@ class Unsized(Dataset[int]):
         return index
 
 
-@pytest.mark.parametrize("make", [loader, lambda dataset: EvaluationLoader(dataset, batch_size=2, workers=0)])
+@pytest.mark.parametrize("make", [loader, lambda dataset: EvaluationLoader(dataset, Loading(2))])
 @pytest.mark.parametrize(
     ("dataset", "reason"),
     [
@@ -303,10 +319,15 @@ def test_data_that_cannot_be_loaded_exactly_are_refused(make: Callable[[Any], An
 # The position
 
 
+def batches_of(*sizes: int) -> list[Batch]:
+    """Return the batches of one epoch, of which only the number of samples counts."""
+    return [Batch((None,), (size,), number == len(sizes)) for number, size in enumerate(sizes, start=1)]
+
+
 def test_a_position_follows_the_loaders_batches() -> None:
-    position = DataPosition(SIZE, BATCH)
-    assert [position.advance() for _ in range(6)] == [False, False, True] * 2
-    position.advance()
+    position, epoch = DataPosition(SIZE, BATCH), batches_of(4, 4, 2)
+    assert [position.advance(batch) for batch in epoch * 2] == [False, False, True] * 2
+    position.advance(epoch[0])
     assert position.state_dict() == {"sample": 4, "size": SIZE, "batch_size": BATCH}
 
 
@@ -314,7 +335,7 @@ def test_a_position_is_restored_also_with_another_batch_size() -> None:
     position = DataPosition(SIZE, 3)
     position.load_state_dict({"sample": 8, "size": SIZE, "batch_size": BATCH})
     assert (position.sample, position.batch_size) == (8, 3)
-    assert position.advance() and position.sample == 0
+    assert position.advance(batches_of(2)[0]) and position.sample == 0
 
 
 def test_a_position_in_other_data_is_refused_with_both_sizes() -> None:
@@ -332,66 +353,212 @@ def test_an_impossible_position_is_refused(sample: Any) -> None:
     assert position.sample == 0
 
 
-# Batches
-
-Pair = namedtuple("Pair", ["inputs", "targets"])
-NESTED = {
-    "images": [torch.arange(10).reshape(5, 2), (torch.arange(5),)],
-    "pair": Pair(torch.arange(5), torch.ones(5)),
-    "names": ["a", "b", "c", "d", "e"],
-    "scale": 2.0,
-}
+# Micro-batches
 
 
-def test_one_micro_batch_is_the_batch_itself() -> None:
-    assert micro_batches(NESTED, 1)[0][0] is NESTED
-    assert micro_batches(NESTED, 1)[0][1] == 1.0
+def parts_of(dataset: Any, accumulate: int, **settings: Any) -> list[tuple[Any, float]]:
+    """Return the micro-batches of the first batch, with their shares."""
+    made = TrainLoader(dataset, Loading(settings.pop("batch_size", BATCH), **settings), seed=7, accumulate=accumulate)
+    return list(next(made.batches(epoch=0, sample=0)).micro_batches())
 
 
-def test_micro_batches_have_all_samples_in_order_and_their_share() -> None:
-    pieces = micro_batches((torch.arange(10), torch.arange(10) * 2), 3)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_micro_batches_have_all_samples_of_the_batch_in_order_and_their_share(kind: str, workers: int) -> None:
+    (whole,) = take(KINDS[kind](), 1, batch_size=10)
+    pieces = parts_of(KINDS[kind](), 3, batch_size=10, workers=workers)
     assert [share for _, share in pieces] == [0.4, 0.4, 0.2]
-    for position, factor in ((0, 1), (1, 2)):
-        assert torch.equal(torch.cat([piece[position] for piece, _ in pieces]), torch.arange(10) * factor)
+    for position in (0, 1):
+        assert torch.equal(torch.cat([piece[position] for piece, _ in pieces]), whole[position])
 
 
 @pytest.mark.parametrize(("size", "count", "sizes"), [(2, 5, [1, 1]), (1, 2, [1]), (5, 4, [2, 2, 1]), (6, 3, [2] * 3)])
 def test_a_batch_has_at_most_the_asked_for_pieces_and_none_is_empty(size: int, count: int, sizes: list[int]) -> None:
-    pieces = micro_batches(torch.arange(size), count)
-    assert [len(piece) for piece, _ in pieces] == sizes
+    pieces = parts_of(TensorDataset(torch.arange(size)), count, batch_size=99)
+    assert [len(piece[0]) for piece, _ in pieces] == sizes
     assert sum(share for _, share in pieces) == pytest.approx(1.0)
 
 
-def test_nested_batches_keep_their_form_in_pieces() -> None:
-    (first, _), (second, share) = micro_batches(NESTED, 2)
-    assert share == 0.4 and first["names"] + second["names"] == NESTED["names"]
-    assert torch.equal(second["images"][0], torch.tensor([[6, 7], [8, 9]]))
-    assert torch.equal(second["images"][1][0], torch.tensor([3, 4]))
-    assert type(second["pair"]) is Pair and torch.equal(second["pair"].inputs, torch.tensor([3, 4]))
-    assert second["scale"] == 2.0
+# What a batch can be
 
 
-def test_a_nested_batch_is_moved_whole_and_what_is_no_tensor_stays() -> None:
-    moved = move(NESTED, torch.device("meta"))
-    assert {moved["images"][0].device.type, moved["images"][1][0].device.type, moved["pair"].inputs.device.type} == {
-        "meta"
+class Sentences(Dataset[list[int]]):
+    """Ragged samples: as many numbers as the index says, and one more."""
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def __getitem__(self, index: int) -> list[int]:
+        return [index] * (index + 1)
+
+
+def padded(samples: list[list[int]]) -> dict[str, Any]:
+    """Return ragged samples as a rectangle, with noise of this batch's own; three colours first, to mislead."""
+    longest = max(map(len, samples))
+    rows = [sample + [-1] * (longest - len(sample)) for sample in samples]
+    return {"colours": torch.zeros(3), "tokens": torch.tensor(rows), "noise": torch.rand(1), "names": ["a"]}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+def test_ragged_samples_are_collated_by_the_datas_own_way_and_counted_by_their_indices(
+    workers: int, accumulate: int
+) -> None:
+    made = TrainLoader(Sentences(), Loading(BATCH, workers, collate=padded), seed=7, accumulate=accumulate)
+    before = generators()
+    for batch, indices in zip(islice(made.batches(epoch=0, sample=0), 3), order(3), strict=True):
+        assert batch.size == len(indices) and len(batch.parts) == min(accumulate, len(indices))
+        assert [row[0].item() for part in batch.parts for row in part["tokens"]] == indices
+        assert all(part["tokens"].shape[1] == part["tokens"].max() + 1 for part in batch.parts)
+    assert generators() == before
+    again = TrainLoader(Sentences(), Loading(BATCH, collate=padded), seed=7, accumulate=accumulate)
+    resumed = next(again.batches(epoch=0, sample=2 * BATCH))
+    assert all(torch.equal(one["noise"], other["noise"]) for one, other in zip(resumed.parts, batch.parts, strict=True))
+
+
+def test_an_evaluation_collates_and_counts_alike() -> None:
+    found = list(EvaluationLoader(Sentences(), Loading(BATCH, collate=padded)))
+    assert [batch.size for batch in found] == [4, 4, 2] and len(found[2].whole["tokens"]) == 2
+
+
+Pair = namedtuple("Pair", ["inputs", "targets"])
+
+
+@dataclass(frozen=True)
+class Boxes:
+    corners: Tensor
+    labels: list[Tensor]
+
+
+class Encoding(UserDict[str, Any]):
+    """Like a tokenizer's: a mapping that knows more than its items."""
+
+    source = "unknown"
+
+
+class Graph:
+    """Knows by itself how it moves."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
+    def to(self, device: torch.device) -> "Graph":
+        return Graph(device.type)
+
+
+def nested() -> dict[str, Any]:
+    encoding = Encoding(tokens=torch.ones(2))
+    encoding.source = "a tokenizer"
+    return {
+        "images": [torch.arange(10).reshape(5, 2), (torch.arange(5),)],
+        "pair": Pair(torch.arange(5), torch.ones(5)),
+        "boxes": Boxes(torch.zeros(3, 4), [torch.zeros(1), torch.zeros(2)]),
+        "encoding": encoding,
+        "packed": pack_sequence([torch.ones(3), torch.ones(2)]),
+        "graph": Graph(),
+        "names": ["a", "b"],
+        "scale": 2.0,
     }
-    assert type(moved["pair"]) is Pair and (moved["names"], moved["scale"]) == (NESTED["names"], 2.0)
 
 
-@pytest.mark.parametrize("batch", [torch.zeros(5, 2), NESTED, (["a"] * 5, torch.zeros(5)), [{"x": torch.zeros(5)}]])
-def test_a_batchs_length_is_that_of_its_first_tensor(batch: Any) -> None:
-    assert batch_length(batch) == 5
+def test_whatever_people_collate_is_moved_whole_and_what_is_no_tensor_stays() -> None:
+    batch = nested()
+    moved = move(batch, torch.device("meta"))
+    of_tensors = list(tensors_of(moved))
+    assert len(of_tensors) == 8 and {tensor.device.type for tensor in of_tensors} == {"meta"}
+    assert moved["graph"].device == "meta" and moved["packed"].data.device.type == "meta"
+    assert type(moved["pair"]) is Pair and type(moved["boxes"]) is Boxes
+    assert type(moved["encoding"]) is Encoding and moved["encoding"].source == "a tokenizer"
+    assert (moved["names"], moved["scale"]) == (["a", "b"], 2.0)
+    assert {tensor.device.type for tensor in tensors_of(batch)} == {"cpu"}
 
 
-def test_a_batch_without_a_tensor_has_no_length() -> None:
-    with pytest.raises(ConfigError, match=r"a row a sample, and this is \(\[str, str\], int\)"):
-        batch_length((["a", "b"], 3))
+# An order of the data's own
+
+
+def of_own(own: Any, epoch: int = 0, sample: int = 0, *, even: bool = False, count: int = 6) -> list[list[int]]:
+    """Return the indices of the first batches in an order of the data's own."""
+    made = TrainLoader(TensorDataset(torch.arange(SIZE)), Loading(BATCH), seed=7, order=own, even=even)
+    return [batch.whole[0].tolist() for batch in islice(made.batches(epoch=epoch, sample=sample), count)]
+
+
+def weighted(epoch: int, generator: torch.Generator) -> Tensor:
+    return torch.multinomial(torch.arange(1.0, SIZE + 1), 12, replacement=True, generator=generator)
+
+
+def by_length(epoch: int, generator: torch.Generator) -> list[list[int]]:
+    """Batches of neighbours, which have different sizes, in an order of the epoch's own."""
+    batches = [[0, 1, 2, 3, 4], [5, 6, 7], [8, 9]]
+    return [batches[number] for number in torch.randperm(3, generator=generator).tolist()]
+
+
+ORDERS: dict[str, Callable[[], Any]] = {
+    "weighted": lambda: weighted,
+    "own batches": lambda: by_length,
+    "as numbers": lambda: lambda epoch, generator: weighted(epoch, generator).tolist(),
+    "from global state": lambda: lambda epoch, generator: random.sample(range(SIZE), 8),
+    "sampler": lambda: WeightedRandomSampler([1.0] * SIZE, 12),
+    "sampler with a generator": lambda: RandomSampler(range(SIZE), generator=torch.Generator()),
+    "batch sampler": lambda: BatchSampler(RandomSampler(range(SIZE)), 3, drop_last=True),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_own_order_is_a_function_of_seed_and_epoch_and_goes_on_from_every_batch(name: str) -> None:
+    before = generators()
+    whole = of_own(ORDERS[name]())
+    assert whole == of_own(ORDERS[name](), even=True) and generators() == before
+    steps = TrainLoader(TensorDataset(torch.arange(SIZE)), Loading(BATCH), seed=7, order=ORDERS[name]()).steps_per_epoch
+    assert steps == 3 or "global" in name
+    consumed = 0
+    for number in range(steps):
+        assert of_own(ORDERS[name](), sample=consumed, count=steps - number) == whole[number:steps]
+        consumed += len(whole[number])
+    second = of_own(ORDERS[name](), epoch=1, count=steps)
+    assert second == whole[steps : 2 * steps] != whole[:steps]
+
+
+def test_an_epoch_ends_where_its_own_order_ends() -> None:
+    made = TrainLoader(TensorDataset(torch.arange(SIZE)), Loading(BATCH), seed=7, order=by_length)
+    position = DataPosition(SIZE, BATCH, own_order=True)
+    found = [(position.advance(batch), batch.size) for batch in islice(made.batches(epoch=0, sample=0), 6)]
+    assert [ended for ended, _ in found] == [False, False, True] * 2
+    assert sorted(size for _, size in found[:3]) == [2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        (lambda epoch, generator: [0, SIZE], r"gave the indices 0 to 10 for epoch 0; return indices from 0 to 9"),
+        (lambda epoch, generator: [], "gave no index for epoch 0"),
+        (lambda epoch, generator: [[1], []], "gave no index for epoch 0"),
+        (lambda epoch, generator: ["a"], r"gave \['a'\] for epoch 0"),
+        (lambda epoch, generator: torch.rand(3), "return indices from 0 to 9"),
+        (lambda epoch, generator: None, "gave None for epoch 0"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(own: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        of_own(own)
+
+
+def test_epochs_of_unequal_length_are_refused_where_their_number_is_the_length_of_the_run() -> None:
+    def shrinking(epoch: int, generator: torch.Generator) -> list[int]:
+        return list(range(SIZE - 4 * epoch))
+
+    assert [len(batch) for batch in of_own(shrinking, count=5)] == [4, 4, 2, 4, 2]
+    with pytest.raises(ConfigError, match=r"gave 2 batches for epoch 1 and 3 for epoch 0.*max_steps"):
+        of_own(shrinking, even=True)
+
+
+def test_a_position_in_the_midst_of_a_batch_of_its_own_is_refused() -> None:
+    with pytest.raises(ConfigError, match="after 1 samples of epoch 0, where no batch of the data's own order ends"):
+        of_own(by_length, sample=1)
 
 
 def test_no_more_workers_are_started_than_there_are_batches() -> None:
-    evaluation = EvaluationLoader(Noisy(), batch_size=len(Noisy()) // 2 + 1, workers=5000)
-    training = TrainLoader(Noisy(), batch_size=len(Noisy()), seed=0, workers=5000)
+    evaluation = EvaluationLoader(Noisy(), Loading(len(Noisy()) // 2 + 1, workers=5000))
+    training = TrainLoader(Noisy(), Loading(len(Noisy()), workers=5000), seed=0)
     before = set(active_children())
     list(evaluation)
-    assert len(set(active_children()) - before) == 2 and training.workers == 1
+    assert len(set(active_children()) - before) == 2 and training.loading.workers == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from runner.data import Synthetic
-from runner.data.loaders.loading import DataPosition, EvaluationLoader, TrainLoader, tried_batches
+from runner.data.loaders.loading import DataPosition, EvaluationLoader, Loading, TrainLoader, tried_batches
 from runner.errors import ConfigError
 from runner.learners import Classification, Gan
 from runner.loop.state import TrainState
@@ -50,8 +50,8 @@ def tried(learner: Any, models: dict[str, Any], *, average: bool = False) -> lis
     data = Synthetic(shape=(1, 16, 16), classes=3, size=20)
     if isinstance(learner, Remembering):
         data.train.inputs, data.val.inputs = data.train.inputs[:, 0, 0, :4], data.val.inputs[:, 0, 0, :4]
-    train = TrainLoader(data.train, batch_size=8, seed=0, workers=0)
-    val = EvaluationLoader(data.val, batch_size=8, workers=0)
+    train = TrainLoader(data.train, Loading(8), seed=0, accumulate=2)
+    val = EvaluationLoader(data.val, Loading(8, workers=0))
     state = state_of(models, learner, average=average)
     trial = Trial(CONFIG, state, learner, Single(Devices("cpu")))
     trial.run(train, val, Horizon(9, 3))
@@ -164,10 +164,10 @@ def test_what_does_not_fit_is_exit_code_2_and_nothing_made(
 
 def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
     sets = [Wrong(lambda index: torch.zeros(4)) for _ in range(2)]
-    train = TrainLoader(sets[0], batch_size=8, seed=0, workers=1)
-    val = EvaluationLoader(sets[1], batch_size=8, workers=1)
+    train = TrainLoader(sets[0], Loading(8, workers=1), seed=0)
+    val = EvaluationLoader(sets[1], Loading(8, workers=1))
     keys, _ = train.telling(epoch=0, sample=0)
-    assert [len(batch) for batch in tried_batches(train, val, keys)[1]] == [8, 4]
+    assert [batch.size for batch in tried_batches(train, val, keys)[1]] == [8, 4]
     former = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
@@ -187,8 +187,8 @@ def test_a_batch_is_tried_on_a_resume_too(tmp_path: Path, capsys: Any, monkeypat
 
 def test_a_trial_that_fails_leaves_no_worker_behind() -> None:
     before, data = set(multiprocessing.active_children()), Data("missing")
-    train = TrainLoader(data.train, batch_size=8, seed=0, workers=1)
-    val = EvaluationLoader(data.val, batch_size=8, workers=1)
+    train = TrainLoader(data.train, Loading(8, workers=1), seed=0)
+    val = EvaluationLoader(data.val, Loading(8, workers=1))
     keys, _ = train.telling(epoch=0, sample=0)
     with pytest.raises(ConfigError, match="sample 13 of Wrong is None") as kept:
         tried_batches(train, val, keys)

@@ -75,10 +75,11 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     from runner.run.measuring import Subject
     from runner.wiring.build import objects as build
     from runner.wiring.build.identity import identity_of
+    from runner.wiring.build.loading import loading_of
 
     config = asked.config
     set_deterministic(config["deterministic"])
-    strategy, _ = build.choose_strategy(config, {})
+    strategy, devices = build.choose_strategy(config, {})
     folder = project_folder()
     trust = build.trust_of(asked.typed_targets, config["trust"], folder=folder, source=asked.path)
     problem = build.build_problem(config, trust)
@@ -90,4 +91,5 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     if isinstance(problem.learner, torch.nn.Module):
         problem.learner.to(strategy.device)
     identity = identity_of(problem.data)
-    return Subject(asked.path, models, problem.learner, dataset, config, strategy, trust, identity), split
+    made = models, problem.learner, dataset, loading_of(config, problem.data, devices.kind)
+    return Subject(asked.path, *made, config, strategy, trust, identity), split

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.data.loaders.loading import EvaluationLoader, batch_length, move
+from runner.data.loaders.loading import EvaluationLoader, move
 from runner.learners import Learner
 from runner.loop.answers import check_evaluation
 
@@ -31,12 +31,11 @@ def evaluate(
         for batch in loader:
             if stop():
                 return None
-            count = batch_length(batch)
-            values = learner.evaluation(models, move(batch, device))
+            values = learner.evaluation(models, move(batch.whole, device))
             check_evaluation(values, learner)
             for name, value in values.items():
-                totals[name] = totals.get(name, torch.zeros((), device=device)) + value * count
-            samples += count
+                totals[name] = totals.get(name, torch.zeros((), device=device)) + value * batch.size
+            samples += batch.size
     return {name: float(total) / samples for name, total in totals.items()}
 
 

@@ -35,7 +35,6 @@ class Plan:
     val_loader: EvaluationLoader
     horizon: Horizon
     seed: int
-    accumulate: int
     clip_norm: float | None
     guard: Guard
     skip_limit: int

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.data.loaders.loading import EvaluationLoader, batch_length, move
+from runner.data.loaders.loading import EvaluationLoader, move
 from runner.errors import ConfigError
 from runner.learners import Predicting
 from runner.loop.evaluate import evaluation_mode
@@ -23,8 +23,8 @@ def predict(
     found: dict[str, list[Tensor]] = {}
     with torch.no_grad(), evaluation_mode(models, learner):
         for batch in loader:
-            outputs = learner.prediction(models, move(batch, device))
-            _check(outputs, learner, batch_length(batch), list(found) or list(outputs))
+            outputs = learner.prediction(models, move(batch.whole, device))
+            _check(outputs, learner, batch.size, list(found) or list(outputs))
             for name, rows in outputs.items():
                 found.setdefault(name, []).append(rows.detach().cpu())
     return {name: torch.cat(pieces) for name, pieces in found.items()}

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from torch import nn
 
-from runner.data.loaders.loading import micro_batches, move
+from runner.data.loaders.loading import Batch, move
 from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate
@@ -24,7 +23,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     progress, device = state.progress, plan.strategy.device
     models = {name: plan.strategy.wrap(model.train()) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
-    batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample, order=progress.rollbacks)
+    batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample, turn=progress.rollbacks)
     saved_at = (progress.global_step, progress.evaluated_at)
     clock = time.monotonic()
 
@@ -51,18 +50,18 @@ def train(state: TrainState, plan: Plan) -> Ending:
             progress.begin_step()
             for name in updates_of(plan.learner, progress.global_step, models):
                 _update(state, plan, models, name, batch)
-            progress.advance(epoch_ended=state.data.advance())
+            progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)
             state.update_averages()
         plan.console.advance(progress.global_step)
 
 
-def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name: str, batch: Any) -> None:
+def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name: str, batch: Batch) -> None:
     """Update one model by the gradient of the whole batch, a micro-batch at a time, if the guard allows it."""
     optimizer, seen = state.optimizers[name], []
     optimizer.zero_grad()
     plan.guard.begin(state.models)
-    for part, share in micro_batches(batch, plan.accumulate):
+    for part, share in batch.micro_batches():
         with state.scaler.autocast():
             values = training_of(plan.learner)(models, name, move(part, plan.strategy.device))
         check_training(values, plan.learner)

@@ -14,6 +14,7 @@ from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop
 from runner.text import error_line
+from runner.wiring.build.loading import loading_of
 from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
@@ -56,7 +57,9 @@ def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | 
     test = getattr(run.problem.data, "test", None)
     if ending is Ending.interrupted or test is None or not best.is_file():
         return ending, None
-    subject = Subject(best, run.state.models, run.problem.learner, test, run.config, run.strategy, run.problem.trust)
+    loading = loading_of(run.config, run.problem.data, run.devices.kind)
+    made = run.state.models, run.problem.learner, test, loading
+    subject = Subject(best, *made, run.config, run.strategy, run.problem.trust)
     metrics = measure(subject, stop.requested)
     return (Ending.interrupted if metrics is None else ending), metrics
 

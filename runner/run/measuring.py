@@ -12,7 +12,7 @@ from torch.nn import Module
 from runner.blame import raised
 from runner.checkpoint.format import read_entries, restore_part
 from runner.checkpoint.reader.schema import states
-from runner.data.loaders.loading import EvaluationLoader
+from runner.data.loaders.loading import EvaluationLoader, Loading
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.loop.evaluate import evaluate
 from runner.loop.state import inference_part
@@ -21,7 +21,6 @@ from runner.randomness import isolated
 from runner.stateful import Stateful
 from runner.strategy.precision import Precision
 from runner.wiring.build.identity import IDENTITY, compare_identities
-from runner.wiring.build.objects import worker_options
 from runner.wiring.trust.forwards import bounded
 
 
@@ -33,6 +32,7 @@ class Subject:
     models: Mapping[str, Any]
     learner: Any
     dataset: Any
+    loading: Loading
     config: Mapping[str, Any]
     strategy: Any
     trust: Any
@@ -64,8 +64,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
     _restore(subject, entries)
-    processes = worker_options(config["data"])
-    loader = EvaluationLoader(subject.dataset, batch_size=config["batch_size"], **processes)
+    loader = EvaluationLoader(subject.dataset, subject.loading)
     precision = Precision(config["device"]["precision"], strategy.device)
     with isolated(config["seed"], entries["global_step"]), precision.autocast():
         try:

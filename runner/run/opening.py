@@ -54,7 +54,6 @@ def make_plan(
         val_loader=run.val_loader,
         horizon=run.horizon,
         seed=config["seed"],
-        accumulate=config["accumulate"],
         clip_norm=config["clip_norm"],
         guard=Skipping() if config["on_nonfinite"] == "skip" else Trusting(),
         skip_limit=config["nonfinite_limit"],

@@ -1,38 +1,51 @@
-"""Batches as nested tuples, lists and dicts of tensors: split, counted, moved."""
+"""A batch: the samples of one step, collated, with their number, which their indices tell and no tensor."""
 
-from collections.abc import Callable, Iterator
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from runner.errors import ConfigError
-
 _MOST = 8  # parts of a sample that are told
 _Change = Callable[[Any], Any]
 
 
-def micro_batches(batch: Any, count: int) -> list[tuple[Any, float]]:
-    """Return the batch in at most `count` pieces along the first dimension, each with its share of the samples."""
-    if count == 1:
-        return [(batch, 1.0)]
-    whole = batch_length(batch)
-    size = -(-whole // count)
-    ends = [(start, min(start + size, whole)) for start in range(0, whole, size)]
-    return [(_changed(batch, _cut(start, end)), (end - start) / whole) for start, end in ends]
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """The collated samples of one step, in micro-batches: whatever containers of tensors people's `collate` makes."""
 
+    parts: tuple[Any, ...]
+    """The micro-batches."""
+    counts: tuple[int, ...]
+    """The number of samples in each."""
+    ends_epoch: bool = False
 
-def batch_length(batch: Any) -> int:
-    """Return the number of samples: the first dimension of the first tensor; ConfigError if there is none."""
-    for tensor in tensors_of(batch):
-        if tensor.dim():
-            return len(tensor)
-    raise ConfigError(f"a batch must hold a tensor with a row a sample, and this is {form_of(batch)}; return tensors")
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return sum(self.counts)
+
+    @property
+    def whole(self) -> Any:
+        """What was collated, of a batch that is not divided."""
+        (part,) = self.parts
+        return part
+
+    def micro_batches(self) -> Iterator[tuple[Any, float]]:
+        """Yield each micro-batch with its share of the samples."""
+        size = self.size
+        return ((part, count / size) for part, count in zip(self.parts, self.counts, strict=True))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in memory from which a GPU copies by itself; torch's loader calls this where it pins."""
+        return dataclasses.replace(self, parts=tuple(_changed(part, _pinned) for part in self.parts))
 
 
 def form_of(thing: Any) -> str:
     """Return what a sample or a batch is made of, in a few words: types, and the shapes of tensors."""
-    if isinstance(thing, dict):
+    if isinstance(thing, Mapping):
         return f"{{{', '.join(f'{key!r}: {form_of(value)}' for key, value in list(thing.items())[:_MOST])}}}"
     if isinstance(thing, (tuple, list)):
         inner = ", ".join(map(form_of, thing[:_MOST]))
@@ -43,35 +56,56 @@ def form_of(thing: Any) -> str:
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """Return the batch with its tensors on `device`."""
+    """Return a micro-batch with its tensors on `device`; a thing with a method `to`, such as a graph, moves itself."""
 
     def moved(leaf: Any) -> Any:
-        return leaf.to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+        if isinstance(leaf, Tensor):
+            return leaf.to(device, non_blocking=True)
+        return leaf.to(device) if callable(getattr(leaf, "to", None)) else leaf
 
     return _changed(batch, moved)
 
 
-def _cut(start: int, end: int) -> _Change:
-    def cut(leaf: Any) -> Any:
-        return leaf[start:end] if isinstance(leaf, (Tensor, tuple, list)) else leaf
-
-    return cut
+def _pinned(leaf: Any) -> Any:
+    return leaf.pin_memory() if callable(getattr(leaf, "pin_memory", None)) else leaf
 
 
 def tensors_of(batch: Any) -> Iterator[Tensor]:
-    """Yield the tensors of a batch, in their order."""
-    if isinstance(batch, Tensor):
-        yield batch
-    elif isinstance(batch, (dict, tuple, list)):
-        for value in batch.values() if isinstance(batch, dict) else batch:
-            yield from tensors_of(value)
+    """Yield the tensors of a micro-batch, in their order."""
+    found: list[Tensor] = []
+    _changed(batch, lambda leaf: found.append(leaf) if isinstance(leaf, Tensor) else leaf)
+    yield from found
 
 
 def _changed(batch: Any, change: _Change) -> Any:
-    """Return the same nest with every leaf changed; a list of plain values, such as names, is one leaf."""
-    if isinstance(batch, dict):
-        return {key: _changed(value, change) for key, value in batch.items()}
-    if not isinstance(batch, (tuple, list)) or not any(isinstance(v, (Tensor, dict, tuple, list)) for v in batch):
+    """Return the same nest of mappings, dataclasses, tuples and lists with every leaf changed."""
+    if isinstance(batch, Tensor):
         return change(batch)
-    values = [_changed(value, change) for value in batch]
-    return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
+    if isinstance(batch, Mapping):
+        return _refilled(batch, {key: _changed(value, change) for key, value in batch.items()})
+    if isinstance(batch, (tuple, list)) and not _moves_itself(batch):
+        values = [_changed(value, change) for value in batch]
+        return type(batch)(*values) if hasattr(batch, "_fields") else type(batch)(values)
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type) and not _moves_itself(batch):
+        made = copy.copy(batch)
+        for field in dataclasses.fields(batch):
+            object.__setattr__(made, field.name, _changed(getattr(batch, field.name), change))
+        return made
+    return change(batch)
+
+
+def _moves_itself(batch: Any) -> bool:
+    """Return whether a container has a method `to`, as torch's packed sequences have, whose parts belong together."""
+    return callable(getattr(batch, "to", None))
+
+
+def _refilled(batch: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """Return a mapping of the same kind with these values, and whatever else it knows, as tokenizers' do."""
+    if type(batch) is dict:
+        return values
+    made: Any = copy.copy(batch)
+    if not hasattr(made, "__setitem__"):
+        return values
+    for key, value in values.items():
+        made[key] = value
+    return made

@@ -1,51 +1,70 @@
 """Any map-style data set, with its randomness made a function of (seed, epoch, index)."""
 
-import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
 
 from runner.blame import raised
-from runner.data.loaders.batches import form_of
+from runner.data.loaders.batches import Batch, form_of
+from runner.data.loaders.seeding import borrowed_generators, seed_generators
 from runner.data.loaders.whole import delivers_whole
 from runner.errors import ConfigError, RunnerError
 
-Key = tuple[int, torch.Tensor]
-"""(epoch, indices: (batch,) int64)."""
+Collate = Callable[[list[Any]], Any]
 
 
-class Keyed(Dataset[Any]):
+class Key(NamedTuple):
+    """Which samples a batch has."""
+
+    epoch: int
+    indices: torch.Tensor | Sequence[int]
+    """(batch,) int64; plain numbers on the way to a worker."""
+    ends_epoch: bool = False
+
+
+class Keyed(Dataset[Batch]):
     """Delivers whole batches by key, the same in every process and after every resume."""
 
-    def __init__(self, dataset: Any, seed: int) -> None:
-        """Wrap a data set.
+    def __init__(self, dataset: Any, seed: int, *, collate: Collate | None = None, micro_batches: int = 1) -> None:
+        """Wrap a data set, whose samples `collate` makes a batch of, in at most so many micro-batches.
 
         Raises:
             ConfigError: an iterable one, an empty one, or none at all.
         """
         self._dataset, self._seed = dataset, seed
+        self._collate, self._micro_batches = collate, micro_batches
         self.size = size_of(dataset)
 
-    def __getitem__(self, key: Key | tuple[int, list[int]]) -> Any:
-        """Return the collated batch of a key, which has come as plain numbers to a worker."""
-        epoch, indices = key[0], torch.as_tensor(key[1])
-        dataset = self._dataset
-        if delivers_whole(dataset):
-            return dataset.fetch(indices, seed=self._seed, epoch=epoch)
-        if type(dataset) is TensorDataset:
-            return tuple(tensor[indices] for tensor in dataset.tensors)
-        numbers = indices.tolist()
-        with _borrowed_generators():
-            if hasattr(dataset, "__getitems__"):
-                _seed_generators(self._seed, epoch, numbers[0])
-                return self._collated(numbers, dataset.__getitems__(numbers))
-            return self._collated(numbers, [self._item(epoch, index) for index in numbers])
+    def __getitem__(self, key: Key) -> Batch:
+        """Return the collated batch of a key."""
+        indices = torch.as_tensor(key.indices)
+        pieces = torch.split(indices, -(-len(indices) // self._micro_batches))
+        parts = self._parts(key.epoch, indices, pieces)
+        return Batch(tuple(parts), tuple(map(len, pieces)), key.ends_epoch)
 
-    def tried(self, key: tuple[int, list[int]]) -> Any:
+    def _parts(self, epoch: int, indices: torch.Tensor, pieces: Sequence[torch.Tensor]) -> list[Any]:
+        dataset = self._dataset
+        if self._collate is None and delivers_whole(dataset):
+            return [dataset.fetch(piece, seed=self._seed, epoch=epoch) for piece in pieces]
+        if self._collate is None and type(dataset) is TensorDataset:
+            return [tuple(tensor[piece] for tensor in dataset.tensors) for piece in pieces]
+        with borrowed_generators():
+            samples = self._samples(epoch, indices.tolist())
+            if len(pieces) == 1:
+                return [self._collated(indices.tolist(), samples)]
+            rest = iter(samples)
+            return [self._collated(piece.tolist(), list(islice(rest, len(piece)))) for piece in pieces]
+
+    def _samples(self, epoch: int, numbers: list[int]) -> Any:
+        if hasattr(self._dataset, "__getitems__"):
+            seed_generators(self._seed, epoch, numbers[0])
+            return self._dataset.__getitems__(numbers)
+        return [self._item(epoch, index) for index in numbers]
+
+    def tried(self, key: Key) -> Batch:
         """Return a batch as `self[key]` does.
 
         Raises:
@@ -58,12 +77,12 @@ class Keyed(Dataset[Any]):
         except Exception as error:
             raise ConfigError(f"{self._culprit(key, error)} raised {raised(error)}") from error
 
-    def _culprit(self, key: tuple[int, list[int]], error: Exception) -> str:
+    def _culprit(self, key: Key, error: Exception) -> str:
         """Return which sample raises this error, if one alone does."""
         name = type(self._dataset).__name__
-        for index in key[1]:
+        for index in map(int, key.indices):
             try:
-                self[key[0], [index]]
+                self[Key(key.epoch, [index])]
             except type(error):
                 return f"sample {index} of {name}"
             except Exception:  # alone it has another trouble
@@ -71,6 +90,8 @@ class Keyed(Dataset[Any]):
         return f"a batch of {name}"
 
     def _collated(self, numbers: list[int], samples: Any) -> Any:
+        if self._collate is not None:
+            return self._collate(samples)
         try:
             return default_collate(samples)
         except Exception as error:
@@ -81,18 +102,19 @@ class Keyed(Dataset[Any]):
                 elif form != forms[0]:
                     reason = (
                         f"sample {index} of {name} is {form} and sample {numbers[0]} is {forms[0]}, so they make no "
-                        "batch; give all samples one form, padded or cut to one length"
+                        "batch; give all samples one form, padded or cut to one length, or let a method "
+                        "`collate(samples)` of the data make a batch of them"
                     )
                 else:
                     continue
                 raise ConfigError(reason) from error
             raise ConfigError(
                 f"the samples of {name} make no batch ({raised(error)}); return tensors, numbers, strings, and "
-                "tuples or dictionaries of them"
+                "tuples or dictionaries of them, or give the data a method `collate(samples)`"
             ) from error
 
     def _item(self, epoch: int, index: int) -> Any:
-        _seed_generators(self._seed, epoch, index)
+        seed_generators(self._seed, epoch, index)
         return self._dataset[index]
 
 
@@ -110,26 +132,3 @@ def size_of(dataset: Any) -> int:
     if size < 1:
         raise ConfigError(f"{type(dataset).__name__} is empty; give it at least one sample")
     return size
-
-
-def _seed_generators(seed: int, epoch: int, index: int) -> None:
-    mixed = hash((seed, epoch, index)) % 2**63  # of integers: the same in every process
-    random.seed(mixed)
-    torch.default_generator.manual_seed(mixed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(mixed % 2**32)
-
-
-@contextmanager
-def _borrowed_generators() -> Iterator[None]:
-    """Put the global generators back afterwards: in the training process they belong to the models."""
-    numpy = sys.modules.get("numpy")
-    python, torch_state = random.getstate(), torch.default_generator.get_state()
-    numpy_state = numpy.random.get_state() if numpy else None
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        torch.default_generator.set_state(torch_state)
-        if numpy:
-            numpy.random.set_state(numpy_state)

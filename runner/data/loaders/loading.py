@@ -3,7 +3,7 @@
 import pickle
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -11,15 +11,29 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from runner.blame import raised
-from runner.data.loaders.batches import batch_length, micro_batches, move
-from runner.data.loaders.keyed import Key, Keyed
+from runner.data.loaders.batches import Batch, move
+from runner.data.loaders.keyed import Collate, Key, Keyed
+from runner.data.loaders.order import Order, Own
 from runner.data.loaders.workers import Watched, ignore_signals
 from runner.errors import ConfigError, RunnerError
 
-__all__ = ["DataPosition", "EvaluationLoader", "TrainLoader", "batch_length", "micro_batches", "move", "tried_batches"]
+__all__ = ["Batch", "DataPosition", "EvaluationLoader", "Loading", "TrainLoader", "move", "tried_batches"]
 
 TIMEOUT = 300.0
 """Seconds in which workers deliver a batch, for data whose options say nothing of it."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How the batches of a data set are made, wherever they are used."""
+
+    batch_size: int
+    workers: int = 0
+    timeout: float = TIMEOUT
+    collate: Collate | None = None
+    """Makes a batch of a list of samples; torch's own way where it is None."""
+    pin: bool = False
+    """Whether batches come in memory from which a GPU copies by itself."""
 
 
 @dataclass
@@ -29,13 +43,13 @@ class DataPosition:
     size: int
     batch_size: int
     sample: int = 0
+    own_order: bool = False
+    """Whether the data say themselves how many samples an epoch has."""
 
-    def advance(self) -> bool:
+    def advance(self, batch: Batch) -> bool:
         """Count one consumed batch; True, and back to the start, when the epoch's data is used up."""
-        self.sample += self.batch_size
-        if self.sample >= self.size:
-            self.sample = 0
-        return self.sample == 0
+        self.sample = 0 if batch.ends_epoch else self.sample + batch.size
+        return batch.ends_epoch
 
     def state_dict(self) -> dict[str, int]:
         """Return the position and what it refers to."""
@@ -49,71 +63,69 @@ class DataPosition:
                 f"in the midst of an epoch, and the data set had {size} samples and has {self.size} now; bring those "
                 "back, or add resume_allow=[data] to go on all the same, no longer exactly"
             )
-        if type(sample) is not int or not 0 <= sample < size:
+        if type(sample) is not int or sample < 0 or (sample >= size and not self.own_order):
             raise ValueError(f"sample {sample!r} is no position among {size}")
         self.sample = sample
 
 
-class _Order:
-    """The batches' keys, endlessly: each epoch a permutation of (*seed, epoch), from any sample on."""
-
-    def __init__(self, size: int, batch_size: int, seed: tuple[int, ...], epoch: int, sample: int) -> None:
-        self._size, self._batch_size, self._seed = size, batch_size, seed
-        self._epoch, self._sample = epoch, sample
-
-    def __iter__(self) -> Iterator[Key]:
-        start = self._sample
-        for epoch in count(self._epoch):
-            for indices in torch.split(_permuted(self._size, self._seed, epoch)[start:], self._batch_size):
-                yield epoch, indices
-            start = 0
-
-
-def _permuted(size: int, seed: tuple[int, ...], epoch: int) -> torch.Tensor:
-    """Return the order of an epoch's samples."""
-    generator = torch.Generator().manual_seed(hash((*seed, epoch)) % 2**63)
-    return torch.randperm(size, generator=generator)
-
-
 class TrainLoader:
-    """Delivers training batches for ever; a smaller last batch ends each epoch."""
+    """Delivers training batches for ever, epoch after epoch."""
 
-    def __init__(self, dataset: Any, *, batch_size: int, seed: int, workers: int, timeout: float = TIMEOUT) -> None:
-        self.keyed = Keyed(dataset, seed)
-        self._seed, self.timeout = seed, timeout
-        self.size, self.batch_size = self.keyed.size, batch_size
-        self.steps_per_epoch = -(-self.size // batch_size)
-        self.workers = min(workers, self.steps_per_epoch)
+    def __init__(
+        self,
+        dataset: Any,
+        loading: Loading,
+        *,
+        seed: int,
+        accumulate: int = 1,
+        order: Own | None = None,
+        even: bool = False,
+    ) -> None:
+        """Load a data set in an order of (seed, epoch), each batch in `accumulate` micro-batches.
 
-    def batches(self, *, epoch: int, sample: int, order: int = 0) -> Iterator[Any]:
+        Raises:
+            ConfigError: the data set is none, or its order is.
+        """
+        self.keyed = Keyed(dataset, seed, collate=loading.collate, micro_batches=accumulate)
+        self.size, self.batch_size = self.keyed.size, loading.batch_size
+        self.order = Order(self.size, loading.batch_size, seed, order, even=even)
+        self.steps_per_epoch = self.order.steps_per_epoch
+        self.loading = replace(loading, workers=min(loading.workers, self.steps_per_epoch))
+
+    def batches(self, *, epoch: int, sample: int, turn: int = 0) -> Iterator[Batch]:
         """Return an endless iterator from a sample of an epoch on; the global generators are not touched.
 
-        Each `order` is another one of the same samples.
+        Each `turn` has the same samples in another order.
         """
-        seed = (self._seed, order) if order else (self._seed,)
-        keys = _Order(self.size, self.batch_size, seed, epoch, sample)
-        return _raised(iter(_loader(self.keyed, keys, self.workers, self.timeout)))
+        keys = self._keys(epoch, sample, turn)
+        return _raised(iter(_loader(self.keyed, map(_sent, keys) if self.loading.workers else keys, self.loading)))
 
-    def telling(self, *, epoch: int, sample: int, order: int = 0) -> tuple[list[Key], int]:
-        """Return the keys of the first batch and, if it is a smaller one, of the epoch's last, and of the last sample.
+    def _keys(self, epoch: int, sample: int, turn: int) -> Iterator[Key]:
+        for number in count(epoch):
+            batches = self.order.batches(number, turn=turn, sample=sample if number == epoch else 0)
+            yield from (Key(number, batch, False) for batch in batches[:-1])
+            yield from (Key(number, batch, True) for batch in batches[-1:])
+
+    def telling(self, *, epoch: int, sample: int, turn: int = 0) -> tuple[list[Key], int]:
+        """Return the keys of the first batch and of the last sample, and of each batch of another size in the epoch.
 
         The number is how many steps the epoch still has.
         """
-        seed = (self._seed, order) if order else (self._seed,)
-        indices = _permuted(self.size, seed, epoch)[sample:]
-        steps, rest = -(-len(indices) // self.batch_size), len(indices) % self.batch_size
-        last = [(epoch, indices[-rest:])] if rest and steps > 1 else []
-        return [(epoch, indices[: self.batch_size]), (epoch, torch.tensor([self.size - 1])), *last], steps
+        batches = self.order.batches(epoch, turn=turn, sample=sample)
+        sizes = {len(batch): batch for batch in reversed(batches)}
+        others = [Key(epoch, batch) for size, batch in sizes.items() if size != len(batches[0])]
+        return [Key(epoch, batches[0]), Key(epoch, [self.size - 1]), *others[:1]], len(batches)
 
 
 class EvaluationLoader:
     """Delivers each sample once, in order, as often as it is iterated."""
 
-    def __init__(self, dataset: Any, *, batch_size: int, workers: int, timeout: float = TIMEOUT) -> None:
-        self.keyed = Keyed(dataset, 0)
+    def __init__(self, dataset: Any, loading: Loading) -> None:
+        self.keyed = Keyed(dataset, 0, collate=loading.collate)
         self.size = self.keyed.size
-        self._keys = [(0, indices) for indices in torch.split(torch.arange(self.size), batch_size)]
-        self._loader = _loader(self.keyed, self._keys, min(workers, len(self._keys)), timeout, persistent=workers > 0)
+        self._keys = [Key(0, indices.tolist()) for indices in torch.split(torch.arange(self.size), loading.batch_size)]
+        known = replace(loading, workers=min(loading.workers, len(self._keys)))
+        self._loader = _loader(self.keyed, self._keys, known, persistent=known.workers > 0)
 
     def telling(self) -> list[Key]:
         """Return the keys of the first batch and of the last."""
@@ -123,7 +135,7 @@ class EvaluationLoader:
         """Return the number of batches."""
         return len(self._keys)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over all batches."""
         return _raised(iter(self._loader))
 
@@ -134,13 +146,13 @@ def tried_batches(train: TrainLoader, val: EvaluationLoader, training: Sequence[
     Raises:
         ConfigError: a batch cannot be made, or sent by a worker; the sample is named.
     """
-    keys = [*((("train", epoch), indices) for epoch, indices in training)]
-    keys += [(("val", epoch), indices) for epoch, indices in val.telling()]
+    keys = [*(("train", key) for key in training), *(("val", key) for key in val.telling())]
     sets = _Tried({"train": train.keyed, "val": val.keyed})
+    known = replace(train.loading, workers=min(1, train.loading.workers))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Got pickle error")  # of which the error below says more
-            found = list(_loader(sets, keys, min(1, train.workers), train.timeout))  # to its end, and its worker's
+            found = list(_loader(sets, [(name, _sent(key)) for name, key in keys], known))  # to its end, its worker's
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"the data cannot be sent to a worker ({raised(error)}): leave open files, lambdas and local classes out "
@@ -156,35 +168,30 @@ class _Tried(Dataset[Any]):
     def __init__(self, sets: Mapping[str, Keyed]) -> None:
         self._sets = sets
 
-    def __getitem__(self, key: tuple[tuple[str, int], Any]) -> Any:
-        (name, epoch), indices = key
-        return self._sets[name].tried((epoch, torch.as_tensor(indices).tolist()))
+    def __getitem__(self, key: tuple[str, Key]) -> Batch:
+        return self._sets[key[0]].tried(key[1])
 
 
-def _loader(keyed: Dataset[Any], keys: Any, workers: int, timeout: float, *, persistent: bool = False) -> Iterable[Any]:
+def _loader(keyed: Dataset[Any], keys: Iterable[Any], loading: Loading, *, persistent: bool = False) -> Iterable[Any]:
     """Return a standard loader of whole batches; its generator is its own, since it would draw from the global one."""
     loader: DataLoader[Any] = DataLoader(
         _Carrying(keyed),
         batch_size=None,
-        sampler=_Sent(keys) if workers else keys,
-        num_workers=workers,
+        sampler=keys,
+        num_workers=loading.workers,
         persistent_workers=persistent,
-        timeout=timeout if workers else 0,
+        timeout=loading.timeout if loading.workers else 0,
         worker_init_fn=ignore_signals,
         generator=torch.Generator(),
         collate_fn=_as_it_is,
+        pin_memory=loading.pin,
     )
-    return Watched(loader) if workers else loader
+    return Watched(loader) if loading.workers else loader
 
 
-class _Sent:
-    """Keys for workers: each as plain numbers, since every tensor that is sent costs a connection of its own."""
-
-    def __init__(self, keys: Iterable[Key]) -> None:
-        self._keys = keys
-
-    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        return ((epoch, indices.tolist()) for epoch, indices in self._keys)
+def _sent(key: Key) -> Key:
+    """Return a key as plain numbers: every tensor that is sent to a worker costs a connection of its own."""
+    return Key(key.epoch, torch.as_tensor(key.indices).tolist(), key.ends_epoch)
 
 
 class _Carrying(Dataset[Any]):

@@ -8,30 +8,35 @@ from typing import Any
 
 from torch.autograd import set_detect_anomaly
 
+from runner.data.loaders.order import Shortened
 from runner.data.selection import selection
 from runner.loop.plan import Plan
 from runner.tracking.profile import profiled
+from runner.wiring.build.loading import order_of
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What is left of the data."""
+    """What is left of the data, batched as before."""
 
     train: Any
     val: Any
     test: Any
+    collate: Any
+    order: Any = None
 
 
 def limited(data: Any, config: Mapping[str, Any]) -> Any:
     """Return the data as `debug.limit_train`, `debug.limit_eval` and `debug.overfit` leave it.
 
-    The samples that stay are always the same ones; those to train on come in each epoch's own order.
-    An overfitting run trains and validates on the same, and has nothing to test.
+    The samples that stay are always the same ones; those to train on come in each epoch's own order. Of data with an
+    order of their own the first batches of each epoch stay. An overfitting run trains and validates on the same, and
+    has nothing to test.
     """
-    debug, batch_size = config["debug"], config["batch_size"]
+    debug, batch_size, collate = config["debug"], config["batch_size"], getattr(data, "collate", None)
     if debug["overfit"]:
         same = selection(data.train, debug["overfit"] * batch_size)
-        return Splits(same, same, None)
+        return Splits(same, same, None, collate)
     if not debug["limit_train"] and not debug["limit_eval"]:
         return data
 
@@ -39,8 +44,10 @@ def limited(data: Any, config: Mapping[str, Any]) -> Any:
         return dataset if batches is None or dataset is None else selection(dataset, batches * batch_size)
 
     train, evaluated = debug["limit_train"], debug["limit_eval"]
-    test = getattr(data, "test", None)
-    return Splits(part(data.train, train), part(data.val, evaluated), part(test, evaluated))
+    val, test = part(data.val, evaluated), part(getattr(data, "test", None), evaluated)
+    if (order := order_of(data)) is None:
+        return Splits(part(data.train, train), val, test, collate)
+    return Splits(data.train, val, test, collate, order if train is None else Shortened(order, train, batch_size))
 
 
 @contextmanager

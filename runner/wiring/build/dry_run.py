@@ -11,7 +11,7 @@ from runner.blame import raised
 from runner.checkpoint.difference import differences
 from runner.checkpoint.plain import plain_copy
 from runner.data.loaders.batches import form_of, tensors_of
-from runner.data.loaders.loading import EvaluationLoader, TrainLoader, batch_length, micro_batches, move, tried_batches
+from runner.data.loaders.loading import Batch, EvaluationLoader, TrainLoader, move, tried_batches
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
 from runner.loop.answers import check_evaluation, check_training, updates_of
@@ -37,7 +37,7 @@ class Trial:
             ConfigError: data, models and learner do not fit each other, or the state is none that a file can hold.
         """
         progress = self._state.progress
-        keys, steps = train.telling(epoch=progress.epoch, sample=self._state.data.sample, order=progress.rollbacks)
+        keys, steps = train.telling(epoch=progress.epoch, sample=self._state.data.sample, turn=progress.rollbacks)
         total = horizon.total_steps
         if total is not None and total - progress.global_step < steps:
             keys = keys[:2]
@@ -68,16 +68,16 @@ class Trial:
         except Unsavable as error:
             raise ConfigError(str(error)) from error
 
-    def _train(self, batches: list[Any]) -> None:
+    def _train(self, batches: list[Batch]) -> None:
         models = {name: self._strategy.wrap(model.train()) for name, model in self._state.models.items()}
         tried = set()
         for batch in batches:
-            for part, _ in micro_batches(batch, self._config["accumulate"]):
-                if (size := batch_length(part)) not in tried:
+            for part, size in zip(batch.parts, batch.counts, strict=True):
+                if size not in tried:
                     tried.add(size)
-                    self._forward(models, part)
+                    self._forward(models, part, size)
 
-    def _forward(self, models: Mapping[str, nn.Module], part: Any) -> None:
+    def _forward(self, models: Mapping[str, nn.Module], part: Any, size: int) -> None:
         names = updates_of(self._learner, self._state.progress.global_step, models)
         try:
             for name in names:
@@ -87,31 +87,31 @@ class Trial:
         except RunnerError:
             raise
         except Exception as error:
-            raise self._failure("training", part, error) from error
+            raise self._failure("training", part, size, error) from error
 
-    def _evaluate(self, batches: list[Any]) -> None:
+    def _evaluate(self, batches: list[Batch]) -> None:
         raw = {name: average.model for name, average in self._state.averages.items()} or self._state.models
         models = {name: self._strategy.wrap(model) for name, model in raw.items()}
-        sizes = {batch_length(batch): batch for batch in reversed(batches)}
+        sizes = {batch.size: batch for batch in reversed(batches)}
         for batch in sizes.values():
             try:
                 with torch.no_grad(), evaluation_mode(models, self._learner), self._state.scaler.autocast():
-                    values = self._learner.evaluation(models, move(batch, self._strategy.device))
+                    values = self._learner.evaluation(models, move(batch.whole, self._strategy.device))
                 check_evaluation(values, self._learner)
             except RunnerError:
                 raise
             except Exception as error:
-                raise self._failure("evaluation", batch, error) from error
+                raise self._failure("evaluation", batch.whole, batch.size, error) from error
 
-    def _failure(self, method: str, batch: Any, error: Exception) -> ConfigError:
+    def _failure(self, method: str, batch: Any, count: int, error: Exception) -> ConfigError:
         place = f"{type(self._learner).__name__}.{method}"
         return ConfigError(
-            f"{place} raised {raised(error)} on a batch of {form_of(batch)}{self._way_out(batch, error)}"
+            f"{place} raised {raised(error)} on a batch of {form_of(batch)}{self._way_out(batch, count, error)}"
         )
 
-    def _way_out(self, batch: Any, error: Exception) -> str:
+    def _way_out(self, batch: Any, count: int, error: Exception) -> str:
         size, options = self._config["batch_size"], f"accumulate={self._config['accumulate']}"
-        if batch_length(batch) == 1 and "more than 1 value" in str(error):
+        if count == 1 and "more than 1 value" in str(error):
             return f"; with batch_size={size} and {options} one sample is left alone: choose others"
         if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in tensors_of(batch)):
             return (

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from runner.checkpoint.difference import differences
-from runner.data.loaders.keyed import Keyed
+from runner.data.loaders.keyed import Key, Keyed
 from runner.data.loaders.loading import move
 from runner.learners import training_of
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
+from runner.wiring.build.loading import collate_of
 from runner.wiring.overrides.program import project_folder
 
 _DEEPEST, _MOST = 6, 1000  # levels of attributes, elements of one container
@@ -29,9 +30,10 @@ def suspects(config: Mapping[str, Any], typed: frozenset[str]) -> list[str]:
     strategy, _ = build.choose_strategy(config, {})
     problems = [build.build_problem(config, trust) for _ in range(2)]
     datasets = [limited(problem.data, config).train for problem in problems]
-    keyed = [Keyed(dataset, config["seed"]) for dataset in datasets]
-    key = (0, torch.arange(min(config["batch_size"], keyed[0].size)))
-    batches = [one[key] for one in keyed]
+    collate = [collate_of(problem.data) for problem in problems]
+    keyed = [Keyed(dataset, config["seed"], collate=own) for dataset, own in zip(datasets, collate, strict=True)]
+    key = Key(0, range(min(config["batch_size"], keyed[0].size)))
+    batches = [one[key].whole for one in keyed]
     of_data = [*_data(datasets[0], keyed[0], key, batches[0])]
     if not of_data and any(differences(*batches)):
         of_data = ["the training data are others each time that they are built; seed the generator that draws them"]
@@ -51,7 +53,7 @@ def _weights(problems: list[build.Problem]) -> Iterator[str]:
 
 def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
     before = _found(dataset, "data.train")
-    again = keyed[key]
+    again = keyed[key].whole
     changed = _changed(before, _found(dataset, "data.train"))
     for place, kind in changed.items():
         if kind in _GENERATORS:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import read_plain
-from runner.data.loaders.loading import TIMEOUT, DataPosition, EvaluationLoader, TrainLoader
+from runner.data.loaders.loading import DataPosition, TrainLoader
 from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.optim.averaging import Average
@@ -44,15 +44,6 @@ class Problem:
     models: dict[str, nn.Module]
     trust: Trust
     """Whose classes may be built for it."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where the data stand: after so many steps, in so many epochs, and of the next one so many samples."""
-
-    step: int = 0
-    epoch: int = 0
-    sample: int = 0
 
 
 def trust_of(typed: Iterable[str], listed: Sequence[str], *, folder: Path | None, source: Path | None = None) -> Trust:
@@ -112,32 +103,6 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
     }
 
 
-def loaders(config: Any, data: Any) -> tuple[TrainLoader, EvaluationLoader]:
-    """Return the loaders of training and validation."""
-    size, processes = config["batch_size"], worker_options(config["data"])
-    train = TrainLoader(data.train, batch_size=size, seed=config["seed"], **processes)
-    return train, EvaluationLoader(data.val, batch_size=size, **processes)
-
-
-def worker_options(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how many processes load the data of a config, and for how long a batch of theirs is waited for."""
-    return {"workers": node.get("workers", 0), "timeout": node.get("timeout", TIMEOUT)}
-
-
-def horizon_of(config: Any, train: TrainLoader, at: Position) -> Horizon:
-    """Return the run's length in steps: of epochs and max_steps, what is reached first.
-
-    Counted from where the run stands, since the steps behind it may have had another size.
-    """
-    limits = [] if config["max_steps"] is None else [config["max_steps"]]
-    if config["epochs"] is not None:
-        rest = -(-(train.size - at.sample) // train.batch_size) - train.steps_per_epoch
-        limits.append(at.step + max(0, (config["epochs"] - at.epoch) * train.steps_per_epoch + rest))
-    if not limits and config["max_time"] is None:
-        raise ConfigError("the run has no end: set epochs, max_steps or max_time")
-    return Horizon(min(limits, default=None), train.steps_per_epoch)
-
-
 def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
     """Return the strategy on its devices; on a resume, `auto` means what it meant then.
 
@@ -185,7 +150,7 @@ def build_state(
         optimizers={name: optimizer for name, (optimizer, _) in updating.items()},
         schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
         scaler=Precision(config["device"]["precision"], strategy.device),
-        data=DataPosition(train.size, train.batch_size),
+        data=DataPosition(train.size, train.batch_size, own_order=train.order.is_own),
         averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
         rng=Randomness(devices.indices),
         progress=Progress(),

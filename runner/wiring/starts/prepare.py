@@ -17,6 +17,7 @@ from runner.wiring.build import objects as build
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.fitting import untrained
 from runner.wiring.build.identity import identity_of
+from runner.wiring.build.loading import horizon_of, loaders
 from runner.wiring.config.compose import resolved
 from runner.wiring.config.settled import needed_again, text_of
 from runner.wiring.overrides.program import project_folder
@@ -65,11 +66,11 @@ def prepare(start: Start) -> Prepared:
     problem = build.build_problem(config, trust)
     identity = identity_of(problem.data)
     problem = replace(problem, data=debugging.limited(problem.data, config))
-    train_loader, val_loader = build.loaders(config, problem.data)
+    train_loader, val_loader = loaders(config, problem.data, devices.kind)
     restoring.check_monitor(config, problem.learner)
     reports, entries = restoring.prepare_models(problem.models, start, config)
     start = restoring.check_data(start, entries, identity, config, train_loader.size)
-    horizon = build.horizon_of(config, train_loader, restoring.position(start, entries))
+    horizon = horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
     start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
     today = Today(config, horizon, problem.trust)

@@ -16,7 +16,7 @@ from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
-from runner.wiring.build.objects import Position
+from runner.wiring.build.loading import Position
 from runner.wiring.resume.effects import Today, carry_over, settle
 from runner.wiring.resume.rules import Change
 from runner.wiring.resume.stored_config import read_config

@@ -1,0 +1,133 @@
+"""Which samples each batch of an epoch has: a function of (seed, epoch), so that a resume needs no replay."""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import Sampler
+
+from runner.data.loaders.seeding import borrowed_generators, mixed, seed_generators
+from runner.errors import ConfigError
+
+Own = Callable[[int, Generator], Any] | Sampler[Any]
+"""`order(epoch, generator)`, or a sampler of torch's, or one of batches: indices, or lists of them."""
+
+
+class Order:
+    """The batches of every epoch, as indices; by default all samples once, in an order of the epoch's own."""
+
+    def __init__(self, size: int, batch_size: int, seed: int, own: Own | None = None, *, even: bool = False) -> None:
+        """Order `size` samples, or as `own` says; `even` if the length of the run needs epochs of equal length.
+
+        Raises:
+            ConfigError: see `batches`.
+        """
+        self._size, self._batch_size, self._seed = size, batch_size, seed
+        self._own, self._even = own, even
+        self.steps_per_epoch = self.steps(0)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the data have an order of their own."""
+        return self._own is not None
+
+    def steps(self, epoch: int, sample: int = 0) -> int:
+        """Return how many batches an epoch has from a sample on; ConfigError as `batches`."""
+        if self._own is None:
+            return -(-(self._size - sample) // self._batch_size)
+        return len(self._batches(epoch, 0, sample))
+
+    def batches(self, epoch: int, *, turn: int = 0, sample: int = 0) -> Sequence[Tensor]:
+        """Return the indices of each batch of an epoch, each (batch,) int64, from a sample on; each `turn` is another.
+
+        Raises:
+            ConfigError: the data's own order is none of their samples, has no batch that begins there, or another
+                number of batches than in the first epoch where the number of epochs is the length of the run.
+        """
+        found = self._batches(epoch, turn, sample)
+        if self._own is not None and self._even and sample == 0 and len(found) != self.steps_per_epoch:
+            raise ConfigError(
+                f"the order of the data gave {len(found)} batches for epoch {epoch} and {self.steps_per_epoch} for "
+                "epoch 0, so epochs=... tells no number of steps; give each epoch as many, or take epochs=null and "
+                "max_steps=..."
+            )
+        return found
+
+    def _batches(self, epoch: int, turn: int, sample: int) -> Sequence[Tensor]:
+        found = self._drawn(epoch, (self._seed, turn, epoch) if turn else (self._seed, epoch))
+        if isinstance(found, Tensor):
+            return torch.split(found[sample:], self._batch_size) if sample < len(found) else ()
+        return self._from(found, sample, epoch)
+
+    def _drawn(self, epoch: int, seed: tuple[int, ...]) -> Tensor | list[Tensor]:
+        generator = Generator().manual_seed(mixed(*seed))
+        if self._own is None:
+            return torch.randperm(self._size, generator=generator)
+        with borrowed_generators():
+            seed_generators(*seed)
+            return self._checked(_draw(self._own, epoch, generator), epoch)
+
+    def _checked(self, drawn: Any, epoch: int) -> Tensor | list[Tensor]:
+        """Return indices, or lists of them, as tensors; ConfigError for anything else."""
+        try:
+            found = drawn if isinstance(drawn, Tensor) else list(drawn)
+            divided = isinstance(found, list) and bool(found) and torch.as_tensor(found[0]).dim() == 1
+            batches = [_indices(batch) for batch in (found if divided else [found])]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise self._refusal(epoch, f"{str(drawn)[:60]}") from error
+        for batch in batches:
+            if not len(batch) or batch.min() < 0 or batch.max() >= self._size:
+                what = f"the indices {batch.min()} to {batch.max()}" if len(batch) else "no index"
+                raise self._refusal(epoch, what)
+        return batches if divided else batches[0]
+
+    def _refusal(self, epoch: int, found: str) -> ConfigError:
+        return ConfigError(
+            f"the order of the data gave {found} for epoch {epoch}; return indices from 0 to {self._size - 1}, or a "
+            "list of them for each batch"
+        )
+
+    def _from(self, batches: list[Tensor], sample: int, epoch: int) -> list[Tensor]:
+        """Return the batches that follow the first `sample` samples."""
+        ends = [0, *accumulate(map(len, batches))]
+        if sample not in ends:
+            raise ConfigError(
+                f"the checkpoint stands after {sample} samples of epoch {epoch}, where no batch of the data's own "
+                "order ends; bring the order back that it was written with, or warm-start from it"
+            )
+        return batches[ends.index(sample) :]
+
+
+def _indices(batch: Any) -> Tensor:
+    found = torch.as_tensor(batch if isinstance(batch, Tensor) else list(batch))
+    if found.dim() != 1 or (len(found) and (found.is_floating_point() or found.dtype is torch.bool)):
+        raise ValueError(found.dtype)
+    return found.long()
+
+
+def _draw(own: Own, epoch: int, generator: Generator) -> Any:
+    """Return what an order, or a sampler whose own generator is seeded for it, gives for an epoch."""
+    if not isinstance(own, Sampler):
+        return own(epoch, generator)
+    for one in (own, getattr(own, "sampler", None)):
+        if isinstance(inner := getattr(one, "generator", None), Generator):
+            inner.manual_seed(generator.initial_seed())
+        if callable(set_epoch := getattr(one, "set_epoch", None)):
+            set_epoch(epoch)
+    return list(own)
+
+
+class Shortened:
+    """The first batches of each epoch of an order."""
+
+    def __init__(self, order: Own, batches: int, batch_size: int) -> None:
+        self._order, self._batches, self._batch_size = order, batches, batch_size
+
+    def __call__(self, epoch: int, generator: Generator) -> Any:
+        """Return the indices of an epoch's first batches, or these batches."""
+        drawn = _draw(self._order, epoch, generator)
+        drawn = drawn if isinstance(drawn, Tensor) else list(drawn)
+        divided = len(drawn) and torch.as_tensor(drawn[0]).dim() == 1
+        return drawn[: self._batches * (1 if divided else self._batch_size)]
