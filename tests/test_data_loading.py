@@ -542,7 +542,7 @@ def test_an_order_that_is_none_is_refused(own: Any, said: str) -> None:
         of_own(own)
 
 
-def test_epochs_of_unequal_length_are_refused_where_their_number_is_the_length_of_the_run() -> None:
+def test_epochs_of_unequal_length_tell_no_length_of_a_run() -> None:
     def shrinking(epoch: int, generator: torch.Generator) -> list[int]:
         return list(range(SIZE - 4 * epoch))
 

@@ -12,6 +12,7 @@ import torch
 import runner
 from runner.checkpoint.listing import run_directory_of
 from runner.data import Digits
+from runner.data.loaders.batches import Batch
 from runner.errors import ConfigError
 from runner.loop.predict import predict
 from runner.tracking.predictions import write_predictions
@@ -131,7 +132,7 @@ def test_outputs_that_are_not_one_row_a_sample_are_refused() -> None:
             return {"output": torch.zeros(3)}
 
     with pytest.raises(ConfigError, match=r"returned 'output' as \(3,\) for 2 samples"):
-        predict({}, Wrong(), [(torch.zeros(2), torch.zeros(2))], torch.device("cpu"))  # type: ignore[arg-type]
+        predict({}, Wrong(), [Batch((torch.zeros(2),), (2,))], torch.device("cpu"))  # type: ignore[arg-type]
 
 
 def test_half_precision_and_further_dimensions_become_columns(tmp_path: Path) -> None:
