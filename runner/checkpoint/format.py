@@ -56,7 +56,7 @@ def read_module(path: Path) -> nn.Module:
     """Return a pickled module, on the CPU: opening it RUNS what the file says, so only where the user asked for that.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.opened`; also refused is
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened`; also refused is
             what is no module, or cannot be unpickled here.
     """
     with opened(path) as archive:
@@ -93,7 +93,7 @@ def read_plain(path: Path) -> Any:
     afterwards, or meanwhile, changes it. What `header.read_header` refuses is refused, and nothing else.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.opened` and `header.structure_of`.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened` and `header.structure_of`.
     """
     with opened(path) as archive:
         return build(archive, structure_of(archive))

@@ -92,6 +92,13 @@ def candidates(run_directory: Path) -> Iterator[Path]:
     yield from (path for path in (run_directory / LAST, run_directory / BEST) if _lies_in(run_directory, path))
 
 
+def named_checkpoints(run_directory: Path) -> list[Path]:
+    """Return all that has a checkpoint's name in a run directory, whatever it is: a check leaves nothing out."""
+    pointers = (run_directory / LAST, run_directory / BEST)
+    there = [path for path in pointers if path.exists() or path.is_symlink()]
+    return [*sorted((run_directory / FOLDER).glob("*.tar")), *there]
+
+
 def _lies_in(run_directory: Path, path: Path) -> bool:
     """Return whether it is a file of the run, be it by a link that leads to another one of its files."""
     return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(run_directory.resolve()))

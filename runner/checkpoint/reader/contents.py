@@ -69,7 +69,7 @@ def read_contents(path: Path) -> Contents:
     """Return what a file holds after every byte of it was checked; nothing in it is built or run.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `integrity.opened` and `header.structure_of`.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened` and `header.structure_of`.
     """
     if path.suffix == ENDING:
         with opened_weights(path) as weights:

@@ -1,12 +1,12 @@
 """`python -m runner verify`: whether files and whole run directories are what was once written; without torch."""
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.checkpoint.archive.verify import check_regular
-from runner.checkpoint.listing import BEST, FOLDER, LAST, by_name, candidates
+from runner.checkpoint.listing import FOLDER, by_name, candidates, named_checkpoints
 from runner.checkpoint.reader.contents import Kind, read_contents
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, LeadsElsewhere, RunnerError
 from runner.records import read_text
@@ -46,17 +46,21 @@ def verify_command(paths: list[str], *, as_json: bool) -> int:
     sound: _Sound = {}
     for path in (file for name in paths for file in _files(Path(name))):
         finding = _examined(path, sound)
+        if _is_run(path) and not finding.reason:
+            continue  # what lies in it is listed itself
         if finding.reason and path.parent.name == FOLDER and str(path) not in paths and not _is_there(path):
             continue  # pruned, since it was listed, by a run at work
         findings.append(finding)
         if not as_json:
             print(findings[-1], flush=True)
     good = {finding.path for finding in findings if not finding.reason}
-    resumes = {Path(name): _resumed(Path(name), good) for name in paths if _is_run(Path(name))}
+    bad = {finding.path for finding in findings if finding.reason}
+    runs = [Path(name) for name in paths if _is_run(Path(name))]
+    resumes = {run: None if run in bad else next(filter(good.__contains__, candidates(run)), None) for run in runs}
     if as_json:
         files = [_as_entry(finding) for finding in findings]
         taken = {str(run): checkpoint and str(checkpoint) for run, checkpoint in resumes.items()}
-        print(json.dumps({"ok": len(good) == len(findings), "files": files, "resumes": taken}, indent=2))
+        print(json.dumps({"ok": not bad, "files": files, "resumes": taken}, indent=2))
     else:
         for run, checkpoint in resumes.items():
             print(
@@ -83,21 +87,8 @@ def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> 
     return 1 if inside and all(resumes.values()) and not refused else 2
 
 
-def _resumed(run: Path, good: Container[Path]) -> Path | None:
-    return None if _leads_elsewhere(run) else next((path for path in candidates(run) if path in good), None)
-
-
-def _leads_elsewhere(run: Path) -> bool:
-    try:
-        check_inside(run)
-    except LeadsElsewhere:
-        return True
-    return False
-
-
 def _is_run(path: Path) -> bool:
-    known = ((path / FOLDER).glob("*.tar"), (path / name for name in (LAST, BEST, FILE) if _is_there(path / name)))
-    return path.is_dir() and any(True for names in known for _ in names)
+    return path.is_dir() and (bool(named_checkpoints(path)) or _is_there(path / FILE))
 
 
 def _is_there(path: Path) -> bool:
@@ -105,15 +96,10 @@ def _is_there(path: Path) -> bool:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield what is to be checked: the path itself, or all that a run directory rests on."""
-    if not _is_run(path):
-        yield path
-        return
-    if _leads_elsewhere(path):
-        yield path
-    yield from sorted((path / FOLDER).glob("*.tar"))
-    yield from (path / name for name in (LAST, BEST) if _is_there(path / name))
-    yield from (path / FILE, path / _CONFIG, *records(path))
+    """Yield what is to be checked: the path itself, and all that a run directory rests on."""
+    yield path
+    if _is_run(path):
+        yield from (*named_checkpoints(path), path / FILE, path / _CONFIG, *records(path))
 
 
 def _examined(path: Path, sound: _Sound) -> _Finding:
