@@ -33,10 +33,10 @@ from runner.optim.pacing import Pacing
 from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
-from runner.tracking import Console, CsvTracker, TensorBoardTracker, Tracker, Trackers
+from runner.tracking import Console, Tracker, Trackers
 from runner.wiring.build.identity import IDENTITY, facts_of
+from runner.wiring.build.trackers import build_trackers
 from runner.wiring.build.updating import counts_epochs, node_of
-from runner.wiring.config.flat import flatten
 from runner.wiring.starts.prepare import Prepared
 
 
@@ -46,7 +46,7 @@ def make_plan(
     """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
     config, state = run.config, run.state
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
-    trackers = Trackers([*_trackers(run), console])
+    trackers = Trackers([*build_trackers(config, run.problem, run.start.directory, state.progress), console])
     return Plan(
         learner=run.problem.learner,
         strategy=run.strategy,
@@ -136,25 +136,6 @@ def retentions(options: Mapping[str, Any]) -> list[Retention]:
         KeepPinned(),
     ]
     return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
-
-
-def _trackers(run: Prepared) -> list[Tracker]:
-    options, directory = run.config["tracker"], run.start.directory
-    first_step = run.state.progress.global_step
-    found: list[Tracker] = []
-    if options["csv"]:
-        found.append(CsvTracker(directory, first_step=run.state.progress.reported_at))
-    if options["tensorboard"]:
-        measured = [f"val/{name}" for name in run.problem.learner.metrics]
-        hparams = _hparams(run.config)
-        found.append(TensorBoardTracker(directory, first_step=first_step, hparams=hparams, measured=measured))
-    return found
-
-
-def _hparams(config: Mapping[str, Any]) -> dict[str, Any]:
-    flat = flatten(config)
-    kinds = (str, int, float, bool)
-    return {key: value if isinstance(value, kinds) else str(value) for key, value in flat.items() if value is not None}
 
 
 def _of_kind(state: TrainState, kind: type) -> frozenset[str]:

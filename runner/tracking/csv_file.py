@@ -22,17 +22,20 @@ _NUMBER = re.compile(r"-?([0-9]{1,400}(\.[0-9]{0,400})?(e[+-]?[0-9]{1,4})?|inf)|
 
 
 class CsvTracker:
-    """Writes `metrics.csv`; goes on after the rows up to `first_step` that an earlier attempt left."""
+    """Writes `metrics.csv`, one row a report.
 
-    def __init__(self, run_directory: Path, *, first_step: int) -> None:
-        self._path = run_directory / "metrics.csv"
+    It goes on after the rows up to `first_step` that an earlier attempt left; what else that left is gone with the
+    first log, flush or close.
+    """
+
+    def __init__(self, directory: Path, *, first_step: int) -> None:
+        self._path = directory / "metrics.csv"
         rows = {int(row["step"]): row for row in read_rows(self._path)}
         self._rows = {step: rows[step] for step in sorted(rows) if step <= first_step}
         self._columns = _columns(self._rows.values())
+        self._behind = self._path.exists() and not self._is_whole()
         self._failing = False
         self._lock = threading.Lock()  # a checkpoint's writer flushes while training logs
-        if self._path.exists() and not self._is_whole():
-            self._attempt(self._rewrite)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Append a row, or replace that of the same step; a disk that is full costs rows, not the run."""
@@ -44,7 +47,7 @@ class CsvTracker:
         row = {"step": str(step), "epoch": str(epoch), **numbers}
         columns = _columns([dict.fromkeys(self._columns, ""), row])
         follows = step > next(reversed(self._rows), -1)
-        appendable = follows and columns == self._columns and not self._failing and self._path.exists()
+        appendable = follows and columns == self._columns and not self._behind and self._path.exists()
         self._columns = columns
         self._rows[step] = row
         if not follows:
@@ -54,13 +57,16 @@ class CsvTracker:
     def flush(self) -> None:
         """Force the file to the disk, with the rows that an earlier failure kept out of it."""
         with self._lock:
-            if self._failing:
+            if self._behind:
                 self._attempt(self._rewrite)
             elif self._path.exists():
                 self._attempt(self._sync)
 
     def close(self) -> None:
-        """Do nothing: the file is never left open."""
+        """Write what is not written yet; the file is never left open."""
+        with self._lock:
+            if self._behind:
+                self._attempt(self._rewrite)
 
     def _attempt(self, write: Callable[[], None]) -> None:
         try:
@@ -68,9 +74,9 @@ class CsvTracker:
         except (OSError, Malformed) as error:
             if not self._failing:
                 logging.getLogger("runner").warning("%s could not be written: %s", self._path, error)
-            self._failing = True
+            self._behind = self._failing = True
         else:
-            self._failing = False
+            self._behind = self._failing = False
 
     def _append(self, row: Mapping[str, str]) -> None:
         with open_regular(self._path, os.O_WRONLY | os.O_APPEND) as file:

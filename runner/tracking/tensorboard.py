@@ -8,18 +8,21 @@ from typing import Any
 
 
 class TensorBoardTracker:
-    """Writes scalars and hyperparameters under `tensorboard/`; opened by the first log, since importing it is slow."""
+    """Writes scalars and hyperparameters as TensorBoard event files under `tensorboard/`.
+
+    They are opened by the first log, since importing TensorBoard is slow.
+    """
 
     def __init__(
         self,
-        run_directory: Path,
+        directory: Path,
         *,
         first_step: int,
         hparams: Mapping[str, str | int | float | bool],
         measured: Sequence[str],
     ) -> None:
         """Write below a run's directory; `measured` are metrics that come later than the first log."""
-        self._directory = run_directory / "tensorboard"
+        self._directory = directory / "tensorboard"
         self._first_step = first_step
         self._hparams = dict(hparams)
         self._measured = measured
@@ -28,7 +31,7 @@ class TensorBoardTracker:
     def _writer(self) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
-        purge = self._first_step + 1 if self._first_step else None
+        purge = self._first_step + 1 if self._event_files() else None
         return SummaryWriter(str(self._directory), purge_step=purge)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:

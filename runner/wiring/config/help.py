@@ -1,13 +1,14 @@
 """The text of `--help`, made from conf/ and the schema, so that it cannot be out of date."""
 
 import dataclasses
+import importlib
 import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
 from runner.wiring.overrides.keys import shown
-from runner.wiring.overrides.options import CONF, bases, default_options, defaults, options
+from runner.wiring.overrides.options import CONF, bases, default_options, defaults, options, shipped_trackers
 from runner.wiring.schema import NESTED, OPTIONS, Root
 
 _GROUPS_HEAD = "Groups (choose with group=option; in brackets: the options that have a key, and their own defaults)"
@@ -20,7 +21,7 @@ _GROUPS = {
     "device": "Where the run computes.",
     "strategy": "How a model runs on several devices.",
     "checkpoint": "When checkpoints are written and which are kept.",
-    "tracker": "Where metrics go.",
+    "tracker": "Where metrics go. tracker.csv=null leaves one out; docs/own-work.md adds one of yours.",
     "experiment": "A named overlay over everything else.",
     "debug": "Ways to look for a fault: little data, a profile, autograd's checks.",
 }
@@ -50,7 +51,7 @@ def help_text(program: str = "python run.py") -> str:
         default = default_options().get(group, "None")
         named = "" if default == "None" else f" (default: {default})"
         lines += ["", f"  {group}: {', '.join(options(group))}{named}", f"      {sentence}"]
-        lines += _table(_of_group(group), indent=6)
+        lines += _table(_trackers() if group == "tracker" else _of_group(group), indent=6)
     lines += ["", "Keys (set with key=value)", "", *_table(_of_root(), indent=2)]
     lines += ["", "Sweeps (with -m; docs/sweeps.md)", *_sweeps()]
     return "\n".join([*lines, "", "Hydra's own flags: --hydra-help. The composed config: --cfg job."])
@@ -87,6 +88,15 @@ def _sentences(group: str, option: str) -> dict[str, str]:
     nodes = dataclasses.fields(OPTIONS[group][named[1]]) if named else ()
     inherited = {name: text for base in bases(group, option) for name, text in _sentences(group, base).items()}
     return inherited | {field.name: field.metadata["help"] for field in nodes}
+
+
+def _trackers() -> Iterator[tuple[str, str]]:
+    """Yield each tracker of conf/ with the first line of its class, and the options that have it."""
+    for name, node in shipped_trackers().items():
+        module, _, kind = node["_target_"].rpartition(".")
+        line = str(getattr(importlib.import_module(module), kind).__doc__).partition("\n")[0]
+        having = [option for option, keys in options("tracker").items() if f"{name}._target_" in keys]
+        yield f"tracker.{name}", f"{line} [{', '.join(having)}]"
 
 
 def _of_root() -> Iterator[tuple[str, str]]:

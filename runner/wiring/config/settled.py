@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from runner.errors import ConfigError
 from runner.wiring.config.compose import plain, without_hydra
 from runner.wiring.config.flat import flatten
+from runner.wiring.overrides.arguments import override_for
 
 MOST_VALUES = 5_000
 """Values of a config that a checkpoint takes; OmegaConf needs a tenth of a millisecond for each, several times."""
@@ -55,15 +56,9 @@ def unsettled(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(config).items() if "${" in str(value)}
 
 
-def needed_again(config: DictConfig) -> list[str]:
-    """Return the overrides that a resume must repeat, since no file may ask a resolver."""
-    return [f"{key}={_quoted(value)}" for key, value in unsettled(settled(plain(without_hydra(config)))).items()]
-
-
-def _quoted(value: Any) -> str:
-    text = str(value)
-    is_simple = not isinstance(value, str) or re.fullmatch(r"[\w./:-]*\$\{[\w.:]+\}[\w./:-]*", text)
-    return text if is_simple else "'" + text.replace("'", "\\'") + "'"
+def needed_again(config: Mapping[str, Any]) -> list[str]:
+    """Return the overrides of settled values that a resume must repeat, since no file may ask a resolver."""
+    return [override_for(key, value) for key, value in unsettled(config).items()]
 
 
 def _too_much() -> ConfigError:

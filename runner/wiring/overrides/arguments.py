@@ -3,8 +3,10 @@
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice, pairwise
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
@@ -14,6 +16,7 @@ from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import check_name
 from runner.text import one_line
+from runner.wiring.overrides.keys import shown
 from runner.wiring.overrides.nearest import nearest
 from runner.wiring.overrides.options import (
     CONF,
@@ -99,6 +102,17 @@ def _quoted(key: str, value: str) -> str | None:
         return word if _parser().parse_override(word).value() == value else None
     except HydraException:
         return None
+
+
+def override_for(key: str, value: Any) -> str:
+    """Return the override that gives a key this value."""
+    word = f"{key}={shown(value)}"
+    if not isinstance(value, str):
+        return word
+    with suppress(HydraException):
+        if _parser().parse_override(word).value() == value:
+            return word
+    return _quoted(key, value) or word
 
 
 @lru_cache

@@ -17,9 +17,17 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from runner.errors import ConfigError
 from runner.text import first_line
 from runner.wiring.overrides.nearest import nearest, parameters
-from runner.wiring.overrides.options import GROUPS, defaults, fitting, known_keys, options, shipped_targets
+from runner.wiring.overrides.options import (
+    GROUPS,
+    defaults,
+    fitting,
+    known_keys,
+    options,
+    shipped_targets,
+    shipped_trackers,
+)
 
-OF_VALUES = ("device", "strategy", "checkpoint", "tracker", "debug")
+OF_VALUES = ("device", "strategy", "checkpoint", "debug")
 """The groups whose options are settings and build no class."""
 _OF_A_MODEL = ("optimizer", "scheduler")
 """The groups that may have a node for each of several models."""
@@ -172,6 +180,8 @@ def _there_is(node: Any, key: str, value: str) -> str:
         return "--help names all keys"
     there = [str(name) for name in node if name in (_fields(node, key.rpartition(".")[0] + ".") or ())]
     known = f"it has {', '.join(name for name in there if name != '_target_') or 'none'}"
+    if group == "tracker":
+        return f"{known}; for one of yours, write +{key}._target_=my_package.MyTracker"
     target = _target(node)
     further = [name for name in parameters(target) if name not in there]
     if key.rpartition(".")[2] in further:
@@ -190,6 +200,8 @@ def _fields(node: DictConfig, place: str) -> set[str] | None:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         own = "_target_" in node and node._get_node("_target_")._value() not in shipped_targets()  # type: ignore
         return None if own else {*(field.name for field in dataclasses.fields(kind)), *_OF_HYDRA[: place == "hydra."]}
+    if place == "tracker.":
+        return {*shipped_trackers(), *(str(name) for name in node if isinstance(node._get_node(name), DictConfig))}
     if group in OF_VALUES and place == f"{group}.":
         return {key for keys in options(group).values() for key in keys}
     return None

@@ -74,6 +74,12 @@ def shipped_targets() -> set[str]:
     return {str(keys["_target_"]) for group in GROUPS for keys in options(group).values() if "_target_" in keys}
 
 
+@lru_cache
+def shipped_trackers() -> dict[str, Any]:
+    """Return the trackers that the options of conf/ name, each with what it is built from."""
+    return {name: node for path in sorted((CONF / "tracker").glob("*.yaml")) for name, node in _read(path).items()}
+
+
 def _keys(group: str, path: Path) -> dict[str, Any]:
     content = _content(path)
     found: dict[str, Any] = {}

@@ -20,7 +20,7 @@ from runner.wiring.overrides.keys import wanted
 _OBJECTS = ("model", "data", "learner", "optimizer", "scheduler")
 """The groups that say how an object is built: a run's stay whole, whatever today's options have besides."""
 
-_WITH_KEYS = (*schema.OPTIONS, *schema.NESTED)
+_WITH_KEYS = (*schema.OPTIONS, *schema.NESTED, "tracker")
 MISSING = "???"
 """The value of a key that must be set."""
 
@@ -78,7 +78,7 @@ class Kept:
                 raise CheckpointRefused(f"{self._path} is refused: its {place} is wrong: {wanted(error)}") from error
 
     def _put(self, config: DictConfig, key: str, value: Any) -> None:
-        if key not in _WITH_KEYS or (key in _OBJECTS and OmegaConf.get_type(config[key]) is dict):
+        if key not in _WITH_KEYS or (key in (*_OBJECTS, "tracker") and OmegaConf.get_type(config[key]) is dict):
             with open_dict(config):
                 config[key] = value
             return

@@ -21,6 +21,7 @@ _LENGTH = ("epochs", "max_steps")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
 # What may differ from the run's config, too, where nothing is trained.
 _IMMATERIAL = ("batch_size", "seed", "data.augment")
+_OF_TRAINING = ("tracker",)
 _OF_WEIGHTS = ("model", "warm_start")
 _FIXED = ("optimizer._target_",)
 
@@ -64,13 +65,14 @@ def differences(
     Raises:
         ConfigError: a key that cannot change in this use; the message names it and the ways out.
     """
+    unshown = _UNSHOWN if use is Use.resume else (*_UNSHOWN, *_OF_TRAINING)
     judge = _judge_evaluation if use is Use.evaluation else partial(_effect, scheduled=_is_scheduled(merged))
     keys = [k for k in merged if not _same(merged[k], saved.get(k))]  # a key that is absent, of an older file, is null
     keys += [k for k in saved if k not in merged and saved[k] is not None]
     changes = [
         Change(key, saved.get(key), merged.get(key), judge(key, saved.get(key), merged.get(key), allowed))
         for key in dict.fromkeys(keys)
-        if not _within(key, _UNSHOWN)
+        if not _within(key, unshown)
     ]
     return changes
 

@@ -15,6 +15,7 @@ from runner.wiring.config.named import Named, named_by
 from runner.wiring.config.settled import LOADER, LONGEST, MOST_VALUES, settled
 from runner.wiring.resume.kept import MISSING, Kept
 from runner.wiring.resume.rules import Change, Use, check_allowed, differences
+from runner.wiring.resume.trackers import own_trackers, todays_trackers
 from runner.wiring.trust.harmless import harmless
 
 _DEEPEST = 30
@@ -38,9 +39,10 @@ def effective_config(
         ConfigError: a change that this use of it does not take.
         CheckpointRefused: a config that does more than hold values.
     """
-    saved = harmless(read_config(str(header.get("config", "")), checkpoint))
+    saved = own_trackers(harmless(read_config(str(header.get("config", "")), checkpoint)))
+    base = saved if pending is None else own_trackers(harmless(pending))
     alone = Kept(saved, Named(), checkpoint)
-    kept = Kept(saved if pending is None else harmless(pending), named_by(words, searchpath), checkpoint)
+    kept = Kept(todays_trackers(base), named_by(words, searchpath), checkpoint)
     before = {**_flat(compose_config([*searchpath, *alone.options()], amend=alone.put)), **alone.lost}
     config = compose_config([*searchpath, *kept.options(), *words], amend=kept.put)
     now = _flat(config)

@@ -36,7 +36,6 @@ from runner.wiring.schema.running import (
     Ema,
     NoCheckpoint,
     Strategy,
-    TrackerOptions,
     WarmStart,
 )
 
@@ -58,7 +57,6 @@ OPTIONS: dict[str, dict[str, type]] = {
     "device": {"device": Device},
     "strategy": {"strategy": Strategy},
     "checkpoint": {"checkpoint": Checkpoint, "off": NoCheckpoint},
-    "tracker": {"tracker": TrackerOptions},
     "debug": {"debug": Debug},
 }
 

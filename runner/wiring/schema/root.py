@@ -7,7 +7,7 @@ from omegaconf import MISSING
 
 from runner.signals import parse_duration
 from runner.wiring.schema.rules import OnNonFinite, Task, key, require, require_positive
-from runner.wiring.schema.running import EarlyStopping, Ema, WarmStart
+from runner.wiring.schema.running import EarlyStopping, Ema, WarmStart, require_trackers
 
 _OF_A_FILE = "left out without task=evaluate or task=predict; to train from its weights, use warm_start.path"
 
@@ -62,3 +62,4 @@ class Root:
         require(not self.resume_allow or continues, "resume_allow", self.resume_allow, "left out without resume")
         require(not self.rewind or self.resume is not None, "rewind", "true", "left out without resume=FILE")
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")
+        require_trackers(self.tracker)

@@ -1,8 +1,10 @@
-"""The keys of how a run runs: device, strategy, checkpoint, tracker, debug."""
+"""The keys of how a run runs: device, strategy, checkpoint, trackers, debug."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.errors import ConfigError
 from runner.wiring.schema.rules import (
     Better,
     DeviceKind,
@@ -60,12 +62,6 @@ class Checkpoint(NoCheckpoint):
 
 
 @dataclass
-class TrackerOptions:
-    csv: bool = key("Write metrics.csv.")
-    tensorboard: bool = key("Write TensorBoard event files.")
-
-
-@dataclass
 class Ema:
     decay: float | None = key("Keep a moving average of the weights with this decay, such as 0.999, and evaluate it.")
 
@@ -117,3 +113,23 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         require_positive(self, "early_stopping.", "patience")
+
+
+def require_trackers(trackers: Any) -> None:
+    """Require a mapping of names to what each tracker is built from, which may be null for none."""
+    require(isinstance(trackers, Mapping), "tracker", trackers, "a mapping of names to classes")
+    for name, node in trackers.items():
+        if node is not None and not isinstance(node, Mapping):
+            raise ConfigError(
+                f"tracker.{name}={str(node).lower()} is invalid, since a tracker is named by its class; leave it as it "
+                f"is, or write tracker.{name}=null for none"
+            )
+        if node is not None and not isinstance(node.get("_target_"), str):
+            raise ConfigError(
+                f"tracker.{name}._target_ is missing; set it, such as +tracker.{name}._target_=my_package.MyTracker"
+            )
+
+
+def writes_table(trackers: Mapping[str, Any]) -> bool:
+    """Return whether one of a config's trackers writes `metrics.csv`."""
+    return any(node is not None and node["_target_"].endswith(".CsvTracker") for node in trackers.values())

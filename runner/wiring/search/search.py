@@ -10,6 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from runner.errors import ConfigError
 from runner.sweeps.optuna.space import Parameter
 from runner.wiring.config.compose import compose_config, goal_of, resolved
+from runner.wiring.schema.running import writes_table
 from runner.wiring.search.space import read_space, words_of
 
 _OPTIONS = (
@@ -135,7 +136,7 @@ def _pruner(name: str | None, metrics: Mapping[str, str], config: Mapping[str, A
     """Return the pruner, None if nothing is to be pruned."""
     if name is None or len(metrics) > 1:
         return None
-    if not config["tracker"].get("csv"):
+    if not writes_table(config["tracker"]):
         raise ConfigError(
             f"hydra.sweeper.pruner={name} judges by metrics.csv, which this tracker does not write; take tracker=csv, "
             "or hydra.sweeper.pruner=null"

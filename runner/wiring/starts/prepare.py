@@ -18,8 +18,9 @@ from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.fitting import untrained
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loading import horizon_of, loaders
-from runner.wiring.config.compose import resolved
-from runner.wiring.config.settled import needed_again, text_of
+from runner.wiring.build.trackers import build_trackers, tracker_words
+from runner.wiring.config.compose import plain, resolved, without_hydra
+from runner.wiring.config.settled import needed_again, settled, text_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.effects import Today
 from runner.wiring.starts import restore as restoring
@@ -75,6 +76,7 @@ def prepare(start: Start) -> Prepared:
     start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
     today = Today(config, horizon, problem.trust)
     start = restoring.restore_state(state, entries, start=start, today=today)
+    build_trackers(config, problem, start.directory, state.progress)  # which may be wrong; the plan builds them again
     tried = [*state.models.values(), *(average.model for average in state.averages.values())]
     with bounded(tried, config["model"], trust):
         Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
@@ -91,6 +93,13 @@ def prepare(start: Start) -> Prepared:
         horizon=horizon,
         max_seconds=parse_duration(config["max_time"]),
         reports=reports,
-        again=[*needed_again(start.config), *build.trust_words(config)],
+        again=_again(start),
         identity=identity,
     )
+
+
+def _again(start: Start) -> list[str]:
+    """Return the words that a later attempt has to repeat: what a file may not say, or nobody would believe it."""
+    config = settled(plain(without_hydra(start.config)))
+    trackers = tracker_words(config.pop("tracker"))
+    return [*needed_again(config), *trackers, *build.trust_words(config)]

@@ -1,0 +1,63 @@
+"""From the config's trackers to objects, each checked before the run has a directory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.errors import ConfigError
+from runner.progress import Progress
+from runner.tracking import Tracker
+from runner.wiring.build.objects import Problem
+from runner.wiring.config.flat import flatten
+from runner.wiring.overrides.arguments import override_for
+from runner.wiring.overrides.options import shipped_trackers
+from runner.wiring.trust.instantiate import build
+from runner.wiring.trust.targets import Trust
+
+_METHODS = ("log", "flush", "close")
+
+
+def build_trackers(config: Mapping[str, Any], problem: Problem, directory: Path, progress: Progress) -> list[Tracker]:
+    """Return the trackers of a run, none of which opens or writes anything before its first log.
+
+    A class gets its own keys and, where its constructor has parameters of these names, `directory`, the run's, which
+    may not exist yet; `first_step`, the last step that was logged before; `hparams`, the config as flat plain values;
+    `measured`, the metrics that come later than the first log.
+
+    Raises:
+        ConfigError: a class that is no tracker, does not take its keys, or refuses them.
+    """
+    given = {
+        "directory": directory,
+        "first_step": progress.reported_at,
+        "hparams": _hparams(config),
+        "measured": [f"val/{name}" for name in problem.learner.metrics],
+    }
+    nodes = {name: node for name, node in config["tracker"].items() if node is not None}
+    return [_built(node, f"tracker.{name}", problem.trust, given) for name, node in nodes.items()]
+
+
+def _built(node: Mapping[str, Any], place: str, trust: Trust, given: Mapping[str, Any]) -> Tracker:
+    tracker: Tracker = build(node, object, place=place, trust=trust, given=given)
+    for method in _METHODS:
+        if not callable(getattr(tracker, method, None)):
+            name = type(tracker).__name__
+            raise ConfigError(f"{place}: {name} has no method `{method}`; a tracker needs {', '.join(_METHODS)}")
+    return tracker
+
+
+def _hparams(config: Mapping[str, Any]) -> dict[str, Any]:
+    flat = flatten(config)
+    kinds = (str, int, float, bool)
+    return {key: value if isinstance(value, kinds) else str(value) for key, value in flat.items() if value is not None}
+
+
+def tracker_words(trackers: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that a resume must repeat: what is not in conf/ of a tracker no file may say."""
+    nodes = {name: node for name, node in trackers.items() if node is not None}
+    usual = flatten({"tracker": {name: shipped_trackers().get(name, {}) for name in nodes}})
+    return [
+        override_for(key, value) if key in usual else f"+{override_for(key, value)}"
+        for key, value in flatten({"tracker": nodes}).items()
+        if usual.get(key) != value and nodes
+    ]
