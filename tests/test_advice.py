@@ -83,6 +83,8 @@ TRAINED = [
     ("are read from best.tar, which checkpoint=off does not write",
      f"{OFF} seed=1,2 hydra.sweeper.pruner=null 'hydra.sweeper.metrics={{val/loss: min, val/accuracy: max}}'",
      f"{OFF} seed=1,2 hydra.sweeper.pruner=null"),
+    ("is named by its class; leave it as it is, or write", f"{T} tracker.csv=false", f"{T} tracker.csv=null"),
+    ("for one of yours, write +", f"{T} tracker.mine=a", f"--cfg job {T} +tracker.mine._target_=my_package.MyTracker"),
     ("holds a run, not a sweep; take another name=", M.replace("name=s", "name=x"), M),
     ("holds no sweep (no ", "report outputs/x", M),
     ("has no such split; try data.split=", f"{E} data.split=test", f"{E} data.split=val"),

@@ -27,7 +27,7 @@ def text() -> str:
         r"  data.root=null .*IDX files.* \[fashion_mnist, mnist\]",
         r"  data.root=null .*images a class. \[image_folder\]",
         r"  checkpoint.every_epochs=1 .* \[all but off; best_only, every_minutes, every_n_steps: null\]",
-        r"  tracker.csv=true .* \[none, tensorboard: false\]",
+        r"  tracker.csv +Writes `metrics.csv`, one row a report. \[both, csv\]",
         r"  scheduler.unit=epoch .*step, epoch, or run.* \[all but none, plateau; onecycle: run\]",
         r"  early_stopping.patience=null .*",
         r"  batch_size=64 +Samples per optimizer step, over all devices.",

@@ -211,7 +211,7 @@ def test_an_environment_variable_is_left_out_of_the_file_and_asked_for_again(
     outcome = succeed(capsys, "--config-dir=mine", *words)
     assert "0.25" not in entries_of(outputs / "x/last.tar")["config"]
     (line,) = [line for line in outcome.out.splitlines() if "has to repeat: " in line]
-    again = ["learner.label_smoothing='${oc.decode:${oc.env:SMOOTH}}'", "model.dropout=${learner.label_smoothing}"]
+    again = ['learner.label_smoothing="${oc.decode:${oc.env:SMOOTH}}"', "model.dropout=${learner.label_smoothing}"]
     assert set(shlex.split(line.partition("repeat: ")[2])) == set(again)
     for some in ([], again[:1], again[1:]):
         refused = cli(capsys, "resume=outputs/x", "max_steps=3", *some)

@@ -71,7 +71,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_the_page_is_complete() -> None:
     tree = re.search(r"^my-project/\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert tree is not None and tree[1].split() == [*sorted(FILES, key=tree[1].find)]
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
 
 
 def test_the_killed_run_went_on_to_the_same_bits(project: Project) -> None:
@@ -84,12 +84,13 @@ def test_the_killed_run_went_on_to_the_same_bits(project: Project) -> None:
 
 def test_every_run_of_the_page_finished_in_outputs(project: Project) -> None:
     found = {path.parent: json.loads(path.read_text()) for path in project.folder.glob("outputs/**/status.json")}
-    assert [status["state"] for status in found.values()] == ["finished"] * 5
+    assert [status["state"] for status in found.values()] == ["finished"] * 6
     names = [str(path.relative_to(project.folder / "outputs")) for path in found]
     assert sum(name.startswith("widths/") for name in names) == 2
-    assert {"first", "whole", "killed"} < set(names)
+    assert {"first", "whole", "killed", "lines"} < set(names)
     for directory in found:
-        assert {"last.tar", "best.tar", "metrics.csv", "config.yaml"} <= {path.name for path in directory.iterdir()}
+        table = "metrics.jsonl" if directory.name == "lines" else "metrics.csv"
+        assert {"last.tar", "best.tar", table, "config.yaml"} <= {path.name for path in directory.iterdir()}
 
 
 def test_the_evaluation_repeats_what_training_reported_on_test(project: Project) -> None:
@@ -103,5 +104,8 @@ def test_the_loaded_model_answers(project: Project) -> None:
     assert project.printed_by("use.py") == "torch.Size([1, 1, 12, 12])\n"
 
 
-def test_nothing_has_to_be_repeated_on_a_resume_of_code_in_the_projects_own_folder(project: Project) -> None:
-    assert not any("has to repeat" in text for text in project.printed.values())
+def test_nothing_but_a_tracker_has_to_be_repeated_on_a_resume_of_code_in_the_projects_own_folder(
+    project: Project,
+) -> None:
+    (said,) = re.findall("has to repeat: (.*)", "".join(project.printed.values()))
+    assert said == "+tracker.lines._target_=mywork.tracker.JsonLines +tracker.lines.digits=3"

@@ -68,6 +68,8 @@ def test_a_resumed_table_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     for step, row in rows:
         first.log(step, 0, row)
     second = CsvTracker(tmp_path / "cut", first_step=1)
+    assert text(tmp_path / "cut") == text(tmp_path / "whole")  # it is as it was until something is logged
+    second.flush()
     assert text(tmp_path / "cut") == "step,epoch,a,seconds\n1,0,1.0,1.0\n"
     for step, row in rows[1:]:
         second.log(step, 0, row)
@@ -81,6 +83,7 @@ TORN = [b"2,0", b"2,0,5.0", b"2,0\n", b"2,0,\xff\xfe\n", b"2,0,1.0,9\n", b"\x00\
 def test_a_torn_last_line_is_dropped(tmp_path: Path, torn: bytes) -> None:
     (tmp_path / "metrics.csv").write_bytes(b"step,epoch,x\n1,0,1.0\n" + torn)
     tracker = CsvTracker(tmp_path, first_step=9)
+    tracker.close()
     assert text(tmp_path) == "step,epoch,x\n1,0,1.0\n"
     tracker.log(10, 1, {"x": 2.0})
     assert text(tmp_path) == "step,epoch,x\n1,0,1.0\n10,1,2.0\n"

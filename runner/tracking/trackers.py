@@ -6,7 +6,10 @@ from typing import Protocol
 
 
 class Tracker(Protocol):
-    """Takes the numbers of a run as they arise."""
+    """Takes the numbers of a run as they arise.
+
+    Its constructor opens and writes nothing, for it is also called to find mistakes before the run has a directory.
+    """
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """Take the metrics of one step; times are in seconds."""
