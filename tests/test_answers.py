@@ -73,13 +73,13 @@ def test_training_that_returns_no_loss_to_minimise_is_one_sentence(values: Any, 
 )
 def test_an_evaluation_without_its_metrics_is_one_sentence(values: Any, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        check_evaluation(values, Classification())
+        check_evaluation(values, Classification(), 4)
     assert f"Classification.evaluation {said}" in str(error.value)
 
 
 def test_scalars_in_the_forms_that_can_be_averaged_are_taken() -> None:
     check_training({"loss": LOSS, "error": torch.zeros(1)}, Classification())
-    check_evaluation({"loss": torch.zeros(1), "accuracy": 0.5, "further": 1}, Classification())
+    check_evaluation({"loss": torch.zeros(1), "accuracy": 0.5, "further": 1}, Classification(), 4)
 
 
 def test_a_run_whose_learner_answers_wrongly_ends_with_2_and_a_sentence_before_it_is_made(

@@ -9,7 +9,16 @@ from runner.learners.classification import Classification
 from runner.learners.gan import Gan
 from runner.learners.regression import Regression
 
-__all__ = ["Classification", "Gan", "Learner", "Predicting", "Regression", "training_of"]
+__all__ = [
+    "Accumulator",
+    "Classification",
+    "Gan",
+    "Learner",
+    "Predicting",
+    "Regression",
+    "Summarizing",
+    "training_of",
+]
 
 
 class Learner(Protocol):
@@ -30,7 +39,35 @@ class Learner(Protocol):
         """Return "loss", a scalar to be minimised by `models[name]`, and further scalars to report."""
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
-        """Return the means of the metrics over the batch, as scalars."""
+        """Return each metric: its mean over the batch, or a value a sample (batch,), or an `Accumulator`.
+
+        Of a `Summarizing` learner further entries, each (batch, ...), are its rows.
+        """
+
+
+@runtime_checkable
+class Summarizing(Protocol):
+    """What a learner may also have, for figures that are no mean over samples: F1, AUC, perplexity."""
+
+    def summary(self, rows: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        """Return the metrics that `evaluation` did not give, from its rows of the whole set.
+
+        Each of the `rows` is (samples, ...), on the CPU, in the data set's order.
+        """
+
+
+@runtime_checkable
+class Accumulator(Protocol):
+    """A metric that gathers by itself, as those of torchmetrics do; the learner calls its `update`."""
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        """Take a batch."""
+
+    def compute(self) -> Any:
+        """Return the figure of all batches so far, a scalar."""
+
+    def reset(self) -> Any:
+        """Forget them."""
 
 
 def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:

@@ -1,5 +1,6 @@
 """What a learner answers: fit for the loop, or one sentence that names the method and what it is to return."""
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -7,7 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from runner.errors import ConfigError
-from runner.learners import Learner
+from runner.learners import Accumulator, Learner, Summarizing
+
+_OF_WHOLE_SETS = re.compile(
+    r"(.*_)?(f1|f1_score|f_score|auc|auroc|roc_auc|ap|map|average_precision|precision|recall|sensitivity|specificity|"
+    r"ppl|perplexity|bleu|rouge.*|wer|cer|iou|miou|dice|r2|rmse|pearson|spearman|correlation|mcc|kappa|balanced_accuracy)"
+)
 
 
 def updates_of(learner: Learner, step: int, models: Mapping[str, Any]) -> Iterator[str]:
@@ -37,13 +43,56 @@ def check_training(values: Any, learner: Learner) -> None:
         raise ConfigError(f'{place} returned a "loss" without a gradient; compute it from what the model returns')
 
 
-def check_evaluation(values: Any, learner: Learner) -> None:
-    """Raise ConfigError for anything but scalars by name, all of `metrics` among them."""
-    place = _place(learner, "evaluation")
-    _check_names(values, learner.metrics, place)
+def check_evaluation(values: Any, learner: Learner, count: int) -> None:
+    """Raise ConfigError for anything but figures by name, and rows; all of `metrics` unless a summary gives them.
+
+    A figure is a scalar, the mean over the `count` samples, or a value for each, (count,), or an accumulator.
+    """
+    place, summarizes = _place(learner, "evaluation"), isinstance(learner, Summarizing)
+    _check_names(values, () if summarizes else learner.metrics, place)
     for name, value in values.items():
+        if isinstance(value, (Real, Accumulator)) or is_row(name, value, count, learner):
+            continue
+        if not isinstance(value, Tensor) or (value.numel() != 1 and value.shape != (count,)):
+            raise ConfigError(
+                f"{place} returned {name!r} as {_kind(value)} for {count} samples; return a scalar, the mean over the "
+                "batch, or a value a sample"
+            )
+        if name not in learner.metrics and value.numel() != 1:
+            raise ConfigError(
+                f"{place} returned {name!r} as a value a sample, which is none of its metrics; name it in `metrics`, "
+                "or let a method `summary(rows)` make figures of it"
+            )
+
+
+def is_row(name: str, value: Any, count: int, learner: Learner) -> bool:
+    """Return whether a value of an evaluation is a row for each of `count` samples, for the learner's `summary`."""
+    return (
+        isinstance(learner, Summarizing)
+        and name not in learner.metrics
+        and isinstance(value, Tensor)
+        and value.dim() > 0
+        and len(value) == count
+    )
+
+
+def check_figures(computed: Any, figures: Container[str], learner: Learner) -> None:
+    """Raise ConfigError if what was computed of the whole set is no number, or a metric is lacking."""
+    place = f"{_place(learner, 'summary')}(rows)" if isinstance(learner, Summarizing) else "an accumulator"
+    for name, value in computed.items():
         if not isinstance(value, (Tensor, Real)) or (isinstance(value, Tensor) and value.numel() != 1):
-            raise ConfigError(f"{place} returned {name!r} as {_kind(value)}; return a scalar, the mean over the batch")
+            raise ConfigError(f"{place} returned {name!r} as {_kind(value)}; return a scalar")
+    _check_names(computed, [name for name in learner.metrics if name not in figures], place)
+
+
+def no_means(values: Mapping[str, Any]) -> list[str]:
+    """Return the names of figures that came as one number a batch, whose mean over batches is not what they mean."""
+    scalars = [name for name, value in values.items() if isinstance(value, (Real, Tensor)) and not _has_rows(value)]
+    return [name for name in scalars if _OF_WHOLE_SETS.fullmatch(name)]
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0
 
 
 def _check_names(values: Any, wanted: Iterable[str], place: str) -> None:

@@ -1,15 +1,15 @@
-"""Evaluation: the mean of the learner's metrics over a data set, with nothing changed afterwards."""
+"""Evaluation: the learner's metrics over a data set, with nothing changed afterwards."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from runner.data.loaders.loading import EvaluationLoader, move
 from runner.learners import Learner
-from runner.loop.answers import check_evaluation
+from runner.loop.figures import Figures
 
 
 def evaluate(
@@ -20,23 +20,17 @@ def evaluate(
     device: torch.device,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:
-    """Return the mean of each metric over all samples, in `eval()` mode; None if `stop` broke it off.
+    """Return each metric of all samples, in `eval()` mode; None if `stop` broke it off.
 
     Raises:
         ConfigError: the learner returned something else than its metrics.
     """
-    totals: dict[str, Tensor] = {}
-    samples = 0
-    with torch.no_grad(), evaluation_mode(models, learner):
+    with torch.no_grad(), evaluation_mode(models, learner), Figures(learner, device) as figures:
         for batch in loader:
             if stop():
                 return None
-            values = learner.evaluation(models, move(batch.whole, device))
-            check_evaluation(values, learner)
-            for name, value in values.items():
-                totals[name] = totals.get(name, torch.zeros((), device=device)) + value * batch.size
-            samples += batch.size
-    return {name: float(total) / samples for name, total in totals.items()}
+            figures.add(learner.evaluation(models, move(batch.whole, device)), batch.size)
+        return figures.of_all()
 
 
 @contextmanager

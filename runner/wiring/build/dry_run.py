@@ -14,8 +14,9 @@ from runner.data.loaders.batches import form_of, tensors_of
 from runner.data.loaders.loading import Batch, EvaluationLoader, TrainLoader, move, tried_batches
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
-from runner.loop.answers import check_evaluation, check_training, updates_of
+from runner.loop.answers import check_training, no_means, updates_of
 from runner.loop.evaluate import evaluation_mode, modules_within
+from runner.loop.figures import Figures
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon
 from runner.randomness import isolated
@@ -30,8 +31,10 @@ class Trial:
         self._config, self._state, self._learner = config, state, learner
         self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
 
-    def run(self, train: TrainLoader, val: EvaluationLoader, horizon: Horizon) -> None:
-        """Try the first batches, and the last ones if they are reached; every state and generator is left as it was.
+    def run(self, train: TrainLoader, val: EvaluationLoader, horizon: Horizon) -> list[str]:
+        """Try the first batches, and the last ones if they are reached; return what is to be said of them.
+
+        Every state and generator is left as it was.
 
         Raises:
             ConfigError: data, models and learner do not fit each other, or the state is none that a file can hold.
@@ -48,9 +51,10 @@ class Trial:
             self._train(training)
             self._state.check_models()
             self._of_learner()
-            self._evaluate(evaluating)
+            said = self._evaluate(evaluating)
         if before is not None and any(differences(before, self._of_learner())):
             self._state.learner.load_state_dict(before)  # type: ignore[union-attr]
+        return said
 
     def _things(self) -> Iterator[Any]:
         state, learner = self._state, self._learner
@@ -89,19 +93,40 @@ class Trial:
         except Exception as error:
             raise self._failure("training", part, size, error) from error
 
-    def _evaluate(self, batches: list[Batch]) -> None:
+    def _evaluate(self, batches: list[Batch]) -> list[str]:
         raw = {name: average.model for name, average in self._state.averages.items()} or self._state.models
         models = {name: self._strategy.wrap(model) for name, model in raw.items()}
         sizes = {batch.size: batch for batch in reversed(batches)}
-        for batch in sizes.values():
-            try:
-                with torch.no_grad(), evaluation_mode(models, self._learner), self._state.scaler.autocast():
-                    values = self._learner.evaluation(models, move(batch.whole, self._strategy.device))
-                check_evaluation(values, self._learner)
-            except RunnerError:
+        device = self._strategy.device
+        values: Any = {}
+        with torch.no_grad(), evaluation_mode(models, self._learner), Figures(self._learner, device) as figures:
+            for batch in sizes.values():
+                try:
+                    with self._state.scaler.autocast():
+                        values = self._learner.evaluation(models, move(batch.whole, device))
+                    figures.add(values, batch.size)
+                except RunnerError:
+                    raise
+                except Exception as error:
+                    raise self._failure("evaluation", batch.whole, batch.size, error) from error
+            self._summarize(figures)
+        place = f"{type(self._learner).__name__}.evaluation"
+        return [
+            f"{place} returns {name} as one number a batch, and the mean of these is not the {name} of the whole set; "
+            "return an accumulator, or rows that a method `summary(rows)` makes a figure of"
+            for name in no_means(values)
+        ]
+
+    def _summarize(self, figures: Figures) -> None:
+        """Try the figures of the whole set; some of a few samples cannot be, which is no mistake."""
+        try:
+            figures.of_all()
+        except (ValueError, ArithmeticError) as error:
+            if isinstance(error, RunnerError):
                 raise
-            except Exception as error:
-                raise self._failure("evaluation", batch.whole, batch.size, error) from error
+        except Exception as error:
+            place = f"{type(self._learner).__name__}.summary"
+            raise ConfigError(f"{place} raised {raised(error)} on the rows of a few samples") from error
 
     def _failure(self, method: str, batch: Any, count: int, error: Exception) -> ConfigError:
         place = f"{type(self._learner).__name__}.{method}"

@@ -79,7 +79,8 @@ def prepare(start: Start) -> Prepared:
     build_trackers(config, problem, start.directory, state.progress)  # which may be wrong; the plan builds them again
     tried = [*state.models.values(), *(average.model for average in state.averages.values())]
     with bounded(tried, config["model"], trust):
-        Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
+        said = Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
+    start = replace(start, notices=[*start.notices, *said])
     return Prepared(
         start=start,
         config=config,

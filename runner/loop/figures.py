@@ -1,0 +1,66 @@
+"""The figures of a whole data set, from what a learner says of each batch."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from runner.learners import Accumulator, Learner, Summarizing
+from runner.loop.answers import check_evaluation, check_figures, is_row
+
+
+class Figures:
+    """Gathers, and leaves every accumulator reset when it is left, however that happens."""
+
+    def __init__(self, learner: Learner, device: torch.device) -> None:
+        self._learner, self._device = learner, device
+        self._totals: dict[str, Tensor] = {}
+        self._accumulators: dict[str, Accumulator] = {}
+        self._rows: dict[str, list[Tensor]] = {}
+        self._samples = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for accumulator in self._accumulators.values():
+            accumulator.reset()
+
+    def add(self, values: Mapping[str, Any], count: int) -> None:
+        """Take what the learner said of `count` samples.
+
+        Raises:
+            ConfigError: something else than figures, accumulators and rows.
+        """
+        named = values.items() if isinstance(values, Mapping) else ()
+        self._accumulators |= {name: value for name, value in named if isinstance(value, Accumulator)}
+        check_evaluation(values, self._learner, count)
+        for name, value in values.items():
+            if name in self._accumulators:
+                continue
+            if is_row(name, value, count, self._learner):
+                self._rows.setdefault(name, []).append(value.detach().cpu())
+            else:
+                self._totals[name] = self._totals.get(name, torch.zeros((), device=self._device)) + _sum(value, count)
+        self._samples += count
+
+    def of_all(self) -> dict[str, float]:
+        """Return the figures of everything that was added.
+
+        Raises:
+            ConfigError: one of the learner's metrics is lacking, or is no number.
+        """
+        figures = {name: float(total) / self._samples for name, total in self._totals.items()}
+        computed = {name: accumulator.compute() for name, accumulator in self._accumulators.items()}
+        if isinstance(self._learner, Summarizing):
+            rows = {name: torch.cat(pieces) for name, pieces in self._rows.items()}
+            computed = {**computed, **self._learner.summary(rows)}
+        check_figures(computed, figures, self._learner)
+        return figures | {name: float(value) for name, value in computed.items()}
+
+
+def _sum(value: Any, count: int) -> Any:
+    """Return the sum over the samples of their mean, or of a value for each."""
+    several = isinstance(value, Tensor) and value.numel() != 1
+    return value.float().sum() if several else value * count
