@@ -1,6 +1,7 @@
 """Text out of files, as it may reach a terminal or a cell of a table: never as a command."""
 
 import re
+from collections.abc import Collection, Iterator, Sequence
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMANDS = ("=", "+", "-", "@", "\t", "\r")
@@ -32,6 +33,18 @@ def first_line(said: object) -> str:
 def error_line(error: BaseException, longest: int = 300) -> str:
     """Return an error in one line: its type, and at most so many characters of what it says."""
     return f"{type(error).__name__}: {one_line(error, longest)}".removesuffix(": ")
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), between: str = "  ") -> str:
+    """Return rows of cells, each made `printable`, as columns; those whose numbers are in `right` end there."""
+    rows = [[printable(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def placed(row: Sequence[str]) -> Iterator[str]:
+        for number, (text, width) in enumerate(zip(row, widths, strict=True)):
+            yield text.rjust(width) if number in right else text.ljust(width)
+
+    return "\n".join(between.join(placed(row)).rstrip() for row in rows)
 
 
 def cell(value: object) -> str:

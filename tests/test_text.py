@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.text import cell, error_line, first_line, one_line, printable, printable_lines
+from runner.text import aligned, cell, error_line, first_line, one_line, printable, printable_lines
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,9 @@ def test_what_an_error_says_is_one_line() -> None:
     assert one_line(error) == "a b c" and one_line(error, 3) == "a b" and first_line(error) == "a b"
     assert error_line(error) == "ValueError: a b c" and error_line(error, 1) == "ValueError: a"
     assert first_line(ValueError()) == "" and error_line(ValueError()) == "ValueError"
+
+
+def test_rows_are_aligned_by_columns_and_nothing_in_them_reaches_the_terminal() -> None:
+    rows = [("name", "n"), ("a\x1b[2J", "10")]
+    assert aligned(rows, right=[1]) == "name       n\na\\x1b[2J  10"
+    assert aligned([("a", ""), ("bcd", "x")], between=" | ") == "a   |\nbcd | x"

@@ -105,7 +105,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
     """Let Hydra itself sweep, complete or print; its own errors come before any job and end with 2."""
     import hydra
 
-    from runner.commands.sweep.hydra_job import Job
+    from runner.commands.sweep.hydra_job import TaskFunction
 
     if flags.multirun and (other := [f"--{name}" for name in ("cfg", "info") if getattr(flags, name)]):
         raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")
@@ -118,7 +118,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
         _check_composes(flags)
     options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
     named = _named(flags)
-    job = Job([option for option in options if option not in ("-m", "--multirun")], [*words, *named])
+    job = TaskFunction([option for option in options if option not in ("-m", "--multirun")], [*words, *named])
     sys.argv[1:] = [*options, *_expanded(flags), *named]
     try:
         with lasting_output() if flags.multirun else nullcontext():

@@ -64,11 +64,6 @@ def unique_name() -> str:
     return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid4().hex[:6]}"
 
 
-def job_name(overrides: Sequence[str], identity: str) -> str:
-    """Return the directory name of a sweep's job: its overrides, made safe, and a hash of `identity`."""
-    return name_with(overrides, digest_of(identity))
-
-
 def digest_of(identity: str) -> str:
     """Return the hash by which a text is known in names and records."""
     return hashlib.sha256(identity.encode()).hexdigest()[:8]

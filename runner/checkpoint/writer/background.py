@@ -4,44 +4,44 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-Job = Callable[[], object]
+Work = Callable[[], object]
 
 
 class Worker(Protocol):
-    """Does one job at a time."""
+    """Does one piece of work at a time."""
 
-    def start(self, job: Job) -> None:
-        """Begin a job once the former one is done; raise what that one raised."""
+    def start(self, work: Work) -> None:
+        """Begin the work once the former is done; raise what that raised."""
 
     def settle(self) -> None:
-        """Return when nothing is left to do; raise what the latest job raised, once."""
+        """Return when nothing is left to do; raise what the latest work raised, once."""
 
 
 class AtOnce:
-    """Does the job before `start` returns."""
+    """Does the work before `start` returns."""
 
-    def start(self, job: Job) -> None:
-        """Do the job."""
-        job()
+    def start(self, work: Work) -> None:
+        """Do it."""
+        work()
 
     def settle(self) -> None:
         """Return."""
 
 
 class Background:
-    """Does the job in a thread; a process that ends in an orderly way waits for it."""
+    """Does the work in a thread; a process that ends in an orderly way waits for it."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[object] | None = None
 
-    def start(self, job: Job) -> None:
-        """Begin the job once the former one is done; raise what that one raised, and leave this one undone."""
+    def start(self, work: Work) -> None:
+        """Begin the work once the former is done; raise what that raised, and leave this undone."""
         self.settle()
-        self._pending = self._thread.submit(job)
+        self._pending = self._thread.submit(work)
 
     def settle(self) -> None:
-        """Return when the job is done; raise what it raised, once."""
+        """Return when the work is done; raise what it raised, once."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.commands.sweep.hydra_job import Job as Command
+from runner.commands.sweep.hydra_job import TaskFunction
 from runner.commands.tools.report import report
 from runner.errors import ConfigError, LeadsElsewhere, RunnerError
 from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
@@ -26,7 +26,7 @@ from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results.table import Record, write_record
 from runner.sweeps.schedule import Ended, Limits, Schedule, Source
 from runner.text import first_line
-from runner.wiring.config.compose import check_hydra, checked, goal_of, job_directory, kind_of, plain
+from runner.wiring.config.compose import check_hydra, checked, goal_of, job_digest, kind_of, plain
 from runner.wiring.config.variations import Variations
 from runner.wiring.overrides.arguments import command, parse
 from runner.wiring.trust.targets import check_modules
@@ -42,7 +42,7 @@ class Launcher(Protocol):
     keys: tuple[str, ...]
     config: Any
     context: Any
-    command: Command
+    command: TaskFunction
 
     def executor(self, at_a_time: int) -> Executor:
         """Return what runs so many jobs at a time; ConfigError if an option of its own is wrong."""
@@ -86,10 +86,9 @@ class Sweep:
             raise ConfigError(f"hydra.sweep cannot name jobs: {first_line(error)}") from error
         if directory != self.directory:
             raise ConfigError(f"hydra.sweep.dir cannot be {self.directory} for one job and {directory} for another")
-        if plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR:
-            place = directory / _found(directory, name[-8:], [word for word in own if word in swept])
-        else:
-            place = directory / _found(directory, job_directory(_root_=composed)[-8:], [name])
+        is_ours = plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR
+        named = [word for word in own if word in swept] if is_ours else [name]
+        place = directory / _found(directory, job_digest(composed), named)
         if place.is_symlink():
             raise LeadsElsewhere(f"{place} is a link, and each job has a real folder; put the folder itself there")
         return Job(place, own, kind_of(composed), goal_of(composed))

@@ -18,7 +18,7 @@ from runner.wiring.starts.start import Origin, Start
 from runner.wiring.trust.targets import target_names
 
 
-class Job:
+class TaskFunction:
     """The function that Hydra calls for each job; remembers whether any was reached and how the worst ended."""
 
     def __init__(self, flags: Sequence[str] = (), typed: Sequence[str] = ()) -> None:

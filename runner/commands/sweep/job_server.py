@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 from hydra._internal.utils import get_args_parser
 
 from runner.signals import die_with_parent, kill_group
-from runner.sweeps.executors.local import Local, visible_gpus
 
 _PAUSE = 0.01  # seconds between two looks at the jobs
 _NEEDED = (
@@ -29,16 +28,6 @@ _NEEDED = (
     "torch.utils.tensorboard",
     "tensorboard.plugins.hparams.metadata",
 )
-
-
-def local_executor(at_a_time: int) -> Local:
-    """Return what runs jobs on this machine: each on a GPU of its own, or with its share of the processor."""
-    gpus = visible_gpus()
-    chosen = any(word.lstrip("+").startswith("device.index=") for word in sys.argv)  # by the user
-    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] if len(gpus) > 1 and not chosen else []
-    shared = not gpus and at_a_time > 1 and "OMP_NUM_THREADS" not in os.environ
-    threads = max(1, len(os.sched_getaffinity(0)) // at_a_time) if shared else None
-    return Local("runner.commands.sweep.job_server", places=places, threads=threads)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ from runner.records import read_text
 from runner.run_directory.attempts import read_attempts
 from runner.run_directory.status import FILE, Status, read_status
 from runner.sweeps.results.table import RECORD
-from runner.text import printable
+from runner.text import aligned
 from runner.wiring.resume.stored_config import read_config
 from runner.wiring.starts.ways_on import can_begin_again, first_command
 
 _HEADS = ("run", "state", "step", "epoch", "best", "metric", "model", "lr", "size", "continue with")
-_LEFT = ("run", "state", "metric", "model", "continue with")
+_RIGHT = [_HEADS.index(head) for head in ("step", "epoch", "best", "lr", "size")]
 _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 
 
@@ -50,10 +50,7 @@ class Run:
 def list_command(directory: str, sort: str = "run") -> int:
     """Print the runs below a directory as a table, in the order of a column; those without a value come last."""
     runs = _runs_below(directory, sort)
-    rows = [_HEADS, *(_cells(run) for run in runs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
-    for row in rows:
-        print(_line(row, widths))
+    print(aligned([_HEADS, *(_cells(run) for run in runs)], right=_RIGHT))
     return 0
 
 
@@ -150,15 +147,10 @@ def _cells(run: Run) -> tuple[str, ...]:
     numbers = (run.step, run.epoch)
     best = "-" if run.best_metric is None else f"{run.best_metric:.6g}"
     shown = ("-" if number is None else str(number) for number in numbers)
-    named = (printable(text or "-") for text in (run.monitor, run.model))
+    named = (text or "-" for text in (run.monitor, run.model))
     rate, size = "-" if run.lr is None else f"{run.lr:.3g}", _mebibytes(run.size)
-    return (printable(run.path), run.state, *shown, best, *named, rate, size, printable(run.continue_with or ""))
+    return (run.path, run.state, *shown, best, *named, rate, size, run.continue_with or "")
 
 
 def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = zip(_HEADS, row, widths, strict=True)
-    return "  ".join(c.ljust(width) if head in _LEFT else c.rjust(width) for head, c, width in cells).rstrip()

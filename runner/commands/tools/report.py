@@ -20,7 +20,6 @@ from runner.sweeps.results.table import (
     RESULTS,
     Record,
     Row,
-    aligned,
     as_plain,
     read_record,
     rows_of,
@@ -28,7 +27,7 @@ from runner.sweeps.results.table import (
     write_results,
 )
 from runner.sweeps.schedule import Ended
-from runner.text import printable
+from runner.text import aligned, printable
 from runner.wiring.config.compose import is_material
 from runner.wiring.config.flat import flatten
 from runner.wiring.resume.stored_config import read_config

@@ -33,7 +33,7 @@ class LocalLauncher(Launcher):
         Raises:
             ConfigError: an option of the launcher is wrong, or something that it needs is absent.
         """
-        from runner.commands.sweep.job_server import local_executor
+        from runner.sweeps.executors.local import local_executor
 
         return local_executor(at_a_time)
 

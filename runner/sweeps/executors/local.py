@@ -12,6 +12,8 @@ from typing import Any, Self
 from runner.signals import ask_group_to_stop, kill_group
 from runner.sweeps.executors.executor import KILLED, Event, Order
 
+ENTRY = "runner.commands.sweep.job_server"
+
 
 class Local:
     """Jobs under one server process: what runs under it ends with it, and it ends with this one."""
@@ -114,6 +116,16 @@ class Local:
             act(pid)
         elif number in self._pids:
             self._asked[number] = act
+
+
+def local_executor(at_a_time: int) -> Local:
+    """Return what runs jobs on this machine: each on a GPU of its own, or with its share of the processor."""
+    gpus = visible_gpus()
+    chosen = any(word.lstrip("+").startswith("device.index=") for word in sys.argv)  # by the user
+    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] if len(gpus) > 1 and not chosen else []
+    shared = not gpus and at_a_time > 1 and "OMP_NUM_THREADS" not in os.environ
+    threads = max(1, len(os.sched_getaffinity(0)) // at_a_time) if shared else None
+    return Local(ENTRY, places=places, threads=threads)
 
 
 def visible_gpus() -> list[str]:

@@ -18,7 +18,7 @@ from runner.records import read_as
 from runner.run_directory.names import is_segment
 from runner.run_directory.status import State, Status, read_status
 from runner.sweeps.results.objectives import at_best, optimal
-from runner.text import cell, printable
+from runner.text import aligned, cell
 from runner.tracking.csv_file import read_rows
 
 RECORD = "sweep.json"
@@ -184,13 +184,6 @@ def _objectives(rows: Sequence[Row]) -> list[str]:
 def _metrics(row: Row, objectives: Sequence[str]) -> list[float | None]:
     """Return what the row is judged by: several objectives, or the one metric."""
     return [row.objectives.get(name) for name in objectives] or [row.metric]
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as columns; each cell is printable."""
-    lines = [[printable(text) for text in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:

@@ -18,7 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from runner.errors import ConfigError
 from runner.places import local_path
-from runner.run_directory.names import digest_of, job_name
+from runner.run_directory.names import digest_of, name_with
 from runner.text import first_line
 from runner.wiring import schema
 from runner.wiring.config.explaining import explain, explained, files
@@ -72,7 +72,12 @@ def _withdraw_namesakes() -> None:
 def job_directory(*, _root_: DictConfig) -> str:
     """Return the name of the directory of a job with this config: its overrides and a hash of what matters."""
     overrides = [o for o in _root_.hydra.overrides.task if not o.startswith(("name=", "hydra."))]
-    return job_name(overrides, _text(_material(_root_)))
+    return name_with(overrides, job_digest(_root_))
+
+
+def job_digest(config: DictConfig) -> str:
+    """Return the hash of what matters in a job's config, which ends the name of its directory."""
+    return digest_of(_text(_material(config)))
 
 
 def is_material(key: str) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from runner.errors import ConfigError
+from runner.text import aligned
 from runner.wiring.overrides.arguments import OF_ONE_ATTEMPT
 
 _FREE = (
@@ -128,8 +129,7 @@ def table(changes: Sequence[Change]) -> str:
     """Return the changes as aligned text: key | run | now | effect."""
     rows = [("key", "run", "now", "effect")]
     rows += [(c.key, _show(c.run), _show(c.now), c.effect) for c in changes]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(" | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return aligned(rows, between=" | ")
 
 
 def _show(value: Any) -> str:
