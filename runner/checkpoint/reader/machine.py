@@ -16,6 +16,7 @@ from runner.checkpoint.reader.forms import is_key, made, named, storage
 from runner.checkpoint.reader.inert import Size, Storage, TensorFacts
 
 MOST_ODD_KEYS = 5_000  # of kinds whose hashes a file can make collide
+_COPIED = (str, bytes, list, dict, tuple, Size)
 SCALARS = (type(None), bool, int, float, str)
 
 
@@ -48,7 +49,7 @@ class Machine:
             Foreign: it names something that is neither a tensor nor plain.
             ValueError, EOFError, UnpicklingError: it is malformed.
         """
-        file, read, memory = self._file, self._file.read, self._memory
+        file, read, memory, actions = self._file, self._file.read, self._memory, self._ACTIONS
         try:
             for _ in range(self._most):
                 code = read(1)
@@ -58,8 +59,9 @@ class Machine:
                     memory[_PUTS[code](file)] = self._stack[-1]
                 elif code in _GETS:
                     self._stack.append(memory[_GETS[code](file)])
-                elif code in self._ACTIONS:
-                    self._ACTIONS[code](self)
+                elif code in actions:
+                    count, act = actions[code]
+                    act(self, self._taken(count))
                 else:
                     return self._ended(code)
         except IndexError as error:
@@ -75,41 +77,31 @@ class Machine:
             raise Unreasonable(f"its structure has the opcode {code[0]}, which no state_dict of torch.save has")
         raise EOFError("its structure ends early")
 
-    def _protocol(self) -> None:
+    def _taken(self, count: int | None) -> list[Any]:
+        """Take so many values from the stack, or all above the latest mark."""
+        stack = self._stack
+        if count is None:
+            self._stack = self._below.pop()
+            return stack
+        if (start := len(stack) - count) < 0:
+            raise IndexError
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    def _check_protocol(self, _: list[Any]) -> None:
         if (version := read_uint1(self._file)) > pickle.HIGHEST_PROTOCOL:
             raise ValueError(f"unsupported pickle protocol: {version}")
 
-    def _mark(self) -> None:
+    def _mark(self, _: list[Any]) -> None:
         self._below.append(self._stack)
         self._stack = []
 
-    def _above_mark(self) -> list[Any]:
-        items, self._stack = self._stack, self._below.pop()
-        return items
+    def _tuple(self, items: list[Any]) -> None:
+        self._stack.append(tuple(items))
 
-    def _tuple(self) -> None:
-        items = tuple(self._above_mark())
-        self._stack.append(items)
-
-    def _tuple_of_1(self) -> None:
-        self._stack[-1] = (self._stack[-1],)
-
-    def _tuple_of_2(self) -> None:
-        self._stack[-2:] = [(self._stack[-2], self._stack[-1])]
-
-    def _tuple_of_3(self) -> None:
-        self._stack[-3:] = [(self._stack[-3], self._stack[-2], self._stack[-1])]
-
-    def _name(self) -> None:
-        module, name = (self._file.readline()[:-1].decode() for _ in range(2))
-        full = f"{'builtins' if module == '__builtin__' else module}.{name}"
-        found = named(full)
-        if found is None:
-            raise Foreign(full[:200])
-        self._stack.append(found)
-
-    def _storage(self) -> None:
-        found = storage(self._stack.pop())
+    def _storage(self, items: list[Any]) -> None:
+        found = storage(items[0])
         known = self.storages.setdefault(found.key, found)
         if (known.dtype, known.size) != (found.dtype, found.size):
             raise UnpicklingError("it says of one storage different things")
@@ -130,28 +122,16 @@ class Machine:
             self._check_key(key, len(target))
             target[key] = value
 
-    def _one_item(self) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._set_items([key, value])
-
-    def _many_items(self) -> None:
-        self._set_items(self._above_mark())
-
     def _extend(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
             raise UnpicklingError("its structure has elements of what is no list")
         self._stack[-1].extend(items)
 
-    def _one_element(self) -> None:
-        self._extend([self._stack.pop()])
-
-    def _many_elements(self) -> None:
-        self._extend(self._above_mark())
-
-    def _call(self) -> None:
-        arguments = self._stack.pop()
+    def _call(self, items: list[Any]) -> None:
+        arguments = items[0]
         for argument in arguments if type(arguments) is tuple else ():
-            self._copy(argument)
+            if type(argument) in _COPIED:
+                self._copy(argument)
         result = made(self._stack[-1], arguments)
         if isinstance(result, TensorFacts):
             self.fits = self.fits and result.fits
@@ -163,7 +143,7 @@ class Machine:
         """Count what a call copies: in a pickle that somebody wrote, every element stands once for each copy."""
         if type(argument) in (str, bytes):
             self._encoded += len(argument)
-        elif type(argument) in (list, dict, tuple, Size):
+        else:
             self._copied += len(argument)
             if type(argument) is list:
                 for index, key in enumerate(argument):
@@ -171,31 +151,39 @@ class Machine:
         if self._encoded > 2 * self._length or self._copied > self._most:
             raise Unreasonable("its structure holds the same values again and again")
 
-    def _attributes(self) -> None:
+    def _attributes(self, items: list[Any]) -> None:
         """Of an ordered dictionary's own attributes, those that a module's state_dict has are kept."""
-        state, target = self._stack.pop(), self._stack[-1]
+        state, target = items[0], self._stack[-1]
         if type(target) is not OrderedDict or type(state) is not dict or not state.keys() <= {"_metadata"}:
             raise UnpicklingError("its structure gives attributes to what has none")
         if not is_metadata(state.get("_metadata", {})):
             raise UnpicklingError("its structure has odd attributes")
         target.__dict__.update(state)
 
-    _ACTIONS: ClassVar[Mapping[bytes, Callable[[Any], None]]] = {
-        pickle.PROTO: _protocol,
-        pickle.MARK: _mark,
-        pickle.TUPLE: _tuple,
-        pickle.TUPLE1: _tuple_of_1,
-        pickle.TUPLE2: _tuple_of_2,
-        pickle.TUPLE3: _tuple_of_3,
-        pickle.APPEND: _one_element,
-        pickle.APPENDS: _many_elements,
-        pickle.SETITEM: _one_item,
-        pickle.SETITEMS: _many_items,
-        pickle.GLOBAL: _name,
-        pickle.BINPERSID: _storage,
-        pickle.REDUCE: _call,
-        pickle.BUILD: _attributes,
+    _ACTIONS: ClassVar[Mapping[bytes, tuple[int | None, Callable[[Any, list[Any]], None]]]] = {
+        pickle.PROTO: (0, _check_protocol),
+        pickle.MARK: (0, _mark),
+        pickle.TUPLE: (None, _tuple),
+        pickle.TUPLE1: (1, _tuple),
+        pickle.TUPLE2: (2, _tuple),
+        pickle.TUPLE3: (3, _tuple),
+        pickle.APPEND: (1, _extend),
+        pickle.APPENDS: (None, _extend),
+        pickle.SETITEM: (2, _set_items),
+        pickle.SETITEMS: (None, _set_items),
+        pickle.BINPERSID: (1, _storage),
+        pickle.REDUCE: (1, _call),
+        pickle.BUILD: (1, _attributes),
     }
+
+
+def _stand_in(file: BytesIO) -> Any:
+    module, name = (file.readline()[:-1].decode() for _ in range(2))
+    full = f"{'builtins' if module == '__builtin__' else module}.{name}"
+    found = named(full)
+    if found is None:
+        raise Foreign(full[:200])
+    return found
 
 
 _VALUES: Mapping[bytes, Callable[[BytesIO], Any]] = {
@@ -211,6 +199,7 @@ _VALUES: Mapping[bytes, Callable[[BytesIO], Any]] = {
     pickle.EMPTY_LIST: lambda _: [],
     pickle.EMPTY_DICT: lambda _: {},
     pickle.EMPTY_TUPLE: lambda _: (),
+    pickle.GLOBAL: _stand_in,
 }
 _PUTS = {pickle.BINPUT: read_uint1, pickle.LONG_BINPUT: read_uint4}
 _GETS = {pickle.BINGET: read_uint1, pickle.LONG_BINGET: read_uint4}
