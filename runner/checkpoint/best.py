@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.archive.verify import verify
+from runner.checkpoint.facts import facts
 from runner.checkpoint.listing import BEST, LAST, StepFile, by_name, located, run_directory_of, step_files
 from runner.checkpoint.policies import Mode, Saved, ranked
-from runner.checkpoint.reader.facts import facts
 from runner.errors import CheckpointError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.reader.facts import facts
+from runner.checkpoint.facts import facts
 from runner.checkpoint.reader.header import verified_header
 from runner.errors import CheckpointError, CheckpointMissing
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.best import Standing
+from runner.checkpoint.facts import facts
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Saved
-from runner.checkpoint.reader.facts import facts
 from runner.errors import NonFinite
 from runner.loop.plan import Ending, save
 from runner.loop.state import TrainState

@@ -7,8 +7,9 @@ from runner.checkpoint.archive.foreign import code_inside
 from runner.checkpoint.archive.verify import Archive, opened
 from runner.checkpoint.reader.inert import Inert
 from runner.checkpoint.reader.machine import Foreign, Unreasonable
-from runner.checkpoint.reader.schema import check_if_ours
+from runner.checkpoint.reader.schema import FORMAT, check_if_ours
 from runner.checkpoint.reader.structure import Structure, read_structure
+from runner.checkpoint.reader.summary import MEMBER, summary
 from runner.errors import CheckpointDamaged, CheckpointRefused
 from runner.text import printable
 
@@ -62,6 +63,7 @@ def structure_of(archive: Archive) -> Structure:
     except Exception as error:
         raise CheckpointDamaged(f"{path} cannot be read as a checkpoint ({printable(str(error)[:200])})") from error
     _check_stored(archive, structure)
+    _check_summary(archive, structure.content)
     return structure
 
 
@@ -110,6 +112,14 @@ def _check_stored(archive: Archive, structure: Structure) -> None:
             raise CheckpointDamaged(
                 f"{archive.path} is damaged (it has no {storage.size} bytes for the storage {printable(key[:60])!r})"
             )
+
+
+def _check_summary(archive: Archive, content: Any) -> None:
+    """Raise CheckpointDamaged if a checkpoint of ours says something else of itself than it holds."""
+    if MEMBER in archive.members and isinstance(content, dict) and content.get("format") == FORMAT:
+        check_if_ours(archive.path, content)
+        if archive.members[MEMBER].size > LARGEST or archive.read(MEMBER) != summary(content):
+            raise CheckpointDamaged(f"{archive.path} is damaged (its {MEMBER} is not of what it holds)")
 
 
 def _entries(path: Path, structure: Structure) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The file is made here, as an archive that `torch.load` reads, laid out in memory before anything is written.
 
     local header | padding to 64 | storage 0 | local header | padding to 64 | storage 1 | ...
-    ... | data.pkl | byteorder | version | directory of all members | end
+    ... | data.pkl | byteorder | version | runner.json | directory of all members | end
 
 `image` lays the storages out once; a save copies each into its place, and training goes on. Behind that copy, in the
 thread of `background`, `finite` looks for NaN, and the image is written at one stretch: checksums go into the local

@@ -16,6 +16,8 @@ from torch.storage import UntypedStorage
 
 from runner.checkpoint.archive.checksums import crc32
 from runner.checkpoint.archive.layout import CRC_IN_LOCAL, Member, directory, local_header, place
+from runner.checkpoint.reader.schema import FORMAT
+from runner.checkpoint.reader.summary import MEMBER, summary
 from runner.checkpoint.writer.pickling import identity, pickled, storages
 from runner.checkpoint.writer.readable import check_directory, check_structure
 from runner.files import Disk
@@ -84,7 +86,8 @@ class Image:
         members, pieces = self._members[:], []
         structure = pickled(self._content, self._keys)
         check_structure(self._content, structure, len(members))
-        for name, text in (("data.pkl", structure), ("byteorder", b"little"), ("version", b"3\n")):
+        said = {MEMBER: summary(self._content)} if self._content.get("format") == FORMAT else {}
+        for name, text in {"data.pkl": structure, "byteorder": b"little", "version": b"3\n", **said}.items():
             member, crc = place(name, len(text), position), crc32(text)
             pieces += [local_header(member, crc), text]
             position = member.end

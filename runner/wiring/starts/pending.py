@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.facts import facts
 from runner.checkpoint.listing import StepFile, by_name, located
-from runner.checkpoint.reader.facts import facts
 from runner.run_directory.attempts import FOLDER, Attempt, file_of, read_attempts
 from runner.wiring.config.flat import flatten
 from runner.wiring.resume.rules import Change
