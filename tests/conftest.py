@@ -2,46 +2,45 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 import torch
 
-from runner.checkpoint.format import compose_entries
-from runner.checkpoint.writer.image import Image
-from runner.files import Disk
-from tests.support.fork_server import Warm, warm
+from tests.own.nonfinite import PoisonedOnce
+from tests.support.checkpoints import small_entries, write_entries
+from tests.support.fork_server import ForkServer, fork_server
 
-ROOT = Path(__file__).resolve().parents[1]
 os.environ["RUNNER_TRUST"] = "tests"  # where the classes are that runs of the tests are made of
+os.environ["OMP_NUM_THREADS"] = "1"  # of every process that a test starts; their results do not depend on the machine
 
 
 def pytest_configure() -> None:
     """Let signals do what they usually do, also where the tests were started by `nohup` or in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    torch.set_num_threads(1)
 
 
-def small_entries(**changes: Any) -> dict[str, Any]:
-    """Return the entries of a small checkpoint, with `changes` on top."""
-    torch.manual_seed(0)
-    described = {
-        "epoch": 1,
-        "global_step": 7,
-        "loss": 0.5,
-        "metrics": {"val/loss": 0.25},
-        "config": "seed: 0\n",
-    }
-    return {**compose_entries({"model": torch.nn.Linear(3, 2)}, described), **changes}
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def write_entries(file: BinaryIO, entries: Mapping[str, Any]) -> None:
-    """Write a checkpoint to an open file, by memory of its own."""
-    image = Image()
-    image.take(entries)
-    image.write(file, Disk())
+@pytest.fixture
+def runs(work: Path) -> Path:
+    """Where the runs of an empty directory will lie, which is the current one."""
+    return work / "outputs"
+
+
+@pytest.fixture
+def unpoisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loss of this process has been poisoned yet."""
+    monkeypatch.setattr(PoisonedOnce, "fired", False)
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def checkpoint(written: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """A process that starts `run.py` without the import of torch."""
-    with warm(tmp_path_factory.mktemp("warm")) as process:
+    with fork_server(tmp_path_factory.mktemp("forks")) as process:
         yield process

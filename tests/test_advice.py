@@ -16,7 +16,7 @@ from runner.__main__ import main as file_tool
 from runner.wiring.overrides.options import GROUPS, defaults, known_keys
 from tests.support import REPOSITORY
 from tests.support.advice import is_advice, sentences
-from tests.support.command_line import TINY, Outcome, cli, untouched_logging
+from tests.support.command_line import TINY, Outcome, cli, trained_in
 
 T = shlex.join((*TINY, "max_steps=1"))
 P = "data=arrays data.path=points.npz model=mlp device=cpu tracker=none max_steps=1"
@@ -221,16 +221,7 @@ UNTRIED = {
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run `outputs/x` of two epochs, and with files that are wrong in some way."""
-    folder = tmp_path_factory.mktemp("advice")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [str(REPOSITORY / "run.py"), *TINY, "epochs=2", "name=x"])
-        torch.set_num_threads(1)
-        from runner.commands.main import main
-
-        with untouched_logging(), pytest.raises(SystemExit) as exit_:
-            main()
-        assert exit_.value.code == 0
+    folder = trained_in(tmp_path_factory.mktemp("advice"), *TINY, "epochs=2", "name=x")
     entries = torch.load(folder / "outputs/x/last.tar", weights_only=True)
     weights = entries["model_state_dict"]
     torch.save(weights, folder / "weights.pt")
@@ -256,7 +247,6 @@ def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """A copy of that folder, in which everything is typed."""
     shutil.copytree(trained, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
-    torch.set_num_threads(1)
     return tmp_path / "work"
 
 

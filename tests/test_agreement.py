@@ -13,11 +13,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from runner.optim.agreement import Agreement, begin_buffers, check_scheduler
-from tests.support.command_line import cli
+from tests.support.checkpoints import tutorial_file
+from tests.support.command_line import SMALL, cli
 from tests.support.comparing import entries_of
 from tests.support.forged_archives import edited_value
-from tests.test_hostile_files import RUN
-from tests.test_starts import tutorial_file
 
 KINDS: dict[str, dict[str, Any]] = {
     "ASGD": {}, "Adadelta": {}, "Adafactor": {}, "Adagrad": {}, "Adam": {"amsgrad": True}, "AdamW": {}, "Adamax": {},
@@ -139,15 +138,12 @@ def test_the_state_of_a_scheduler_of_torchs_is_taken_wherever_it_stands() -> Non
         check_scheduler(fresh, gone_on.state_dict(), steps=5)
 
 
-def test_an_adopted_run_says_the_settings_of_its_file_and_goes_on_with_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path, model = tutorial_file(tmp_path / "theirs.tar")
+def test_an_adopted_run_says_the_settings_of_its_file_and_goes_on_with_them(work: Path, capsys: Any) -> None:
+    path, model = tutorial_file(work / "theirs.tar")
     theirs = torch.optim.AdamW(model.parameters(), lr=0.03, betas=(0.5, 0.6), eps=1e-5)
     states = {"optimizer_state_dict": theirs.state_dict()}
     tutorial_file(path, **states)
-    words = (*RUN[:-3], "optimizer=adamw", "tracker=none", f"resume={path}", "name=x", "epochs=3")
+    words = (*SMALL, "optimizer=adamw", "tracker=none", f"resume={path}", "name=x", "epochs=3")
     outcome = cli(capsys, *words, "optimizer.weight_decay=0.5", "checkpoint=every_n_steps", "checkpoint.every_steps=1")
     assert outcome.code == 0, outcome.err
     node = yaml.safe_load(entries_of(Path("outputs/x/last.tar"))["config"])["optimizer"]

@@ -83,9 +83,8 @@ def test_scalars_in_the_forms_that_can_be_averaged_are_taken() -> None:
 
 
 def test_a_run_whose_learner_answers_wrongly_ends_with_2_and_a_sentence_before_it_is_made(
-    tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    work: Any, capsys: Any
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     outcome = cli(capsys, *TINY, "learner._target_=tests.test_answers.Vector", "name=x")
     assert outcome.code == 2 and "Vector.training returned 'loss' as a tensor (4,)" in outcome.err
     assert "Traceback" not in outcome.out + outcome.err

@@ -12,14 +12,6 @@ from tests.support.command_line import TINY, Outcome, cli
 from tests.support.comparing import assert_same_run, entries_of
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in, with deterministic threads."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
 def train(capsys: Any, model: str, *words: str) -> Outcome:
     own = [word for word in TINY if not word.startswith("model")]
     return cli(capsys, *own, "model=own", f"model._target_=tests.own.changing_state.{model}", *words, "resume=auto")
@@ -37,7 +29,7 @@ def train(capsys: Any, model: str, *words: str) -> Outcome:
     ],
 )
 def test_a_run_goes_on_and_its_file_is_used_bit_for_bit(
-    work: Path, capsys: Any, monkeypatch: Any, model: str, words: tuple[str, ...]
+    runs: Path, capsys: Any, monkeypatch: Any, model: str, words: tuple[str, ...]
 ) -> None:
     assert train(capsys, model, *words, "name=whole").code == 0
     monkeypatch.setenv("STOP_AT", "4")
@@ -45,8 +37,8 @@ def test_a_run_goes_on_and_its_file_is_used_bit_for_bit(
     monkeypatch.delenv("STOP_AT")
     resumed = train(capsys, model, *words, "name=x")
     assert resumed.code == 0, resumed.err
-    assert_same_run(work / "whole", work / "x")
-    entries = entries_of(work / "x/best.tar")
+    assert_same_run(runs / "whole", runs / "x")
+    entries = entries_of(runs / "x/best.tar")
     outcome = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar")
     assert json.loads(outcome.out.splitlines()[-1])["loss"] == entries["metrics"]["val/loss"]
     part = "ema" if words else "model"
@@ -65,14 +57,14 @@ def test_a_run_goes_on_and_its_file_is_used_bit_for_bit(
     ],
 )
 def test_what_cannot_be_restored_is_refused_before_anything_is_made(
-    work: Path, capsys: Any, model: str, said: str
+    runs: Path, capsys: Any, model: str, said: str
 ) -> None:
     outcome = train(capsys, model, "name=x")
     assert outcome.code == 2 and said in outcome.err and "Traceback" not in outcome.err, outcome.err
-    assert not work.exists()
+    assert not runs.exists()
 
 
-def test_a_parameter_that_is_replaced_later_ends_the_run_and_spoils_no_checkpoint(work: Path, capsys: Any) -> None:
+def test_a_parameter_that_is_replaced_later_ends_the_run_and_spoils_no_checkpoint(runs: Path, capsys: Any) -> None:
     outcome = train(capsys, "Replacing", "+model.at=20", "checkpoint.every_steps=1", "name=x")
     assert outcome.code == 1 and "layer.weight is replaced by another parameter while training" in outcome.out
     assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/last.tar").code == 0

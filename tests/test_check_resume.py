@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from runner.commands.check_resume.trials import shortened
 from runner.wiring.build.hidden_state import suspects
 from runner.wiring.config.compose import compose_config, hydra_session, register, resolved
 from runner.wiring.trust.targets import target_names
 from tests.support.command_line import Outcome, cli
+
+pytestmark = pytest.mark.usefixtures("work")
 
 WORDS = (
     "model=mlp", "model.hidden=[8]", "model.dropout=0.3", "data=own", "data._target_=tests.own.points.NoisyPoints",
@@ -32,15 +33,6 @@ FOUND = {
     "remembering_model": "model.mean (Tensor) changes while training",
     "unseeded_weights": "model.weight has other first values",
 }
-
-
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
-    return tmp_path
 
 
 def with_fault(name: str) -> list[str]:

@@ -19,8 +19,8 @@ from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.contents import read_contents
 from runner.checkpoint.reader.header import verified_header
 from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused
+from tests.support.comparing import same
 from tests.support.forged_archives import calling, saved, text, write, zoo
-from tests.test_checkpoint_fuzz import same
 
 READERS = (read_plain, read_contents, verified_header)
 pytestmark = [

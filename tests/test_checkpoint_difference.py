@@ -10,7 +10,7 @@ import torch
 
 from runner.checkpoint.difference import differences, first_departure
 from runner.checkpoint.listing import checkpoint_path
-from tests.conftest import small_entries, write_entries
+from tests.support.checkpoints import small_entries, write_entries
 
 STATE = {"a": torch.tensor([1.0, math.nan]), "b": [1, {"c": (2.0, None)}], "rng": torch.zeros(3, dtype=torch.uint8)}
 

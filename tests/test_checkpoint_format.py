@@ -1,8 +1,6 @@
 import copy
 import errno
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +25,8 @@ from runner.errors import (
     CheckpointRefused,
     Unsavable,
 )
-from tests.conftest import write_entries
+from tests.support.checkpoints import write_entries
+from tests.support.processes import python
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -132,9 +131,7 @@ try:
 except CheckpointRefused as error:
     print(error)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
-    arguments = [sys.executable, "-c", program, str(path)]
-    answer = subprocess.run(arguments, env=environment, check=True, capture_output=True, text=True).stdout
+    answer = python(tmp_path, "-c", program, str(path), TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1").stdout
     assert "nothing in it was executed" in answer and "weights_only" not in answer
     assert not (tmp_path / "marker").exists()
 

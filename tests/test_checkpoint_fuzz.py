@@ -23,8 +23,8 @@ from runner.checkpoint.reader.inert import TensorFacts
 from runner.checkpoint.reader.schema import FORMAT
 from runner.commands.tools.inspect import inspect_command
 from runner.errors import RunnerError
-from tests.support.command_line import cli
-from tests.support.comparing import entries_of
+from tests.support.command_line import SMALL, cli
+from tests.support.comparing import entries_of, same
 from tests.support.forged_archives import (
     Members,
     edited_config,
@@ -35,22 +35,21 @@ from tests.support.forged_archives import (
     write,
     zoo,
 )
-from tests.test_hostile_files import RUN
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 
 FEW, MANY = 120, 2500
+RUN = (*SMALL, "optimizer=adam", "tracker=none", "max_steps=2", "checkpoint.every_steps=1")
 BOTH = [FEW, pytest.param(MANY, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)
-def bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bounded(work: Path) -> Iterator[None]:
     """A directory of its own, in which nothing has been made by the end, and no gigabyte more in use."""
-    monkeypatch.chdir(tmp_path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000  # KiB
-    assert not list(tmp_path.glob("*marker*")) and not (tmp_path / "archive").exists()
+    assert not list(work.glob("*marker*")) and not (work / "archive").exists()
 
 
 def answered(read: Any, path: Path) -> tuple[Any, RunnerError | None]:
@@ -109,21 +108,6 @@ def assert_as_torch_reads_it(path: Path, found: Any) -> None:
         except Exception:
             return
     assert same(found, expected), f"{found!r:.500}\n{expected!r:.500}"
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether two nests are equal, NaN to NaN and tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        if not isinstance(other, torch.Tensor) or (one.dtype, one.shape, one.layout) != (
-            other.dtype, other.shape, other.layout
-        ):  # fmt: skip
-            return False
-        return str(one.detach()) == str(other.detach())
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
-    return type(one) is type(other) and (one == other if isinstance(one, set) else repr(one) == repr(other))
 
 
 @pytest.mark.parametrize("count", BOTH)

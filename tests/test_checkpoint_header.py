@@ -1,8 +1,5 @@
 import io
-import os
 import pickle
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -15,6 +12,7 @@ import torch
 from runner.checkpoint.reader import header
 from runner.checkpoint.reader.header import Inert, read_header
 from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused
+from tests.support.processes import python
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,9 +83,8 @@ else:
     raise AssertionError
 assert "torch" not in sys.modules and "imported" not in sys.modules
 """
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    arguments = [sys.executable, "-c", program, str(checkpoint), str(tmp_path / "naming.tar")]
-    subprocess.run(arguments, env=environment, check=True)
+    done = python(tmp_path, "-c", program, str(checkpoint), str(tmp_path / "naming.tar"))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("value", [3, [1], "text", None])

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 import torch
@@ -28,56 +28,12 @@ from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
 from runner.checkpoint.policies import KeepBest, KeepLast, KeepPinned, Mode, Retention
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import CheckpointError, SaveFailed
-from runner.files import Disk
-from tests.test_checkpoint_store import behind, entries
+from tests.support.checkpoints import behind, entries_at
+from tests.support.disk import CountingDisk, system_error
 
 
 class Killed(BaseException):
     """The process is gone: nothing that it would have done next happens."""
-
-
-class Mortal(Disk):
-    """A disk that is full when it is told so, and whose process is killed before its n-th next operation."""
-
-    def __init__(self) -> None:
-        self.full, self.left = False, -1
-
-    def _begin(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.left = 1  # the dead do nothing more
-            raise Killed
-
-    def create(self, path: Path) -> BinaryIO:
-        self._begin()
-        return super().create(path)
-
-    def put(self, file: BinaryIO, memory: memoryview) -> None:
-        self._begin()
-        if self.full:
-            super().put(file, memory[: len(memory) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        super().put(file, memory)
-
-    def sync(self, file: BinaryIO) -> None:
-        self._begin()
-        super().sync(file)
-
-    def replace(self, source: Path, target: Path) -> None:
-        self._begin()
-        super().replace(source, target)
-
-    def link(self, source: Path, target: Path) -> None:
-        self._begin()
-        super().link(source, target)
-
-    def unlink(self, path: Path) -> None:
-        self._begin()
-        super().unlink(path)
-
-    def sync_directory(self, path: Path) -> None:
-        self._begin()
-        super().sync_directory(path)
 
 
 class Histories(RuleBasedStateMachine):
@@ -92,10 +48,16 @@ class Histories(RuleBasedStateMachine):
 
     def start(self) -> None:
         """Let a process prepare the directory at the present step."""
-        self.disk = Mortal()
+        self.disk, self.full, self.last = CountingDisk(self.fault), False, None
         self.store = CheckpointStore(self.run, keep=self.keep, monitor="val/loss", mode=Mode.min, disk=self.disk)
         self.store.prepare(behind(self.step))
         assert not list(self.run.rglob(".*.tmp-*"))
+
+    def fault(self, name: str, number: int) -> BaseException | None:
+        """Kill the process before the operation after its last one, or refuse bytes while the disk is full."""
+        if self.last is not None and number > self.last:  # the dead do nothing more
+            return Killed()
+        return system_error(errno.ENOSPC) if self.full and name == "put" else None
 
     @rule(metric=st.sampled_from([0.5, 1.0, 2.0, float("nan")]))
     def save(self, metric: float) -> None:
@@ -103,11 +65,11 @@ class Histories(RuleBasedStateMachine):
         before = self.contents()
         self.step += 1
         try:
-            self.store.save(entries(self.step, metric))
+            self.store.save(entries_at(self.step, metric))
         except SaveFailed:
-            assert self.disk.full and self.contents() == before and not list(self.run.rglob(".*.tmp-*"))
+            assert self.full and self.contents() == before and not list(self.run.rglob(".*.tmp-*"))
         else:
-            assert not self.disk.full
+            assert not self.full
             self.good[self.step] = metric
             self.good = {step: m for step, m in self.good.items() if step in steps(self.run)}
             kept = sorted(steps(self.run))
@@ -116,18 +78,18 @@ class Histories(RuleBasedStateMachine):
     @rule(at=st.integers(1, 14), metric=st.sampled_from([0.1, 3.0]))
     def save_and_be_killed(self, at: int, metric: float) -> None:
         """Be killed before one of the operations of a save, or right after it; the next process goes on."""
-        self.disk.left = at
+        self.last = len(self.disk.operations) + at - 1
         with suppress(Killed):
             self.save(metric)
         self.resume()
 
     @rule()
     def fill(self) -> None:
-        self.disk.full = True
+        self.full = True
 
     @rule()
     def free(self) -> None:
-        self.disk.full = False
+        self.full = False
 
     @rule(count=st.integers(1, 3))
     def change_retention(self, count: int) -> None:

@@ -19,16 +19,8 @@ from runner.errors import (
     CheckpointMissing,
     CheckpointRefused,
 )
-from tests.conftest import small_entries, write_entries
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two entries are equal, tensors bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return type(a) is type(b) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return type(a) is type(b) and bool(a == b)
+from tests.support.checkpoints import small_entries, write_entries
+from tests.support.comparing import same
 
 
 def assert_never_wrong(path: Path, expected: dict[str, Any]) -> bool:

@@ -2,10 +2,9 @@
 
 import errno
 import logging
-import os
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 import torch
@@ -19,32 +18,26 @@ from runner.checkpoint.writer.background import AtOnce, Background, Worker
 from runner.errors import NonFinite, SaveFailed
 from runner.files import Disk
 from tests.support.comparing import difference, entries_of
+from tests.support.disk import CountingDisk, Fault, system_error
 
 DESCRIPTION: dict[str, Any] = {"config": "", "environment": {}}
 
 
-class Slow(Disk):
-    """A disk on which every file waits until it is let go."""
+def waiting(gate: threading.Event) -> Fault:
+    """Let every file wait until the gate is opened."""
 
-    def __init__(self) -> None:
-        self.gate = threading.Event()
+    def wait(name: str, number: int) -> None:
+        assert name != "put" or gate.wait(10)
 
-    def put(self, file: BinaryIO, memory: memoryview) -> None:
-        assert self.gate.wait(10)
-        super().put(file, memory)
+    return wait
 
 
-class Full(Disk):
-    """A disk that has no space for its first files."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-
-    def put(self, file: BinaryIO, memory: memoryview) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        super().put(file, memory)
+def full(files: int) -> CountingDisk:
+    """Return a disk that has no space for its first files."""
+    left = iter(range(files))
+    return CountingDisk(
+        lambda name, number: system_error(errno.ENOSPC) if name == "put" and next(left, None) is not None else None
+    )
 
 
 def saving(run: Path, worker: Worker, *, disk: Disk | None = None, limit: int = 0) -> StoreSaving:
@@ -69,12 +62,12 @@ def filled(model: torch.nn.Linear, value: float) -> torch.nn.Linear:
 
 
 def test_a_file_holds_the_state_of_its_boundary_whatever_training_does_meanwhile(tmp_path: Path) -> None:
-    disk, model = Slow(), torch.nn.Linear(4, 3)
-    behind = saving(tmp_path, Background(), disk=disk)
+    gate, model = threading.Event(), torch.nn.Linear(4, 3)
+    behind = saving(tmp_path, Background(), disk=CountingDisk(waiting(gate)))
     save(behind, filled(model, 1.0), 1)
     filled(model, 2.0)
     assert steps(tmp_path) == {}
-    disk.gate.set()
+    gate.set()
     behind.settle()
     found = read_entries(tmp_path / "last.tar")["model_state_dict"]
     assert torch.equal(found["weight"], torch.ones(3, 4)) and torch.equal(found["bias"], torch.ones(3))
@@ -90,10 +83,10 @@ def test_both_ways_of_saving_write_the_same(tmp_path: Path) -> None:
 
 
 def test_a_save_waits_for_the_former_one(tmp_path: Path) -> None:
-    disk, model = Slow(), torch.nn.Linear(2, 2)
-    behind = saving(tmp_path, Background(), disk=disk)
+    gate, model = threading.Event(), torch.nn.Linear(2, 2)
+    behind = saving(tmp_path, Background(), disk=CountingDisk(waiting(gate)))
     save(behind, filled(model, 1.0), 1)
-    threading.Timer(0.2, disk.gate.set).start()
+    threading.Timer(0.2, gate.set).start()
     save(behind, filled(model, 2.0), 2)
     assert list(steps(tmp_path)) == [1]
     behind.settle()
@@ -102,7 +95,7 @@ def test_a_save_waits_for_the_former_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("raising", ["the next save", "settle"])
 def test_a_failure_in_the_background_surfaces_once(tmp_path: Path, raising: str) -> None:
-    behind, model = saving(tmp_path, Background(), disk=Full(1)), torch.nn.Linear(2, 2)
+    behind, model = saving(tmp_path, Background(), disk=full(1)), torch.nn.Linear(2, 2)
     save(behind, model, 1)
     with pytest.raises(SaveFailed, match="No space left"):
         save(behind, model, 2) if raising == "the next save" else behind.settle()
@@ -115,21 +108,21 @@ def test_a_failure_in_the_background_surfaces_once(tmp_path: Path, raising: str)
 def test_failures_are_borne_up_to_the_limit_in_a_row(
     tmp_path: Path, worker: type[Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
-    disk, model = Full(2), torch.nn.Linear(2, 2)
+    disk, model = full(2), torch.nn.Linear(2, 2)
     tolerant = saving(tmp_path, worker(), disk=disk, limit=2)
     with caplog.at_level(logging.WARNING, "runner"):
         for step in (1, 2, 3):
             save(tolerant, model, step)
         tolerant.settle()
     assert list(steps(tmp_path)) == [3] and "failure 2 of at most 2 in a row" in caplog.text
-    disk.failures = 3
+    disk.fault = full(3).fault
     with pytest.raises(SaveFailed):
         for step in (4, 5, 6, 7):
             save(tolerant, model, step)
 
 
 def test_a_tolerated_failure_is_still_one_when_nothing_follows_it(tmp_path: Path) -> None:
-    tolerant = saving(tmp_path, Background(), disk=Full(1), limit=5)
+    tolerant = saving(tmp_path, Background(), disk=full(1), limit=5)
     save(tolerant, torch.nn.Linear(2, 2), 1)
     with pytest.raises(SaveFailed, match="No space left"):
         tolerant.settle()

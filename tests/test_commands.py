@@ -20,12 +20,10 @@ FAST = ("data=synthetic", "data.size=64", "max_steps=3", "log_every=1")
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / "no-cache"))
-    torch.set_num_threads(1)
-    return tmp_path
+def work(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory, which is the current one, and no cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(work.parent / "no-cache"))
+    return work
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, Mode, Rete
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import ConfigError
 from runner.run_directory.attempts import Attempt, read_attempts, write_attempt
+from tests.support.checkpoints import behind, entries_at
 from tests.support.crash_states import FolderSynced, Recorder, Synced, Tree, after_a_crash, lay_out
-from tests.test_checkpoint_store import behind, entries
 
 BETTER, WORSE = (6.0, 5.0, 4.0, 3.0, 2.0, 1.0), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 MIXED, UNMEASURED = (2.0, 1.0, float("nan"), 3.0, 0.5, 1.0), (None,) * 6
@@ -88,7 +88,7 @@ def recorded(tmp_path: Path, setting: Setting, kind: type[Recorder] = Recorder) 
         if setting.restarts:
             store = store_in(root, setting, disk)
             store.prepare(behind(setting.steps[number - 2] if number > 1 else 0))
-        path = store.save({**entries(step, metric), "loss": float(number)})
+        path = store.save({**entries_at(step, metric), "loss": float(number)})
         disk.say(number)
         history.note(root, path)
     return disk, history
@@ -160,7 +160,7 @@ def test_a_run_goes_on_and_saves_from_whatever_state_a_crash_leaves(tmp_path: Pa
         store = store_in(root, setting)
         store.prepare(behind(step))
         assert newest_valid(root / "run") == (taken, [])
-        store.save(entries(step + 1, 0.25))
+        store.save(entries_at(step + 1, 0.25))
         assert read_entries(root / "run/last.tar")["global_step"] == step + 1
         assert read_entries(root / "run/best.tar")["global_step"] == step + 1
         assert not [path for path in root.rglob("*") if ".tmp-" in path.name]
@@ -172,7 +172,7 @@ def test_a_crash_in_a_rewind_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) -
     before = len(disk.events)
     store = store_in(disk.root, setting, disk)
     store.prepare(behind(2))
-    history.note(disk.root, store.save(entries(3, 9.0)))
+    history.note(disk.root, store.save(entries_at(3, 9.0)))
     pool: dict[bytes, Path] = {}
     for number, (_, tree) in enumerate(after_a_crash(disk.events, first=before)):
         root = tmp_path / f"left_{number}" / "root"
@@ -219,7 +219,7 @@ def test_a_crash_in_a_fork_leaves_its_parent_alone_and_of_the_best_all_or_nothin
     before = len(disk.events)
     fork = CheckpointStore(disk.root / "fork", keep=setting.keep, monitor="val/loss", mode=Mode.min, disk=disk)
     fork.prepare(standing_in(disk.root / "run/last.tar"))
-    history.note(disk.root, fork.save({**entries(4, 4.0), "loss": 9.0}))
+    history.note(disk.root, fork.save({**entries_at(4, 4.0), "loss": 9.0}))
     disk.say(4)
     for number, (told, tree) in enumerate(after_a_crash(disk.events, first=before)):
         assert {name: tree.get(name) for name in parent} == parent

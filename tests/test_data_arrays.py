@@ -133,21 +133,17 @@ class Touching:
 
 @pytest.mark.parametrize("name", ["absent.npz", "absent.pt", "text.npz", "text.pt", "code.pt"])
 def test_a_file_that_is_no_data_is_refused_by_the_command_and_nothing_runs_or_is_made(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, name: str
+    work: Path, capsys: Any, name: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for text in ("text.npz", "text.pt"):
         Path(text).write_text("no arrays")
-    torch.save({"train_inputs": Touching(tmp_path / "marker")}, "code.pt")
+    torch.save({"train_inputs": Touching(work / "marker")}, "code.pt")
     outcome = cli(capsys, "data=arrays", f"data.path={name}", "model=mlp")
     assert outcome.code == 2 and name in outcome.err and "Traceback" not in outcome.err
     assert not Path("marker").exists() and not Path("outputs").exists()
 
 
-def test_a_regression_on_arrays_learns_evaluates_and_predicts(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_regression_on_arrays_learns_evaluates_and_predicts(work: Path, capsys: Any) -> None:
     content = points(400)
     write(Path("data.npz"), train_inputs=content["inputs"], train_targets=content["sums"])
     words = ("data=arrays", "data.path=data.npz", "learner=regression", "model=mlp", "model.hidden=[]", "tracker=csv")

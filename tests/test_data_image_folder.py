@@ -99,15 +99,14 @@ def test_an_image_of_16_bits_is_refused_since_it_would_be_clipped_to_white(tmp_p
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_damaged_image_is_named(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
-    monkeypatch.chdir(tmp_path)
-    fill(tmp_path / "images")
+def test_a_damaged_image_is_named(work: Path, capsys: Any, workers: int) -> None:
+    fill(work / "images")
     words = ("data=image_folder", "data.root=images", "data.image_size=16", "max_steps=2", "batch_size=16")
     assert cli(capsys, *words, "name=x").code == 0
-    for path in (tmp_path / "images/train/dog").iterdir():
+    for path in (work / "images/train/dog").iterdir():
         path.write_bytes(path.read_bytes()[:60])
     outcome = cli(capsys, *words, "name=y", f"data.workers={workers}")
     said = [line for line in (outcome.out + outcome.err).splitlines() if "images/train/dog/" in line]
     assert outcome.code == 2 and len(said) == 1 and said[0].startswith("error: images/train/dog/")
-    assert not (tmp_path / "outputs/y").exists()
+    assert not (work / "outputs/y").exists()
     assert "Traceback" not in outcome.out + outcome.err

@@ -15,13 +15,7 @@ from tests.own.points import Points
 from tests.support.command_line import TINY, cli
 from tests.support.comparing import assert_same_run, entries_of, rows_of
 
-
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
+pytestmark = pytest.mark.usefixtures("runs")
 
 
 def images(count: int = 50) -> InMemory:
@@ -59,48 +53,48 @@ def test_a_selection_of_more_than_there_is_is_the_data_set_itself() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_with_limited_data_and_a_profile_resumes_exactly(work: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_a_run_with_limited_data_and_a_profile_resumes_exactly(runs: Path, capsys: Any, monkeypatch: Any) -> None:
     words = (*TINY, "debug.limit_train=2", "debug.limit_eval=1", "debug.profile=2", "epochs=4")
     monkeypatch.setenv("STOP_AT", "never")
     assert cli(capsys, *words, "name=whole").code == 0
-    assert entries_of(work / "whole/last.tar")["global_step"] == 8, "four epochs of two batches"
+    assert entries_of(runs / "whole/last.tar")["global_step"] == 8, "four epochs of two batches"
     monkeypatch.setenv("STOP_AT", "4")
     assert cli(capsys, *words, "name=x").code == 75
     monkeypatch.setenv("STOP_AT", "never")
     assert cli(capsys, "resume=outputs/x", "trust=[tests]").code == 0
-    assert_same_run(work / "whole", work / "x")
-    traces = sorted(path.name for path in (work / "x/profile").glob("*.json"))
+    assert_same_run(runs / "whole", runs / "x")
+    traces = sorted(path.name for path in (runs / "x/profile").glob("*.json"))
     assert traces == ["from_step_0000000001.json", "from_step_0000000006.json"]
 
 
 @pytest.mark.parametrize("word", ["debug.limit_train=3", "debug.limit_eval=2", "debug=none", "debug=overfit"])
-def test_the_data_of_a_run_cannot_be_limited_otherwise_later(work: Path, capsys: Any, word: str) -> None:
+def test_the_data_of_a_run_cannot_be_limited_otherwise_later(runs: Path, capsys: Any, word: str) -> None:
     assert cli(capsys, *TINY, "debug.limit_train=2", "debug.limit_eval=1", "name=x").code == 0
     outcome = cli(capsys, "resume=outputs/x", "epochs=4", word)
     assert outcome.code == 2 and "debug.limit_" in outcome.err and "resume_allow" in outcome.err
 
 
-def test_profile_and_anomaly_are_free_to_change(work: Path, capsys: Any) -> None:
+def test_profile_and_anomaly_are_free_to_change(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *TINY, "name=x").code == 0
     outcome = cli(capsys, "resume=outputs/x", "epochs=4", "debug.profile=1", "debug.anomaly=true", "trust=[tests]")
     assert outcome.code == 0, outcome.err
     assert not torch.is_anomaly_enabled()
-    (trace,) = (work / "x/profile").glob("*.json")
+    (trace,) = (runs / "x/profile").glob("*.json")
     assert json.loads(trace.read_text())["traceEvents"]
 
 
-def test_an_overfitting_run_validates_on_what_it_trains_on(work: Path, capsys: Any) -> None:
+def test_an_overfitting_run_validates_on_what_it_trains_on(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, "debug=overfit", "data=synthetic", "data.size=500", "batch_size=16", "name=x")
     assert outcome.code == 0 and "on test" not in outcome.out
-    last = rows_of(work / "x")[-1]
-    assert entries_of(work / "x/last.tar")["data_state_dict"]["size"] == 16
+    last = rows_of(runs / "x")[-1]
+    assert entries_of(runs / "x/last.tar")["data_state_dict"]["size"] == 16
     assert float(last["val/accuracy"]) == 1.0
 
 
-def test_one_batch_is_one_step_and_one_evaluation_even_of_an_experiment(work: Path, capsys: Any) -> None:
+def test_one_batch_is_one_step_and_one_evaluation_even_of_an_experiment(runs: Path, capsys: Any) -> None:
     words = ("experiment=gan_digits", "debug=one_batch", "data=synthetic", "data.shape=[1,16,16]", "name=x")
     assert cli(capsys, *words).code == 0
-    assert entries_of(work / "x/last.tar")["global_step"] == 1
+    assert entries_of(runs / "x/last.tar")["global_step"] == 1
 
 
 def test_limits_and_overfitting_do_not_go_together(capsys: Any) -> None:
@@ -109,7 +103,7 @@ def test_limits_and_overfitting_do_not_go_together(capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("word", ["debug=limit", "debug.limit_eval=1"])
-def test_an_evaluation_is_of_the_whole_split(work: Path, capsys: Any, word: str) -> None:
+def test_an_evaluation_is_of_the_whole_split(runs: Path, capsys: Any, word: str) -> None:
     assert cli(capsys, "data=synthetic", "data.size=500", "debug=one_batch", "name=x", "batch_size=8").code == 0
     ask = ("task=predict", "checkpoint_path=outputs/x/last.tar")
     assert json.loads(cli(capsys, *ask).out.splitlines()[-1])["samples"] == 100

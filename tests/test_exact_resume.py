@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import runner.checkpoint.format as checkpoint_format
 from runner.stateful import Stateful
@@ -13,14 +12,6 @@ from tests.support.command_line import TINY, cli
 from tests.support.comparing import assert_same_run, difference, entries_of
 
 STEPS = 9  # 3 epochs of 20 samples in batches of 8
-
-
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in, with deterministic threads."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
 
 
 def train(capsys: Any, monkeypatch: Any, name: str, *words: str, stop: int | None = None) -> int:
@@ -44,40 +35,40 @@ ALL = range(STEPS - 1)
     ],
 )
 def test_resumed_run_equals_uninterrupted_run_from_every_step(
-    work: Path, capsys: Any, monkeypatch: Any, scheduler: str, workers: int, steps: Iterable[int]
+    runs: Path, capsys: Any, monkeypatch: Any, scheduler: str, workers: int, steps: Iterable[int]
 ) -> None:
     words = (f"data.workers={workers}", f"scheduler={scheduler}", "scheduler.warmup=1")
     assert train(capsys, monkeypatch, "whole", *words) == 0
     for step in steps:
         assert train(capsys, monkeypatch, f"s{step}", *words, stop=step) == 75
-        assert entries_of(work / f"s{step}/last.tar")["global_step"] == step + 1
+        assert entries_of(runs / f"s{step}/last.tar")["global_step"] == step + 1
         assert train(capsys, monkeypatch, f"s{step}", *words) == 0
-        assert_same_run(work / "whole", work / f"s{step}")
+        assert_same_run(runs / "whole", runs / f"s{step}")
 
 
 def test_several_interruptions_in_one_epoch_with_the_workers_changed_are_exact(
-    work: Path, capsys: Any, monkeypatch: Any
+    runs: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     train(capsys, monkeypatch, "whole", "data.workers=2")
     for stop, workers in ((3, 2), (4, 0), (5, 2)):
         assert train(capsys, monkeypatch, "x", f"data.workers={workers}", stop=stop) == 75
     assert train(capsys, monkeypatch, "x", "data.workers=1") == 0
-    assert_same_run(work / "whole", work / "x")
+    assert_same_run(runs / "whole", runs / "x")
 
 
 def test_evaluation_at_other_steps_and_other_checkpoints_change_nothing_of_the_training(
-    work: Path, capsys: Any, monkeypatch: Any
+    runs: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     train(capsys, monkeypatch, "whole", "scheduler=cosine")
     train(capsys, monkeypatch, "other", "scheduler=cosine", "eval_every=2", "checkpoint.every_steps=1")
-    one, other = entries_of(work / "whole/last.tar"), entries_of(work / "other/last.tar")
+    one, other = entries_of(runs / "whole/last.tar"), entries_of(runs / "other/last.tar")
     for part in ("model", "optimizer", "scheduler", "rng", "data"):
         assert difference(one[f"{part}_state_dict"], other[f"{part}_state_dict"]) is None
 
 
 @pytest.mark.parametrize("left_out", ["model", "optimizer", "scheduler", "scaler", "data", "rng", "progress"])
 def test_leaving_any_component_out_of_the_restored_ones_is_noticed(
-    work: Path, capsys: Any, monkeypatch: Any, left_out: str
+    runs: Path, capsys: Any, monkeypatch: Any, left_out: str
 ) -> None:
     words = ("scheduler=step", "scheduler.unit=step", "scheduler.every=2", "device.precision=fp16")
     train(capsys, monkeypatch, "whole", *words)
@@ -90,12 +81,12 @@ def test_leaving_any_component_out_of_the_restored_ones_is_noticed(
 
     monkeypatch.setattr(checkpoint_format, "restore_part", forgetful)
     train(capsys, monkeypatch, "x", *words)
-    newest = max((work / "x/checkpoints").glob("step_*.tar"))
-    ended = difference(entries_of(work / "whole/last.tar"), entries_of(newest))
+    newest = max((runs / "x/checkpoints").glob("step_*.tar"))
+    ended = difference(entries_of(runs / "whole/last.tar"), entries_of(newest))
     assert ended is not None, f"nobody noticed that {left_out} was not restored"
 
 
-def test_gan_resumes_exactly_from_every_step_of_an_epoch(work: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_gan_resumes_exactly_from_every_step_of_an_epoch(runs: Path, capsys: Any, monkeypatch: Any) -> None:
     words = (
         "experiment=gan_digits", "model.generator.latent=4", "learner.latent=4", "data=synthetic", "data.size=24",
         "data.shape=[1,16,16]", "batch_size=8", "epochs=2", "tracker=csv", "log_every=1", "checkpoint.every_steps=1",
@@ -103,7 +94,7 @@ def test_gan_resumes_exactly_from_every_step_of_an_epoch(work: Path, capsys: Any
     )  # fmt: skip
     assert cli(capsys, *words, "name=whole").code == 0
     for step in range(1, 6):
-        target = work / f"s{step}"
+        target = runs / f"s{step}"
         assert cli(capsys, *words, f"name=s{step}").code == 0
         for path in (target / "checkpoints").iterdir():
             if int(path.stem.removeprefix("step_")) > step:
@@ -111,17 +102,17 @@ def test_gan_resumes_exactly_from_every_step_of_an_epoch(work: Path, capsys: Any
         (target / "last.tar").unlink()
         (target / "status.json").unlink()
         assert cli(capsys, f"resume={target}").code == 0
-        assert_same_run(work / "whole", target)
-    names = set(entries_of(work / "whole/last.tar"))
+        assert_same_run(runs / "whole", target)
+    names = set(entries_of(runs / "whole/last.tar"))
     assert {"generator_state_dict", "discriminator_state_dict", "generator_optimizer_state_dict"} <= names
 
 
 def test_a_run_that_fails_saves_its_last_step_though_the_disk_was_away_at_the_former_save(
-    work: Path, capsys: Any
+    runs: Path, capsys: Any
 ) -> None:
     words = (
         *TINY, "data._target_=tests.own.disturbed.Unplugged", "checkpoint.every_steps=1", "checkpoint.on_error=warn",
     )  # fmt: skip
     outcome = cli(capsys, *words, "checkpoint.asynchronous=false", "name=x")
     assert outcome.code == 1 and "the data has an end here" in outcome.out
-    assert entries_of(work / "x/checkpoints/step_0000000003.tar")["global_step"] == 3
+    assert entries_of(runs / "x/checkpoints/step_0000000003.tar")["global_step"] == 3

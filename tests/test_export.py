@@ -13,20 +13,16 @@ from torch import nn
 import runner
 from runner.__main__ import main as tools
 from runner.models import Mlp
-from tests.support.command_line import Outcome, cli
+from tests.support.command_line import DATA, SMALL, Outcome, cli
 from tests.support.comparing import entries_of
 
-DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
-RUN = (*DATA, "model=mlp", "model.hidden=[5]", "tracker=none", "max_steps=3", "ema.decay=0.5", "name=x")
+RUN = (*SMALL, "tracker=none", "max_steps=3", "ema.decay=0.5", "name=x")
 CHECKPOINT = "outputs/x/last.tar"
 
 
 @pytest.fixture
-def export(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
+def export(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """A way to call the tool, in a directory that has a run."""
-    monkeypatch.chdir(tmp_path)
     assert cli(capsys, *RUN).code == 0
 
     def call(*words: str) -> Outcome:

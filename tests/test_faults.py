@@ -17,10 +17,10 @@ import torch
 
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
+from tests.support.checkpoints import behind
 from tests.support.comparing import assert_same_run
 from tests.support.faults import METRICS, Fault, Outcome, compiled, drive, preloaded, store
-from tests.support.fork_server import Warm, warm
-from tests.test_checkpoint_store import behind
+from tests.support.fork_server import ForkServer, fork_server
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for the library of faults")
 
@@ -144,16 +144,16 @@ OPERATIONS = 140  # of the run above in its whole directory, about
 
 
 @pytest.fixture(scope="module")
-def faulty(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def faulty(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """A process that starts `run.py` with the library of faults."""
-    with warm(tmp_path_factory.mktemp("faulty"), LD_PRELOAD=preloaded(library)["LD_PRELOAD"]) as process:
+    with fork_server(tmp_path_factory.mktemp("faulty"), LD_PRELOAD=preloaded(library)["LD_PRELOAD"]) as process:
         yield process
 
 
 @pytest.mark.parametrize("what", [str(errno.ENOSPC), "kill"])
 @pytest.mark.slow
 def test_a_fault_in_any_file_of_a_run_is_one_sentence_and_the_same_command_ends_in_the_same_bits(
-    faulty: Warm, tmp_path: Path, what: str
+    faulty: ForkServer, tmp_path: Path, what: str
 ) -> None:
     assert faulty.run(tmp_path, *WORDS)[0] == 0
     for at in range(1, OPERATIONS, 8):

@@ -17,18 +17,14 @@ from runner.__main__ import main
 from runner.commands.tools.verify import verify_command
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
-from tests.support import REPOSITORY
-from tests.support.command_line import TINY, Outcome, cli
+from tests.support.command_line import TINY, Outcome, cli, trained_in
+from tests.support.processes import python
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run of one epoch; for reading only."""
-    folder = tmp_path_factory.mktemp("runs")
-    words = [sys.executable, str(REPOSITORY / "run.py"), *TINY, "epochs=1", "name=s/a"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(words, cwd=folder, check=True, capture_output=True, env=environment)
-    return folder / "outputs" / "s" / "a"
+    return trained_in(tmp_path_factory.mktemp("runs"), *TINY, "epochs=1", "name=s/a") / "outputs/s/a"
 
 
 @pytest.fixture
@@ -153,11 +149,10 @@ def test_list_passes_over_what_a_sweep_has_set_aside(run: Path, tmp_path: Path, 
 
 
 def test_list_names_the_command_that_begins_a_run_without_a_checkpoint_again(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: Callable[..., Outcome]
+    run: Path, work: Path, tool: Callable[..., Outcome]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "outputs").mkdir()
-    copy = stopped(tmp_path / "outputs/x", run, state="failed")
+    (work / "outputs").mkdir()
+    copy = stopped(work / "outputs/x", run, state="failed")
     for path in copy.rglob("*.tar"):
         path.unlink()
     [listed] = json.loads(tool("list", "--json").out)
@@ -182,8 +177,8 @@ def test_list_names_a_directory_that_is_not_there(tmp_path: Path, tool: Callable
 def test_a_light_tool_does_not_import_torch(run: Path, words: tuple[str, ...]) -> None:
     call = f"from runner.__main__ import main; sys.argv[1:] = {words!r}; main()"
     program = f"import sys; {call}; assert 'torch' not in sys.modules"
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run([sys.executable, "-c", program], cwd=run, check=True, capture_output=True, env=environment)
+    done = python(run, "-c", program)
+    assert done.returncode == 0, done.stderr
 
 
 def test_verify_says_ok_of_every_file_of_a_run(run: Path, tool: Callable[..., Outcome]) -> None:

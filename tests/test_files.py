@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 
@@ -17,40 +17,7 @@ from runner.files import (
     temporary_beside,
     write_durably,
 )
-
-
-class RecordingDisk(Disk):
-    """Writes down the operations, and fails the `failing`-th of them, if any, before it happens."""
-
-    def __init__(self, failing: int = -1, error: BaseException | None = None) -> None:
-        self.operations: list[tuple[str, Any]] = []
-        self._failing = failing
-        self._error = error or OSError(5, "Input/output error")
-
-    def _note(self, operation: str, subject: Any) -> None:
-        self.operations.append((operation, subject))
-        if len(self.operations) - 1 == self._failing:
-            raise self._error
-
-    def create(self, path: Path) -> BinaryIO:
-        self._note("create", path)
-        return super().create(path)
-
-    def sync(self, file: BinaryIO) -> None:
-        self._note("sync", Path(file.name))
-        super().sync(file)
-
-    def replace(self, source: Path, target: Path) -> None:
-        self._note("replace", (source, target))
-        super().replace(source, target)
-
-    def unlink(self, path: Path) -> None:
-        self._note("unlink", path)
-        super().unlink(path)
-
-    def sync_directory(self, path: Path) -> None:
-        self._note("sync_directory", path)
-        super().sync_directory(path)
+from tests.support.disk import CountingDisk, at
 
 
 def write_new(file: BinaryIO) -> None:
@@ -58,7 +25,7 @@ def write_new(file: BinaryIO) -> None:
 
 
 def test_a_durable_write_syncs_the_file_before_and_the_directory_after_the_rename(tmp_path: Path) -> None:
-    disk, target = RecordingDisk(), tmp_path / "last.tar"
+    disk, target = CountingDisk(), tmp_path / "last.tar"
     write_durably(target, write_new, disk)
     temporary = disk.operations[0][1]
     assert disk.operations == [
@@ -81,14 +48,14 @@ def test_the_bytes_are_in_the_file_when_it_is_renamed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize("failing", [1, 2, 3])
 def test_a_failure_before_or_at_the_rename_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, failing: int, error: BaseException
 ) -> None:
     target = tmp_path / "last.tar"
     target.write_bytes(b"old")
     with pytest.raises(type(error)):
-        write_durably(target, write_new, RecordingDisk(failing, error))
+        write_durably(target, write_new, CountingDisk(at(failing, error)))
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -97,7 +64,7 @@ def test_a_failed_sync_of_the_directory_is_reported_and_leaves_the_new_file_whol
     target = tmp_path / "last.tar"
     target.write_bytes(b"old")
     with pytest.raises(OSError, match="Input/output error"):
-        write_durably(target, write_new, RecordingDisk(3))
+        write_durably(target, write_new, CountingDisk(at("sync_directory", OSError(5, "Input/output error"))))
     assert target.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -116,12 +83,9 @@ def test_a_writer_that_raises_half_way_leaves_the_old_file(tmp_path: Path) -> No
 
 
 def test_the_first_error_is_reported_even_if_the_temporary_cannot_be_removed(tmp_path: Path) -> None:
-    class Stuck(RecordingDisk):
-        def unlink(self, path: Path) -> None:
-            raise OSError(30, "Read-only file system")
-
+    errors = {"replace": OSError(5, "Input/output error"), "unlink": OSError(30, "Read-only file system")}
     with pytest.raises(OSError, match="Input/output error"):
-        write_durably(tmp_path / "last.tar", write_new, Stuck(2))
+        write_durably(tmp_path / "last.tar", write_new, CountingDisk(lambda name, number: errors.get(name)))
 
 
 @pytest.mark.parametrize("fatal", ["create", "sync", "replace", "sync_directory"])

@@ -1,12 +1,10 @@
 """A config that comes out of a file is data: whatever it names, nothing runs, connects, is written or grows."""
 
-import os
 import resource
-import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,11 @@ import yaml
 import runner
 from runner.__main__ import main as tools
 from runner.errors import RunnerError
-from tests.support import REPOSITORY
-from tests.support.command_line import Outcome, cli, untouched_logging
+from tests.support.command_line import SMALL, Outcome, cli, trained_in
 from tests.support.comparing import entries_of
+from tests.support.processes import python
 
-RUN = (
-    "data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu", "model=mlp",
-    "model.hidden=[5]", "tracker=none", "max_steps=1", "checkpoint=every_n_steps", "checkpoint.every_steps=1",
-)  # fmt: skip
+RUN = (*SMALL, "tracker=none", "max_steps=1", "checkpoint=every_n_steps", "checkpoint.every_steps=1")
 MARK = "from pathlib import Path\nPath({!r}).touch()\n"
 CODE = "from torch import nn\n\n\nclass Evil(nn.Module):\n    pass\n"
 TOUCH = b"cbuiltins\nexec\n(S'import pathlib; pathlib.Path(\"marker\").touch()'\ntR."
@@ -36,25 +31,16 @@ Configure = Callable[[dict[str, Any]], Any]
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The last checkpoint of a small run."""
     work = tmp_path_factory.mktemp("origin")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(work)
-        patch.setattr(sys, "argv", [str(work / "run.py"), *RUN, "name=x"])
-        from runner.commands.main import main
-
-        with untouched_logging(), pytest.raises(SystemExit) as exit_:
-            main()
-    assert exit_.value.code == 0
-    return work / "outputs/x/last.tar"
+    return trained_in(work, *RUN, "name=x", program=work / "run.py") / "outputs/x/last.tar"
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project's folder, the current directory: a module `mine` that leaves `marker` when it is imported."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(work), *sys.path])
     monkeypatch.delenv("RUNNER_TRUST")
     before = set(sys.modules)
-    yield tmp_path
+    yield work
     for name in set(sys.modules) - before:
         if name.split(".")[0] in ("mine", "outputs", "tests", "linked", "evil"):
             del sys.modules[name]
@@ -367,9 +353,7 @@ def test_file_tools_import_nothing_from_the_folder_that_they_are_called_in(work:
     for name in ("argparse", "zipfile", "json", "yaml"):
         write(work / f"{name}.py", MARK.format(str(work / "marker")))
     (work / "runner").mkdir()
-    command = [sys.executable, "-m", "runner", "inspect", str(good)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    shown = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work)
+    shown = python(work, "-m", "runner", "inspect", str(good))
     assert shown.returncode == 0 and not (work / "marker").exists(), shown.stderr
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from runner.checkpoint.archive.verify import verify
 from tests.support import REPOSITORY
-from tests.support.fork_server import Warm
+from tests.support.fork_server import ForkServer
 
 RUN = (
     f"{sys.executable} {REPOSITORY}/run.py model=mlp model.hidden=[300] data=synthetic data.shape=[300] data.size=64 "
@@ -90,7 +90,7 @@ def test_a_limit_of_the_size_of_files_is_one_sentence_and_no_death_by_a_signal(t
 
 
 @pytest.mark.slow
-def test_a_directory_that_is_deleted_under_a_run_is_one_sentence(tmp_path: Path, process: Warm) -> None:
+def test_a_directory_that_is_deleted_under_a_run_is_one_sentence(tmp_path: Path, process: ForkServer) -> None:
     words = [word for word in RUN.split() if "=" in word]
     run = process.start(tmp_path, *words, "max_steps=1000000")
     while not (tmp_path / "outputs/x/last.tar").exists():

@@ -20,19 +20,10 @@ import runner
 from runner.__main__ import main as tools
 from runner.errors import RunnerError
 from runner.models import Mlp
-from tests.support.command_line import Outcome, cli
+from tests.support.command_line import SMALL, Outcome, cli, trained_in
 from tests.support.comparing import difference, entries_of
 
-DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
-RUN = (
-    *DATA,
-    "model=mlp",
-    "model.hidden=[5]",
-    "optimizer=adam",
-    "tracker=none",
-    "max_steps=2",
-    "checkpoint.every_steps=1",
-)
+RUN = (*SMALL, "optimizer=adam", "tracker=none", "max_steps=2", "checkpoint.every_steps=1")
 
 
 class Touching:
@@ -139,19 +130,16 @@ BUILDING = ("export", "evaluate", "predict", "resume", "load")
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a run in it, and its last checkpoint as good.tar."""
-    return tmp_path_factory.mktemp("origin")
+    folder = trained_in(tmp_path_factory.mktemp("origin"), *RUN, "name=x")
+    shutil.copy(folder / "outputs/x/last.tar", folder / "good.tar")
+    return folder
 
 
 @pytest.fixture
-def work(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+def work(origin: Path, work: Path) -> Path:
     """A fresh directory with good.tar."""
-    if not (origin / "good.tar").exists():
-        monkeypatch.chdir(origin)
-        assert cli(capsys, *RUN, "name=x").code == 0
-        shutil.copy("outputs/x/last.tar", "good.tar")
-    shutil.copy(origin / "good.tar", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    shutil.copy(origin / "good.tar", work)
+    return work
 
 
 def run(command: str, file: str, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Outcome:

@@ -15,18 +15,17 @@ from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError, Da
 from runner.tracking.predictions import write_predictions
 from runner.wiring.build.identity import compare_identities, facts_of, identity_of, transferred
 from tests.own.points import NoisyPoints
-from tests.support.command_line import TINY, cli
-from tests.support.comparing import entries_of
-from tests.test_predict import rows
+from tests.support.command_line import TINY, cli, trained_in
+from tests.support.comparing import entries_of, rows_in
 
 FOLDERS = ("data=image_folder", "data.root=d", "data.image_size=16", "model=mlp", "device=cpu", "tracker=none")
 STORED = {"samples": {"train": 20}, "facts": {"num_classes": 2}, "classes": ["circle", "square"]}
 
 
-def draw(*classes: str, count: int = 10) -> None:
+def draw(*classes: str, count: int = 10, below: Path = Path()) -> None:
     for number, name in enumerate(classes):
         for split in ("train", "test"):
-            folder = Path("d", split, name)
+            folder = below / "d" / split / name
             folder.mkdir(parents=True, exist_ok=True)
             for index in range(count):
                 Image.fromarray(np.full((16, 16, 3), 80 * number + index, dtype=np.uint8)).save(folder / f"{index}.png")
@@ -34,21 +33,17 @@ def draw(*classes: str, count: int = 10) -> None:
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place where the first test trains a run, of which each test gets a copy."""
-    return tmp_path_factory.mktemp("original")
+    """A directory with a run on two folders of images, of which each test gets a copy."""
+    folder = tmp_path_factory.mktemp("original")
+    draw("circle", "square", below=folder)
+    return trained_in(folder, *FOLDERS, "epochs=1", "name=x")
 
 
 @pytest.fixture
-def work(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Path:
-    """A directory with a run on two folders of images."""
-    torch.set_num_threads(1)
-    if not any(original.iterdir()):
-        monkeypatch.chdir(original)
-        draw("circle", "square")
-        assert cli(capsys, *FOLDERS, "epochs=1", "name=x").code == 0
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
-    return tmp_path
+def work(original: Path, work: Path) -> Path:
+    """A copy of that directory."""
+    shutil.copytree(original, work, dirs_exist_ok=True)
+    return work
 
 
 @pytest.mark.parametrize(
@@ -102,7 +97,7 @@ def test_the_identity_stands_in_the_checkpoint_and_in_the_environment(work: Path
 
 def test_predictions_have_the_names_of_the_classes(work: Path, capsys: Any) -> None:
     assert cli(capsys, "task=predict", "checkpoint_path=outputs/x/best.tar", "output=p.csv").code == 0
-    (first, *_) = rows(work / "p.csv")
+    (first, *_) = rows_in(work / "p.csv")
     assert list(first) == ["index", "class", "class_name", "probability", "p_circle", "p_square"]
     assert first["class_name"] == ["circle", "square"][int(first["class"])]
     assert first["probability"] == first[f"p_{first['class_name']}"]
@@ -116,7 +111,7 @@ def test_a_name_is_no_formula_in_a_table_and_stays_what_it_is_in_arrays(tmp_path
     outputs = {"class": torch.tensor([1, 0, 2]), "probabilities": torch.ones(3, 2)}
     for name in ("p.csv", "p.npz"):
         write_predictions(tmp_path / name, outputs, ["=cmd", "\udcff"])
-    table = rows(tmp_path / "p.csv")
+    table = rows_in(tmp_path / "p.csv")
     assert list(table[0]) == ["index", "class", "class_name", "p_'=cmd", "p_\\udcff"]
     assert [row["class_name"] for row in table] == ["\\udcff", "'=cmd", ""]
     with np.load(tmp_path / "p.npz") as arrays:
@@ -222,11 +217,10 @@ def test_escapes_in_names_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in str(caught.value) and str(caught.value).encode()
 
 
-def test_a_run_of_before_goes_on_without_an_identity(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_run_of_before_goes_on_without_an_identity(work: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setattr("runner.run.opening.IDENTITY", "unknown")
-    assert cli(capsys, *TINY, "name=x", "epochs=1").code == 0
+    assert cli(capsys, *TINY, "name=old", "epochs=1").code == 0
     monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert "data_identity" not in entries_of(Path("outputs/x/last.tar"))
-    assert cli(capsys, "resume=outputs/x", "epochs=2").code == 0
+    monkeypatch.chdir(work)
+    assert "data_identity" not in entries_of(Path("outputs/old/last.tar"))
+    assert cli(capsys, "resume=outputs/old", "epochs=2").code == 0

@@ -14,12 +14,9 @@ from runner.errors import ConfigError, LeadsElsewhere
 from runner.run_directory.inside import check_inside
 from runner.run_directory.ownership import Ownership
 from runner.sweeps.results.table import RECORD, Record, read_record, write_record
-from tests.support.command_line import cli
+from tests.support.command_line import SMALL, cli
 
-WORDS = (
-    "data=synthetic", "data.shape=[4]", "data.size=16", "model=mlp", "model.hidden=[4]", "device=cpu", "tracker=csv",
-    "epochs=2",
-)  # fmt: skip
+WORDS = (*SMALL, "tracker=csv", "epochs=2")
 FILES = (
     "last.tar", "best.tar", "status.json", "config.yaml", "metrics.csv", "run.log", "environment.json",
     "warm_start.json", "parent.json", "sweep.json", "multirun.yaml", "results.csv", "study.db",
@@ -101,17 +98,14 @@ def test_the_checkpoints_of_another_run_are_not_those_of_this_one(tmp_path: Path
     assert steps(run) == {} and list(candidates(run)) == []
 
 
-def test_a_resume_through_links_harms_no_other_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_resume_through_links_harms_no_other_run(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(capsys, *WORDS, "name=other").code == 0
-    before = digest(tmp_path / "outputs/other")
+    before = digest(work / "outputs/other")
     for name in ("checkpoints", "run.log", "attempts", "metrics.csv", ".lock"):
         shutil.copytree("outputs/other", "outputs/x")
-        path = tmp_path / "outputs/x" / name
+        path = work / "outputs/x" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-        path.symlink_to(tmp_path / "outputs/other" / name)
+        path.symlink_to(work / "outputs/other" / name)
         for words in (("resume=outputs/x",), ("resume=outputs/x/last.tar",), (*WORDS[:-1], "name=x", "resume=auto")):
             answer = cli(capsys, *words, "epochs=3", "checkpoint.keep_last=2")
             assert answer.code == 2 and name in answer.err and answer.err.count("\n") == 1
@@ -119,21 +113,20 @@ def test_a_resume_through_links_harms_no_other_run(
         said = capsys.readouterr().out
         assert f"refused outputs/x: outputs/x/{name} is a link" in said and "would take nothing" in said
         shutil.rmtree("outputs/x")
-    assert digest(tmp_path / "outputs/other") == before
+    assert digest(work / "outputs/other") == before
 
 
 def test_a_run_directory_that_is_itself_a_link_works_as_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "scratch/x").mkdir(parents=True)
-    (tmp_path / "scratch/outputs").mkdir()
-    (tmp_path / "outputs").symlink_to("scratch/outputs")
-    (tmp_path / "outputs/x").symlink_to(tmp_path / "scratch/x")
+    (work / "scratch/x").mkdir(parents=True)
+    (work / "scratch/outputs").mkdir()
+    (work / "outputs").symlink_to("scratch/outputs")
+    (work / "outputs/x").symlink_to(work / "scratch/x")
     assert cli(capsys, *WORDS, "name=x").code == 0
     assert cli(capsys, *WORDS, "name=x", "resume=auto", "epochs=3").code == 0
     assert cli(capsys, "resume=outputs/x", "epochs=4").code == 0
-    assert (tmp_path / "scratch/x/checkpoints/step_0000000004.tar").is_file()
+    assert (work / "scratch/x/checkpoints/step_0000000008.tar").is_file()
 
 
 @pytest.mark.parametrize("name", ["../base", "a/b", "..", ".", "", "/etc", "a\n", "\x1b[2J", "x" * 300])

@@ -146,13 +146,12 @@ def test_an_option_of_a_typed_group_never_gets_the_advice_to_add_a_key(session: 
 
 @pytest.mark.parametrize("mode", [["--cfg", "job"], ["-m"]])
 def test_a_sweep_and_a_shown_config_refuse_in_the_same_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: list[str]
+    work: Path, capsys: pytest.CaptureFixture[str], mode: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     outcome = cli(capsys, *mode, "optimizer.lrr=1", "+checkpoint.foo=1")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == "error: optimizer=adamw has no key lrr; did you mean optimizer.lr=1?\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(work.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -16,48 +16,40 @@ from tests.support.comparing import assert_same_run, entries_of
 LEARNERS = ("Leading", "LeadingModule")
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in, with deterministic threads."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
 def train(capsys: Any, learner: str, *words: str) -> Outcome:
     return cli(capsys, *TINY, f"learner._target_=tests.own.learners.{learner}", *words, "resume=auto")
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_a_stateful_learner_goes_on_with_its_state_bit_for_bit(
-    work: Path, capsys: Any, monkeypatch: Any, learner: str
+    runs: Path, capsys: Any, monkeypatch: Any, learner: str
 ) -> None:
     assert train(capsys, learner, "name=whole").code == 0
     monkeypatch.setenv("STOP_AT", "4")
     assert train(capsys, learner, "name=x").code == 75
-    assert float(entries_of(work / "x/last.tar")["learner_state_dict"]["mean"]) > 0
+    assert float(entries_of(runs / "x/last.tar")["learner_state_dict"]["mean"]) > 0
     monkeypatch.delenv("STOP_AT")
     resumed = train(capsys, learner, "name=x")
     assert resumed.code == 0 and "restored model" in resumed.out and "progress, learner" in resumed.out
-    assert_same_run(work / "whole", work / "x")
+    assert_same_run(runs / "whole", runs / "x")
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_an_evaluation_has_the_learners_state(work: Path, capsys: Any, learner: str) -> None:
+def test_an_evaluation_has_the_learners_state(runs: Path, capsys: Any, learner: str) -> None:
     assert train(capsys, learner, "name=x").code == 0
-    stored = entries_of(work / "x/best.tar")["metrics"]["val/loss"]
+    stored = entries_of(runs / "x/best.tar")["metrics"]["val/loss"]
     outcome = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar")
     assert json.loads(outcome.out.splitlines()[-1])["loss"] == stored
 
 
-def test_parameters_of_a_learner_are_said_not_to_be_trained(work: Path, capsys: Any) -> None:
+def test_parameters_of_a_learner_are_said_not_to_be_trained(runs: Path, capsys: Any) -> None:
     outcome = train(capsys, "LeadingModule", "name=x", "epochs=1")
     assert "no optimizer has the learner's own parameters: scale, norm.weight, norm.bias" in outcome.out
-    stored = entries_of(work / "x/last.tar")
+    stored = entries_of(runs / "x/last.tar")
     assert stored["learner_state_dict"]["scale"] == 1 and stored["optimizer_state_dict"]["param_groups"]
 
 
-def test_the_state_of_a_learner_is_missed(work: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_the_state_of_a_learner_is_missed(runs: Path, capsys: Any, monkeypatch: Any) -> None:
     assert cli(capsys, *TINY, "epochs=1", "name=x").code == 0
     monkeypatch.setattr(StoppableClassification, "state_dict", Leading.state_dict, raising=False)
     monkeypatch.setattr(StoppableClassification, "load_state_dict", Leading.load_state_dict, raising=False)
@@ -68,17 +60,17 @@ def test_the_state_of_a_learner_is_missed(work: Path, capsys: Any, monkeypatch: 
 
 
 def test_a_file_from_before_learners_had_a_state_begins_with_a_fresh_one(
-    work: Path, capsys: Any, monkeypatch: Any
+    runs: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("runner.wiring.build.objects.Stateful", type("Nothing", (), {}))
     monkeypatch.setattr("runner.run.opening.IDENTITY", "unknown")
     assert train(capsys, "Leading", "epochs=1", "name=x").code == 0
     monkeypatch.undo()
-    monkeypatch.chdir(work.parent)
-    assert "learner_state_dict" not in entries_of(work / "x/last.tar")
+    monkeypatch.chdir(runs.parent)
+    assert "learner_state_dict" not in entries_of(runs / "x/last.tar")
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")
     assert outcome.code == 0 and "has no state of the learner, which begins afresh" in outcome.out
-    assert "learner_state_dict" in entries_of(work / "x/last.tar")
+    assert "learner_state_dict" in entries_of(runs / "x/last.tar")
 
 
 def test_a_learner_that_can_say_its_state_and_not_take_it_back_is_refused() -> None:

@@ -1,13 +1,10 @@
 """The launcher `local`: a process a job, failures that stay their job's own, a repetition that does what is left."""
 
-import csv
 import json
-import os
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,9 +13,9 @@ import pytest
 from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
 from runner.sweeps.results.table import Record, check_goal, write_record
-from tests.support import REPOSITORY
 from tests.support.command_line import cli
-from tests.support.comparing import assert_same_run
+from tests.support.comparing import assert_same_run, rows_in
+from tests.support.processes import RUN, environment, finish, run, start, until
 
 WORDS = (
     "-m", "hydra.launcher.n_jobs=2", "model=own", "data=own",
@@ -36,14 +33,11 @@ CASES = f"+model.case=good,{','.join(BAD)}"
 
 def sweep(work: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a sweep to its end."""
-    command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **environment}
-    return subprocess.run(command, cwd=work, env=surroundings, capture_output=True, text=True, timeout=180)
+    return run(work, *WORDS, *words, **environment)
 
 
 def results(work: Path) -> list[dict[str, str]]:
-    with open(work / "outputs/s/results.csv", newline="") as file:
-        return list(csv.DictReader(file))
+    return rows_in(work / "outputs/s/results.csv")
 
 
 def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_path: Path) -> None:
@@ -66,10 +60,7 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
     assert metrics == sorted(metrics)
     assert (tmp_path / "outputs/s/best").resolve() == tmp_path / "outputs/s" / rows[0]["job"]
     good = next(row["job"] for row in rows if row["model.case"] == "good")
-    alone = ("name=alone", "+model.case=good", *WORDS[2:-1])
-    command = [sys.executable, str(REPOSITORY / "run.py"), *alone]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(command, cwd=tmp_path, env=surroundings, check=True, capture_output=True, timeout=60)
+    assert run(tmp_path, "name=alone", "+model.case=good", *WORDS[2:-1]).returncode == 0
     assert_same_run(tmp_path / "outputs/alone", tmp_path / "outputs/s" / good)
 
 
@@ -91,9 +82,8 @@ def test_a_job_that_was_stopped_from_outside_ends_its_sweep_with_75_unless_anoth
 
 
 def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_them_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for words in (
         ["checkpoint.monitor=val/loss,val/accuracy"],
         ["checkpoint.mode=min,max"],
@@ -101,21 +91,17 @@ def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_the
     ):
         refused = cli(capsys, "-m", "name=s", *words)
         assert refused.code == 2 and "give both" in refused.err, refused.out + refused.err
-        assert refused.err.count("\n") == 1 and not list(tmp_path.iterdir())
+        assert refused.err.count("\n") == 1 and not list(work.iterdir())
 
 
 @pytest.mark.slow
 def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(tmp_path: Path) -> None:
     words = ("+model.case=slow", "seed=0,1,2", "max_steps=40", "hydra.launcher.n_jobs=1")
-    command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, text=True)
-    while not list((tmp_path / "outputs").glob("s/*/last.tar")):
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = start(tmp_path, *WORDS, *words)
+    until(lambda: list((tmp_path / "outputs").glob("s/*/last.tar")), process)
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 75
+    code, said = finish(process)
+    assert code == 75
     assert said.splitlines()[-2] == "stopped by SIGTERM; go on with:" and said.splitlines()[-1].endswith(
         " ".join(words)
     )
@@ -245,12 +231,12 @@ def test_of_twelve_jobs_four_bad_ones_are_listed_and_run_again_when_the_cause_is
 def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_writing(tmp_path: Path) -> None:
     chance = random.Random(0)
     words = ("+model.case=slow", "seed=0,1,2,3", "checkpoint=every_n_steps", "checkpoint.every_steps=1", "epochs=30")
-    command = [sys.executable, str(REPOSITORY / "run.py"), *WORDS, *words]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    run, surroundings["TRACE"] = tmp_path / "outputs/s", str(tmp_path)
+    command, run = [*RUN, *WORDS, *words], tmp_path / "outputs/s"
     former: dict[str, tuple[int, int]] = {}
     for kill in range(20):
-        process = subprocess.Popen(command, cwd=tmp_path, env=surroundings, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment(TRACE=str(tmp_path)), stdout=subprocess.DEVNULL
+        )
         before = newest(run)
         while newest(run) == before and process.poll() is None:
             time.sleep(0.02)

@@ -21,8 +21,7 @@ from runner.tracking.csv_file import CsvTracker
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.starts.choose import choose_start
 from runner.wiring.starts.prepare import prepare
-from tests.support.command_line import cli
-from tests.test_inside import WORDS
+from tests.support.command_line import SMALL, cli
 
 NOW = "2026-01-01T00:00:00+00:00"
 STATUS = {
@@ -161,11 +160,10 @@ def cases() -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+def run(work: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A finished run, in the current directory."""
-    monkeypatch.chdir(tmp_path)
-    assert cli(capsys, *WORDS, "name=x").code == 0
-    return tmp_path / "outputs/x"
+    assert cli(capsys, *SMALL, "tracker=csv", "epochs=2", "name=x").code == 0
+    return work / "outputs/x"
 
 
 def resumed_with(run: Path, entries: dict[str, Any], place: tuple[str, ...], value: Any) -> None:

@@ -17,24 +17,17 @@ from tests.own.nonfinite import PoisonedOnce
 from tests.support.command_line import TINY, cli
 from tests.support.comparing import difference, entries_of, rows_of
 
+pytestmark = pytest.mark.usefixtures("unpoisoned")
+
 ONCE = (*TINY, "learner._target_=tests.own.nonfinite.PoisonedOnce")
 ALWAYS = (*TINY, "learner._target_=tests.own.nonfinite.Poisoned")
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in; nothing was poisoned in it yet."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PoisonedOnce, "fired", False)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
-def test_a_run_whose_weights_become_nan_under_a_finite_loss_saves_none_of_it(work: Path, capsys: Any) -> None:
+def test_a_run_whose_weights_become_nan_under_a_finite_loss_saves_none_of_it(runs: Path, capsys: Any) -> None:
     words = (*TINY, "learner._target_=tests.own.nonfinite.NanGradient", "checkpoint.every_steps=1", "name=x")
     outcome = cli(capsys, *words)
     assert outcome.code == 1 and "became NaN" in outcome.out and "Traceback" not in outcome.out
-    assert not list((work / "x").rglob("*.tar"))
+    assert not list((runs / "x").rglob("*.tar"))
 
 
 def test_the_places_of_nan_and_infinity_are_named_and_an_overflowing_sum_is_neither() -> None:
@@ -47,27 +40,27 @@ def test_the_places_of_nan_and_infinity_are_named_and_an_overflowing_sum_is_neit
     assert non_finite(states) == {"model_state_dict.b", "optimizer_state_dict.state.0.exp_avg"}
 
 
-def test_a_mask_of_infinities_is_meant_and_saved(work: Path, capsys: Any) -> None:
+def test_a_mask_of_infinities_is_meant_and_saved(runs: Path, capsys: Any) -> None:
     words = ("model=own", "model._target_=tests.own.nonfinite.Masked")
     assert cli(capsys, *TINY[3:], *words, "name=x").code == 0
-    assert entries_of(work / "x/last.tar")["model_state_dict"]["mask"].isinf().any()
+    assert entries_of(runs / "x/last.tar")["model_state_dict"]["mask"].isinf().any()
 
 
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_skipped_step_leaves_weights_and_metrics_finite_and_is_resumed_exactly(
-    work: Path, capsys: Any, monkeypatch: Any, workers: int
+    runs: Path, capsys: Any, monkeypatch: Any, workers: int
 ) -> None:
     words = (*ALWAYS, "on_nonfinite=skip", f"data.workers={workers}", "log_every=1", "scheduler=none")
     assert cli(capsys, *words, "name=whole").code == 0
-    assert len(rows_of(work / "whole")) == 9
-    assert not non_finite(entries_of(work / "whole/last.tar"))
+    assert len(rows_of(runs / "whole")) == 9
+    assert not non_finite(entries_of(runs / "whole/last.tar"))
     for steps in (4, 5, 6):
         assert cli(capsys, *words, f"name=s{steps}", "epochs=null", f"max_steps={steps}").code == 0
-    four, five, six = (entries_of(work / f"s{n}/last.tar")["model_state_dict"]["layers.1.weight"] for n in (4, 5, 6))
+    four, five, six = (entries_of(runs / f"s{n}/last.tar")["model_state_dict"]["layers.1.weight"] for n in (4, 5, 6))
     assert torch.equal(four, five) and not torch.equal(five, six)
     for steps in (4, 5, 6):
         assert cli(capsys, f"resume=outputs/s{steps}", "epochs=3", "max_steps=null", "trust=[tests]").code == 0
-        one, other = (entries_of(work / f"{name}/last.tar") for name in ("whole", f"s{steps}"))
+        one, other = (entries_of(runs / f"{name}/last.tar") for name in ("whole", f"s{steps}"))
         assert difference(one["model_state_dict"], other["model_state_dict"]) is None
         assert difference(one["optimizer_state_dict"], other["optimizer_state_dict"]) is None
 
@@ -84,38 +77,38 @@ def test_a_skipped_step_gives_buffers_back() -> None:
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(work: Path, capsys: Any) -> None:
+def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(runs: Path, capsys: Any) -> None:
     words = (*TINY, "learner._target_=tests.own.nonfinite.NanGradient", "on_nonfinite=skip", "name=x")
     outcome = cli(capsys, *words)
     assert outcome.code == 1 and "6 updates of the model in a row" in outcome.out
 
 
-def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_another_order(work: Path, capsys: Any) -> None:
+def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_another_order(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *TINY, "name=plain").code == 0
     outcome = cli(capsys, *ONCE, "on_nonfinite=rollback", "name=x", "log_every=1")
     assert outcome.code == 0 and "going back to step_0000000003.tar" in outcome.out
-    last = entries_of(work / "x/last.tar")
+    last = entries_of(runs / "x/last.tar")
     assert last["progress_state_dict"]["rollbacks"] == 1 and last["global_step"] == 9
-    assert [row["step"] for row in rows_of(work / "x")] == [str(step) for step in range(1, 10)]
-    plain = entries_of(work / "plain/last.tar")["model_state_dict"]
+    assert [row["step"] for row in rows_of(runs / "x")] == [str(step) for step in range(1, 10)]
+    plain = entries_of(runs / "plain/last.tar")["model_state_dict"]
     assert not torch.equal(plain["layers.1.weight"], last["model_state_dict"]["layers.1.weight"])
 
 
-def test_a_run_that_was_stopped_after_a_rollback_resumes_exactly(work: Path, capsys: Any, monkeypatch: Any) -> None:
+def test_a_run_that_was_stopped_after_a_rollback_resumes_exactly(runs: Path, capsys: Any, monkeypatch: Any) -> None:
     words = (*ONCE, "on_nonfinite=rollback")
     assert cli(capsys, *words, "name=whole").code == 0
     PoisonedOnce.fired = False
     assert cli(capsys, *words, "name=x", "epochs=2").code == 0
     assert cli(capsys, "resume=outputs/x", "epochs=3", "trust=[tests]").code == 0
-    one, other = (entries_of(work / f"{name}/last.tar") for name in ("whole", "x"))
+    one, other = (entries_of(runs / f"{name}/last.tar") for name in ("whole", "x"))
     assert one["rng_state_dict"]["rank_0"]["torch"].equal(other["rng_state_dict"]["rank_0"]["torch"])
     assert one["progress_state_dict"]["rollbacks"] == other["progress_state_dict"]["rollbacks"] == 1
 
 
-def test_rollbacks_are_limited_and_without_a_checkpoint_there_is_none(work: Path, capsys: Any) -> None:
+def test_rollbacks_are_limited_and_without_a_checkpoint_there_is_none(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *ALWAYS, "on_nonfinite=rollback", "nonfinite_limit=2", "name=x")
     assert outcome.code == 1 and outcome.out.count("going back to") == 2
-    assert json.loads((work / "x/status.json").read_text())["state"] == "failed"
+    assert json.loads((runs / "x/status.json").read_text())["state"] == "failed"
     early = cli(capsys, *ALWAYS, "+learner.at=1", "on_nonfinite=rollback", "name=y")
     assert early.code == 1 and "going back" not in early.out
 

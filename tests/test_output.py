@@ -9,6 +9,7 @@ import pytest
 
 from runner.commands.sweep.output import lasting_output
 from tests.support import REPOSITORY
+from tests.support.processes import environment
 
 SWEEP = (
     "-m", "model=mlp", "model.hidden=[8]", "data=synthetic", "data.size=64", "device=cpu", "epochs=1", "tracker=csv",
@@ -37,9 +38,8 @@ def test_what_cannot_be_written_fails_nobody_and_the_stream_is_the_former_one_af
 @pytest.mark.parametrize("where", ["| head -1", "> /dev/full"])
 def test_a_sweep_whose_reader_is_gone_leaves_its_results(tmp_path: Path, where: str) -> None:
     script = f"set -o pipefail; {sys.executable} {REPOSITORY}/run.py {' '.join(SWEEP)} {where}"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        ["bash", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert (tmp_path / "outputs/s/results.csv").read_text().count("finished") == 2

@@ -15,14 +15,6 @@ from tests.support.command_line import TINY, cli
 EXPONENTIAL = ("scheduler=own", "scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9")
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
 def evaluated(capsys: Any) -> float:
     """Return the loss of the best checkpoint on the data that it was chosen by."""
     outcome = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "data.split=val")
@@ -30,33 +22,33 @@ def evaluated(capsys: Any) -> float:
     return float(json.loads(outcome.out.splitlines()[-1])["loss"])
 
 
-def claimed(work: Path) -> float:
-    return float(json.loads((work / "x/status.json").read_text())["best_metric"])
+def claimed(runs: Path) -> float:
+    return float(json.loads((runs / "x/status.json").read_text())["best_metric"])
 
 
-def test_own_data_keep_their_augment_in_an_evaluation(work: Path, capsys: Any) -> None:
+def test_own_data_keep_their_augment_in_an_evaluation(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "data._target_=tests.own.points.Cropped", "+data.augment=false", "name=x", "epochs=1")
     assert outcome.code == 0, outcome.err
-    assert evaluated(capsys) == claimed(work)
+    assert evaluated(capsys) == claimed(runs)
 
 
-def test_a_module_that_a_learner_keeps_is_evaluated_in_its_mode_for_that(work: Path, capsys: Any) -> None:
+def test_a_module_that_a_learner_keeps_is_evaluated_in_its_mode_for_that(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "learner._target_=tests.own.learners.Following", "name=x", "epochs=1")
     assert outcome.code == 0, outcome.err
-    assert evaluated(capsys) == claimed(work)
+    assert evaluated(capsys) == claimed(runs)
 
 
 @pytest.mark.parametrize(
     "word", ["workers=abc", "workers=-1", "workers=null", "workers=1.5", "timeout=soon", "split=vall", "split=0.8"]
 )
-def test_a_reserved_key_of_own_data_is_checked(work: Path, capsys: Any, word: str) -> None:
+def test_a_reserved_key_of_own_data_is_checked(runs: Path, capsys: Any, word: str) -> None:
     outcome = cli(capsys, *TINY, f"data.{word}")
-    assert outcome.code == 2 and f"data.{word.replace('null', 'None')}" in outcome.err and not work.exists()
+    assert outcome.code == 2 and f"data.{word.replace('null', 'None')}" in outcome.err and not runs.exists()
 
 
-def test_a_scheduler_of_torchs_moves_once_a_step_or_once_an_epoch(work: Path, capsys: Any) -> None:
+def test_a_scheduler_of_torchs_moves_once_a_step_or_once_an_epoch(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, *EXPONENTIAL, "scheduler.unit=weeks")
-    assert outcome.code == 2 and "scheduler.unit=weeks is invalid" in outcome.err and not work.exists()
+    assert outcome.code == 2 and "scheduler.unit=weeks is invalid" in outcome.err and not runs.exists()
 
 
 def test_a_unit_is_a_models_own_or_the_one_that_all_share() -> None:

@@ -23,14 +23,13 @@ COMMANDS = [text for language, title, text in BLOCKS if language == "bash" and n
 
 @pytest.mark.parametrize("choice", ["model=small", "experiment=quick"])
 def test_an_option_of_ones_own_can_be_changed_on_a_resume_that_names_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], choice: str
+    work: Path, capsys: pytest.CaptureFixture[str], choice: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for group in ("model", "experiment"):
-        (tmp_path / "mine" / group).mkdir(parents=True)
-    (tmp_path / "mine/model/small.yaml").write_text("_target_: runner.models.Mlp\nhidden: [4]\ndropout: 0.1\n")
+        (work / "mine" / group).mkdir(parents=True)
+    (work / "mine/model/small.yaml").write_text("_target_: runner.models.Mlp\nhidden: [4]\ndropout: 0.1\n")
     overlay = "# @package _global_\ndefaults:\n  - override /model: small\n"
-    (tmp_path / "mine/experiment/quick.yaml").write_text(overlay)
+    (work / "mine/experiment/quick.yaml").write_text(overlay)
     words = [choice, "name=x", "data=synthetic", "data.size=64", "tracker=none", "max_steps=1"]
     assert cli(capsys, "--config-dir=mine", *words).code == 0
     changed = ("resume=outputs/x", "max_steps=2", "model.dropout=0.2", "resume_allow=[model.dropout]")

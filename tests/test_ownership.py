@@ -17,7 +17,6 @@ from shutil import which
 from typing import Any
 
 import pytest
-import torch
 
 from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_entries
@@ -28,10 +27,10 @@ from runner.run_directory.claim import holds_run, is_taken
 from runner.run_directory.ownership import FILE, Ownership, check_unowned, is_owned, owner_of
 from runner.run_directory.status import Status, read_status, write_status
 from tests.support import REPOSITORY
-from tests.support.command_line import TINY, cli
+from tests.support.command_line import SIGNALLED, TINY, cli
 from tests.support.comparing import assert_same_run
-from tests.support.fork_server import Warm
-from tests.test_stopping import WORDS
+from tests.support.fork_server import ForkServer
+from tests.support.processes import environment, python
 
 TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status
 
@@ -49,8 +48,7 @@ ownership.sign()
 def another(directory: Path, program: str = OWN) -> "Iterator[subprocess.Popen[str]]":
     """Run a program in `directory` in another process, which says when it is ready and waits to be killed."""
     command = [sys.executable, "-c", f"{program}\nprint('ready', flush=True)\ntime.sleep(60)"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=directory, env=environment(), stdout=subprocess.PIPE, text=True)
     with process:
         try:
             assert process.stdout and process.stdout.readline() == "ready\n"
@@ -205,14 +203,6 @@ def test_a_lock_file_alone_takes_no_name_and_is_of_a_run_that_can_go_on(tmp_path
 # The command line
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path
-
-
 @pytest.mark.parametrize("left", [[FILE], [FILE, "run.log"], [FILE, "run.log", ".hydra/config.yaml"], ["status.json"]])
 def test_whatever_a_start_that_was_cut_off_has_left_the_same_command_goes_on(
     work: Path, capsys: Any, left: list[str]
@@ -248,7 +238,7 @@ def test_beside_a_living_owner_every_start_is_refused_untouched_and_every_reader
         assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "trust=[tests]").code == 0
         tools = ([tool, "outputs/x/last.tar"] for tool in ("inspect", "verify"))
         for words in (["list"], ["verify", "outputs/x"], *tools):
-            subprocess.run([sys.executable, "-m", "runner", *words], check=True, env=ENVIRONMENT, capture_output=True)
+            assert python(work, "-m", "runner", *words).returncode == 0
         assert times(work) == before
         assert cli(capsys, *TINY, "resume=outputs/x/last.tar", "name=fork", "max_steps=3").code == 0
         assert {path: at for path, at in times(work).items() if run in (path, *path.parents)} == {
@@ -257,9 +247,6 @@ def test_beside_a_living_owner_every_start_is_refused_untouched_and_every_reader
         owner.kill()
         owner.wait()
         assert cli(capsys, *TINY, "name=x", "resume=auto", "max_steps=4").code == 0
-
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 def test_a_job_whose_directory_another_process_has_fails_alone(work: Path, capsys: Any) -> None:
@@ -289,22 +276,24 @@ def test_a_finished_run_is_said_to_be_without_a_touch_and_also_where_nothing_can
     for folder in (work / "outputs/x", work / "outputs", work):
         folder.chmod(0o555)
     command = [*nobody, str(REPOSITORY / "run.py")]
-    answer = subprocess.run([*command, "resume=outputs/x"], capture_output=True, text=True, env=ENVIRONMENT)
+    answer = subprocess.run([*command, "resume=outputs/x"], capture_output=True, text=True, env=environment())
     assert answer.returncode == 0 and "finished already" in answer.stdout, answer.stderr
     answer = subprocess.run(
-        [*command, "resume=outputs/x", "max_steps=3"], capture_output=True, text=True, env=ENVIRONMENT
+        [*command, "resume=outputs/x", "max_steps=3"], capture_output=True, text=True, env=environment()
     )
     assert answer.returncode == 2 and "cannot be written by this user" in answer.stderr
 
 
 @pytest.mark.slow
-def test_of_ten_starts_at_once_exactly_one_trains_and_of_ten_resumes_as_well(tmp_path: Path, process: Warm) -> None:
+def test_of_ten_starts_at_once_exactly_one_trains_and_of_ten_resumes_as_well(
+    tmp_path: Path, process: ForkServer
+) -> None:
     whole, work = tmp_path / "whole", tmp_path / "work"
     whole.mkdir()
     work.mkdir()
-    assert process.run(whole, *WORDS)[0] == 0
+    assert process.run(whole, *SIGNALLED)[0] == 0
     for moment, ending in (("item:20:SIGTERM", 75), ("item:5:SIGCONT", 0)):
-        runs = [process.start(work, *WORDS, MOMENT=moment, ITEM_SECONDS="100") for _ in range(10)]
+        runs = [process.start(work, *SIGNALLED, MOMENT=moment, ITEM_SECONDS="100") for _ in range(10)]
         while sum(run.ended() for run in runs) < 9:
             time.sleep(0.01)
         (work / "go").touch()
@@ -316,9 +305,9 @@ def test_of_ten_starts_at_once_exactly_one_trains_and_of_ten_resumes_as_well(tmp
 
 
 def test_after_a_kill_of_the_owner_alone_the_same_command_goes_on_beside_its_lingering_worker(
-    tmp_path: Path, process: Warm
+    tmp_path: Path, process: ForkServer
 ) -> None:
-    words = (*WORDS, "data.workers=1")
+    words = (*SIGNALLED, "data.workers=1")
     owner = process.start(tmp_path, *words, MOMENT="worker:60:SIGSTOP")
     while not (tmp_path / "outputs/x/checkpoints/step_0000000005.tar").exists():
         time.sleep(0.01)
@@ -332,10 +321,10 @@ def test_after_a_kill_of_the_owner_alone_the_same_command_goes_on_beside_its_lin
 
 
 def test_readers_beside_a_run_that_saves_and_prunes_every_step_see_whole_files_only(
-    tmp_path: Path, process: Warm, capsys: Any
+    tmp_path: Path, process: ForkServer, capsys: Any
 ) -> None:
     keys = ("epochs=40", "checkpoint=every_n_steps", "checkpoint.every_steps=1", "checkpoint.keep_last=2")
-    owner = process.start(tmp_path, *WORDS, *keys)
+    owner = process.start(tmp_path, *SIGNALLED, *keys)
     run, rounds = tmp_path / "outputs/x", 0
     while not (run / "last.tar").exists():
         time.sleep(0.01)

@@ -12,8 +12,7 @@ from runner.errors import ConfigError
 from runner.places import local_path
 from runner.run_directory.names import name_of, place_of
 from runner.wiring.overrides.arguments import parse, value_of, with_homes
-from tests.support.command_line import cli
-from tests.test_inside import WORDS
+from tests.support.command_line import MLP, cli
 
 URL = "s3://bucket/x"
 
@@ -84,21 +83,19 @@ def test_each_of_several_homes_is_one_and_a_deletion_stays_one() -> None:
     ],
 )  # fmt: skip
 def test_a_place_that_cannot_be_is_one_sentence_and_nothing_is_made(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: str, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [])
     answer = cli(capsys, *words.split())
     assert (answer.code, answer.err.count("\n")) == (2, 1), answer.err
     assert answer.err.startswith("error: ") and "Traceback" not in answer.err
-    assert not list(tmp_path.iterdir())
+    assert not list(work.iterdir())
 
 
 @pytest.mark.parametrize("tool", ["inspect", "verify", "list", "report", "diff x", "export --format module"])
 def test_a_file_tool_refuses_a_url(
-    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tool: str, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["runner", *tool.split(), URL])
     assert tools() == 2
     assert f"{URL} is a URL" in capsys.readouterr().err
@@ -114,7 +111,7 @@ def test_every_path_understands_the_home(
     monkeypatch.chdir(work)
     monkeypatch.setenv("HOME", str(tmp_path))
     numpy.savez(tmp_path / "d.npz", train_inputs=numpy.ones((20, 3), "float32"), train_targets=numpy.arange(20) % 2)
-    words = ["data=arrays", "data.path=~/d.npz", *WORDS[3:]]
+    words = ["data=arrays", "data.path=~/d.npz", *MLP, "device=cpu", "tracker=csv", "epochs=2"]
     assert cli(capsys, *words, "name=x").code == 0
     assert "path: ~/d.npz" in Path("outputs/x/config.yaml").read_text()
     assert cli(capsys, "resume=~/work/outputs/x", "epochs=3").code == 0
@@ -128,13 +125,12 @@ def test_every_path_understands_the_home(
     assert not os.path.exists("~")
 
 
-def test_a_run_is_named_by_its_directory_also_through_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "big/x").mkdir(parents=True)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "outputs").symlink_to("out")
-    (tmp_path / "outputs/x").symlink_to(tmp_path / "big/x")
-    assert name_of(Path("outputs/x")) == "x" and name_of(tmp_path / "out/y/z") == "y/z"
+def test_a_run_is_named_by_its_directory_also_through_links(work: Path) -> None:
+    (work / "big/x").mkdir(parents=True)
+    (work / "out").mkdir()
+    (work / "outputs").symlink_to("out")
+    (work / "outputs/x").symlink_to(work / "big/x")
+    assert name_of(Path("outputs/x")) == "x" and name_of(work / "out/y/z") == "y/z"
     assert name_of(Path("outputs")) is None and name_of(Path("outputs/../big/x")) is None
     with pytest.raises(ConfigError, match="name="):
         place_of("outputs/.hidden", "hydra.run.dir")

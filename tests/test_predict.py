@@ -1,7 +1,7 @@
 """`task=predict`: a row a sample, in the data set's order, in a file that was not there before."""
 
-import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from runner.errors import ConfigError
 from runner.loop.predict import predict
 from runner.tracking.predictions import write_predictions
 from tests.own.learners import Outputs
-from tests.support.command_line import Outcome, cli
+from tests.support.command_line import Outcome, cli, trained_in
+from tests.support.comparing import rows_in
 
 POINTS = (
     "model=mlp", "model.hidden=[4]", "data=own", "data._target_=tests.own.points.NoisyPoints", "learner=own",
@@ -25,22 +26,22 @@ POINTS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a run that is trained a little, of which each test gets a copy."""
+    words = ("name=x", "max_steps=8", "data.augment=shift", "tracker=none")
+    return trained_in(tmp_path_factory.mktemp("original"), *words)
+
+
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Path:
-    """A directory with a run that is trained a little."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    assert cli(capsys, "name=x", "max_steps=8", "data.augment=shift", "tracker=none").code == 0
-    return tmp_path
+def work(original: Path, work: Path) -> Path:
+    """A copy of that directory."""
+    shutil.copytree(original, work, dirs_exist_ok=True)
+    return work
 
 
 def ask(capsys: Any, *words: str, checkpoint: str = "outputs/x/best.tar") -> Outcome:
     return cli(capsys, "task=predict", f"checkpoint_path={checkpoint}", *words)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_the_file_alone_is_enough_and_the_last_line_says_what_was_written(work: Path, capsys: Any) -> None:
@@ -49,7 +50,7 @@ def test_the_file_alone_is_enough_and_the_last_line_says_what_was_written(work: 
     said = json.loads(outcome.out.strip().splitlines()[-1])
     output = "outputs/x/predictions_best_test.csv"
     assert said == {"checkpoint": "outputs/x/best.tar", "split": "test", "samples": 360, "output": output}
-    table = rows(work / output)
+    table = rows_in(work / output)
     assert list(table[0]) == ["index", "class", "probability", *(f"p_{k}" for k in range(10))]
     assert [int(row["index"]) for row in table] == list(range(360))
 
@@ -62,7 +63,7 @@ def test_the_numbers_are_those_of_the_model_in_eval_mode_in_the_order_of_the_dat
     found = numpy.load(work / "p.npz")
     assert torch.equal(torch.from_numpy(found["probabilities"]), logits.softmax(1))
     assert torch.equal(torch.from_numpy(found["class"]), logits.argmax(1))
-    texts = [[numpy.float32(row[f"p_{k}"]) for k in range(10)] for row in rows(work / "p.csv")]
+    texts = [[numpy.float32(row[f"p_{k}"]) for k in range(10)] for row in rows_in(work / "p.csv")]
     assert (numpy.array(texts) == found["probabilities"]).all(), "the text lost digits"
 
 
@@ -122,7 +123,7 @@ def test_a_learner_of_ones_own_names_its_outputs(work: Path, capsys: Any) -> Non
     assert cli(capsys, *POINTS, "learner._target_=tests.own.learners.Outputs", "name=o").code == 0
     outcome = ask(capsys, checkpoint="outputs/o/last.tar")
     assert outcome.code == 0, outcome.err
-    table = rows(work / "outputs/o/predictions_last_val.csv")
+    table = rows_in(work / "outputs/o/predictions_last_val.csv")
     assert list(table[0]) == ["index", "output_0", "output_1"] and len(table) == 6
 
 
@@ -138,7 +139,7 @@ def test_outputs_that_are_not_one_row_a_sample_are_refused() -> None:
 def test_half_precision_and_further_dimensions_become_columns(tmp_path: Path) -> None:
     halves = torch.tensor([[[0.5, 1.0], [2.0, 4.0]]], dtype=torch.bfloat16)
     write_predictions(tmp_path / "p.csv", {"map": halves, "sure": torch.tensor([True])})
-    (row,) = rows(tmp_path / "p.csv")
+    (row,) = rows_in(tmp_path / "p.csv")
     assert row == {"index": "0", "map_0_0": "0.5", "map_0_1": "1.0", "map_1_0": "2.0", "map_1_1": "4.0", "sure": "True"}
 
 

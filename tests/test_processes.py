@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 from runner.checkpoint.listing import steps
 from tests.support import REPOSITORY
 from tests.support.comparing import assert_same_run
+from tests.support.processes import finish, python, start, until
 
 WORDS = (
     "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "data=synthetic", "data.shape=[16]", "data.size=2000",
@@ -22,28 +21,9 @@ WORDS = (
 )  # fmt: skip
 
 
-def start(work: Path, *words: str) -> "subprocess.Popen[str]":
-    """Start `run.py` in its own process group."""
-    command = [sys.executable, str(REPOSITORY / "run.py"), *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=work, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
-
-
-def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Wait for the end; return the exit code and all that was printed."""
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out + err
-
-
 def wait_for_step(run: Path, step: int) -> None:
     """Wait until a checkpoint of at least this step stands."""
-    deadline = time.monotonic() + 60
-    while max(steps(run), default=0) < step:
-        assert time.monotonic() < deadline, "the run wrote no checkpoint"
-        time.sleep(0.01)
+    until(lambda: max(steps(run), default=0) >= step)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +100,7 @@ def test_config_errors_help_and_composition_come_without_torch(tmp_path: Path) -
         (("device=cuda:1",), 2),
         (("-m", "model=lenett"), 2),
     ):
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-c", probe, *words]
-        answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        answer = python(tmp_path, "-c", probe, *words)
         assert answer.returncode == code, answer.stderr
         assert answer.stderr.strip().splitlines()[-1] == "False", words
         assert "Traceback" not in answer.stderr

@@ -8,12 +8,7 @@ import pytest
 from runner.wiring.overrides.arguments import command
 from runner.wiring.overrides.program import find_project, program_name, project_folder
 
-
-@pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("work")
 
 
 def started_as(monkeypatch: pytest.MonkeyPatch, program: str) -> None:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 
 from runner.commands.sweep.ray_jobs import ray_executor, ray_slots
 from runner.errors import ConfigError
-from tests.support import REPOSITORY
 from tests.support.command_line import cli
 from tests.support.comparing import assert_same_run
+from tests.support.processes import finish, start, until
 
 pytest.importorskip("ray", reason='Ray is not installed: python -m pip install -e ".[ray]"')
 
@@ -26,29 +25,6 @@ JOBS = (
     "checkpoint=every_n_steps", "checkpoint.every_steps=1", "hydra.launcher.n_jobs=3",
 )  # fmt: skip
 RAY = "hydra/launcher=ray"
-
-
-def started(work: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
-    """Start a sweep as the leader of a process group."""
-    command = [sys.executable, str(REPOSITORY / "run.py"), *JOBS, *words]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **environment}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=work, env=surroundings, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
-
-
-def finished(sweep: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Return the exit code and all that was said."""
-    out, err = sweep.communicate(timeout=120)
-    return sweep.returncode, out + err
-
-
-def until(sweep: "subprocess.Popen[str]", reached: Callable[[], bool]) -> None:
-    """Wait while the sweep goes on."""
-    while not reached():
-        assert sweep.poll() is None, finished(sweep)
-        time.sleep(0.02)
 
 
 def states(work: Path) -> dict[str, str]:
@@ -89,20 +65,20 @@ def assert_nothing_is_left(sweep: "subprocess.Popen[str]", job: int) -> None:
 @pytest.mark.slow
 def test_a_killed_worker_costs_its_own_job_and_the_repetition_ends_in_the_bits_of_local(tmp_path: Path) -> None:
     cases = "+model.case=good,raises,slow"
-    sweep = started(tmp_path, RAY, cases, "name=s")
-    until(sweep, lambda: bool(checkpoints(tmp_path)))
+    sweep = start(tmp_path, *JOBS, RAY, cases, "name=s")
+    until(lambda: checkpoints(tmp_path), sweep)
     job = process_of(tmp_path, "slow")
     os.kill(parent_of(job), signal.SIGKILL)
-    code, said = finished(sweep)
+    code, said = finish(sweep)
     assert code == 1 and "Traceback" not in said, said
     assert states(tmp_path) == {"good": "finished", "raises": "failed", "slow": "failed"}
     failures = [line for line in said.splitlines() if line.startswith("FAILED ")]
     assert len(failures) == 2 and "ValueError: as asked for" in said and "killed by SIGKILL" in said, said
     assert not Path(f"/proc/{job}").exists()
     assert "the job was lost: " in next((tmp_path / "outputs/s/logs").glob("*slow*")).read_text()
-    again, said = finished(started(tmp_path, RAY, cases, "name=s", MENDED="1"))
+    again, said = finish(start(tmp_path, *JOBS, RAY, cases, "name=s", MENDED="1"))
     assert again == 0 and said.count("finished already") == 1, said
-    whole, said = finished(started(tmp_path, cases, "name=whole", MENDED="1"))
+    whole, said = finish(start(tmp_path, *JOBS, cases, "name=whole", MENDED="1"))
     assert whole == 0, said
     jobs = [path.name for path in (tmp_path / "outputs/whole").glob("model.case-*")]
     assert len(jobs) == 3
@@ -113,22 +89,16 @@ def test_a_killed_worker_costs_its_own_job_and_the_repetition_ends_in_the_bits_o
 @pytest.mark.slow
 def test_what_a_sweep_started_ends_with_it_by_a_kill_at_once_by_a_stop_with_checkpoints(tmp_path: Path) -> None:
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 75)):
-        sweep = started(tmp_path, RAY, "+model.case=slow,good", "epochs=30", "name=s")
+        sweep = start(tmp_path, *JOBS, RAY, "+model.case=slow,good", "epochs=30", "name=s")
         before = checkpoints(tmp_path)
-        until(sweep, lambda before=before: bool(checkpoints(tmp_path) - before))
+        until(lambda before=before: checkpoints(tmp_path) - before, sweep)
         job = process_of(tmp_path, "slow")
         sweep.send_signal(number)
-        ended, said = finished(sweep)
+        ended, said = finish(sweep)
         assert ended == code, said
         assert_nothing_is_left(sweep, job)
     assert "to be resumed" in said and states(tmp_path)["slow"] == "interrupted"
     assert "Traceback" not in said, said
-
-
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def made(work: Path) -> list[str]:

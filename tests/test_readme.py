@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.support import REPOSITORY
 from tests.support.command_line import cli
@@ -47,15 +46,13 @@ class MyData:
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to run in, with the package that the README's user brings."""
-    (tmp_path / "my_package.py").write_text(_MY_PACKAGE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-cache"))
+    (work / "my_package.py").write_text(_MY_PACKAGE)
+    monkeypatch.syspath_prepend(str(work))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(work / "no-cache"))
     monkeypatch.delitem(sys.modules, "my_package", raising=False)
-    torch.set_num_threads(1)
-    return tmp_path
+    return work
 
 
 def _added(command: str) -> list[str]:

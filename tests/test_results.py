@@ -1,6 +1,5 @@
 """What a sweep's files say of its jobs: their order, the best of them, means over seeds, and `results.csv`."""
 
-import csv
 import errno
 import os
 from dataclasses import replace
@@ -15,6 +14,7 @@ from runner.sweeps.jobs import Job
 from runner.sweeps.results.means import Mean, over_seeds
 from runner.sweeps.results.table import PRUNED, Record, read_record, rows_of, write_record, write_results
 from runner.sweeps.schedule import Ended
+from tests.support.comparing import rows_in
 
 NOW = "2026-01-01T00:00:00+00:00"
 
@@ -87,8 +87,7 @@ def test_jobs_of_another_config_are_another_mean_and_the_key_that_differs_is_a_c
         kinds[f"job{number}"] = f"of {rate}"
     write_record(tmp_path, Record("val/loss", "min", words, kinds=kinds))
     report(tmp_path, ())
-    with open(tmp_path / "results.csv", newline="") as file:
-        rows = [(row["seed"], row["optimizer.lr"], float(row["val/loss"])) for row in csv.DictReader(file)]
+    rows = [(r["seed"], r["optimizer.lr"], float(r["val/loss"])) for r in rows_in(tmp_path / "results.csv")]
     assert rows == [("0", "0.1", 0.1), ("1", "0.1", 1.1), ("0", "0.2", 2.2), ("1", "0.2", 3.2)]
     assert [mean.mean for mean in over_seeds(rows_of(tmp_path, read_record(tmp_path)))] == [
         pytest.approx(0.6), pytest.approx(2.7),
@@ -98,8 +97,7 @@ def test_jobs_of_another_config_are_another_mean_and_the_key_that_differs_is_a_c
 def test_results_and_best_are_written_and_a_folder_of_the_users_own_is_left_alone(sweep: Path) -> None:
     rows = rows_of(sweep, read_record(sweep))
     write_results(sweep, rows, "val/loss")
-    with open(sweep / "results.csv", newline="") as file:
-        table = list(csv.DictReader(file))
+    table = rows_in(sweep / "results.csv")
     assert [row["val/loss"] for row in table] == ["0.2", "0.3", "0.05", "0.1", "0.15", "", ""]
     assert (sweep / "best").readlink() == Path("b")
     (sweep / "best").unlink()
@@ -136,8 +134,7 @@ def test_a_value_that_only_another_command_swept_is_the_one_of_the_config(
     write_record(tmp_path, Record("val/loss", "min", {"a": ["seed=1"]}))
     write_record(tmp_path, Record("val/loss", "min", {"b": ["seed=1", "optimizer.lr=0.5", "batch_size=2"]}))
     report(tmp_path, ())
-    with open(tmp_path / "results.csv", newline="") as file:
-        rows = {row["job"]: (row["optimizer.lr"], row["batch_size"]) for row in csv.DictReader(file)}
+    rows = {row["job"]: (row["optimizer.lr"], row["batch_size"]) for row in rows_in(tmp_path / "results.csv")}
     assert rows == {"b": ("0.5", "2"), "a": ("0.01", "")}
     assert capsys.readouterr().out.lstrip().startswith("optimizer.lr  batch_size  best val/loss")
 

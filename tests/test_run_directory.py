@@ -124,13 +124,12 @@ def git(*words: str) -> None:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def repository(work: Path) -> Path:
     git("init", "-b", "trunk")
-    (tmp_path / "a.txt").write_text("one\n")
+    (work / "a.txt").write_text("one\n")
     git("add", ".")
     git("commit", "-m", "first")
-    return tmp_path
+    return work
 
 
 def test_the_environment_knows_the_commit_the_branch_and_what_was_changed(repository: Path) -> None:
@@ -157,14 +156,11 @@ def test_a_giant_diff_is_cut(repository: Path) -> None:
     assert len(describe_environment([], "cpu")["git_diff"]) == 200_000
 
 
-def test_outside_a_repository_and_without_git_its_entries_are_null(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+def test_outside_a_repository_and_without_git_its_entries_are_null(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(work.parent))
     keys = ("git_commit", "git_branch", "git_diff")
     assert [describe_environment([], "cpu")[key] for key in keys] == [None] * 3
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(work))
     assert [describe_environment([], "cpu")[key] for key in keys] == [None] * 3
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch.optim import lr_scheduler
 
 from tests.support.command_line import TINY, cli
@@ -38,14 +37,6 @@ REFUSED = {
 FAST = ("CyclicLR", "OneCycleLR", "ReduceLROnPlateau")
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The runs of a directory to run in."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
 def test_none_of_torchs_schedulers_is_forgotten() -> None:
     schedulers = (one for one in vars(lr_scheduler).values() if isinstance(one, type))
     found = {one.__name__ for one in schedulers if issubclass(one, lr_scheduler.LRScheduler)}
@@ -57,7 +48,7 @@ def test_none_of_torchs_schedulers_is_forgotten() -> None:
     "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SCHEDULERS]
 )
 def test_a_scheduler_of_torchs_is_resumed_bit_for_bit(
-    work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, name: str, unit: str
+    runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, name: str, unit: str
 ) -> None:
     target = f"scheduler._target_=torch.optim.lr_scheduler.{name}"
     own = ("optimizer=sgd", "scheduler=own", f"scheduler.unit={unit}", target, *SCHEDULERS[name])
@@ -67,19 +58,19 @@ def test_a_scheduler_of_torchs_is_resumed_bit_for_bit(
     assert cli(capsys, *TINY, *own, "name=x").code == 75
     monkeypatch.delenv("STOP_AT")
     assert cli(capsys, "resume=outputs/x").code == 0
-    assert_same_run(work / "whole", work / "x")
+    assert_same_run(runs / "whole", runs / "x")
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_scheduler_that_no_config_can_build_is_refused_in_a_sentence(work: Path, capsys: Any, name: str) -> None:
+def test_a_scheduler_that_no_config_can_build_is_refused_in_a_sentence(runs: Path, capsys: Any, name: str) -> None:
     target = f"scheduler._target_=torch.optim.lr_scheduler.{name}"
     outcome = cli(capsys, *TINY, "scheduler=own", target, *REFUSED[name], "name=x")
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and name in outcome.err, outcome.err
-    assert not work.exists()
+    assert not runs.exists()
 
 
-def test_a_scheduler_that_is_none_of_torchs_kind_is_told_what_it_would_need(work: Path, capsys: Any) -> None:
+def test_a_scheduler_that_is_none_of_torchs_kind_is_told_what_it_would_need(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "scheduler=own", "scheduler._target_=tests.own.optim.Homemade", "name=x")
     assert (
-        outcome.code == 2 and "inherit from torch.optim.lr_scheduler.LRScheduler" in outcome.err and not work.exists()
+        outcome.code == 2 and "inherit from torch.optim.lr_scheduler.LRScheduler" in outcome.err and not runs.exists()
     )

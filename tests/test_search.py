@@ -1,12 +1,9 @@
 """`hydra/sweeper=optuna`: what may be searched, what a study is told, and that no kill costs or repeats a trial."""
 
-import csv
 import json
 import os
 import platform
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +30,9 @@ from runner.sweeps.schedule import Ended
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.search.search import read_search
 from runner.wiring.search.space import read_space, words_of
-from tests.support import REPOSITORY
 from tests.support.command_line import cli
+from tests.support.comparing import rows_in
+from tests.support.processes import finish, start, until
 
 TIMES = ("2026-01-01T00:00:00+00:00",) * 2  # of a status
 
@@ -117,13 +115,10 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
         ([LR, "hydra.sweep.subdir=x"], "hydra.sweep.subdir cannot be chosen"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_makes_nothing(
-    tmp_path: Path, monkeypatch: Any, capsys: Any, words: list[str], said: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_is_one_sentence_and_makes_nothing(work: Path, capsys: Any, words: list[str], said: str) -> None:
     outcome = cli(capsys, *SEARCH, *words)
     assert outcome.code == 2 and said in outcome.err and "Traceback" not in outcome.err, outcome.err
-    assert outcome.err.startswith("error: ") and not list(tmp_path.iterdir())
+    assert outcome.err.startswith("error: ") and not list(work.iterdir())
 
 
 OPTIONS = {"n_trials": 9, "sampler": "TPESampler", "sampler_options": None, "seed": 0, "pruner": "MedianPruner"} | {
@@ -167,21 +162,19 @@ def test_a_sampler_and_a_pruner_that_cannot_be_are_answered_with_what_there_is()
     assert isinstance(make_pruner(None, {}), optuna.pruners.NopPruner)
 
 
-def test_without_optuna_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_without_optuna_it_is_said_how_to_get_it(work: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)  # as good as not installed
     outcome = cli(capsys, *SEARCH, LR)
     assert outcome.code == 2 and 'python -m pip install "runner-train[optuna]"' in outcome.err
-    assert not list(tmp_path.iterdir())
+    assert not list(work.iterdir())
 
 
-def test_a_namesake_from_another_package_does_not_come_between(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+def test_a_namesake_from_another_package_does_not_come_between(work: Path, capsys: Any) -> None:
     @dataclass
     class Foreign:
         _target_: str = "elsewhere.Sweeper"
         storage: str | None = None
 
-    monkeypatch.chdir(tmp_path)
     for group, name in (("sweeper", "optuna"), ("launcher", "slurm"), ("launcher", "ray")):
         ConfigStore.instance().store(group=f"hydra/{group}", name=name, node=Foreign, provider="hydra_foreign")
     for words in ((*SEARCH, LR), ("-m", "name=s", "seed=0,1", "hydra/launcher=slurm", "hydra.launcher.cluster=local")):
@@ -189,11 +182,10 @@ def test_a_namesake_from_another_package_does_not_come_between(tmp_path: Path, m
         assert outcome.code == 0 and "would run" in outcome.out, outcome.err
 
 
-def test_a_preview_says_what_would_run_and_makes_nothing(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_preview_says_what_would_run_and_makes_nothing(work: Path, capsys: Any) -> None:
     params = "hydra.sweeper.params={optimizer.lr:'interval(0,1)'}"
     outcome = cli(capsys, *SEARCH, params, "hydra.launcher.preview=true", "hydra.sweeper.n_trials=7")
-    assert outcome.code == 0 and "7 would run: 7 new" in outcome.out and not list(tmp_path.iterdir())
+    assert outcome.code == 0 and "7 would run: 7 new" in outcome.out and not list(work.iterdir())
 
 
 # A study with jobs that are played: their files are real, only nobody trains.
@@ -202,10 +194,9 @@ SPACE = (Numbers("x", 0.0, 1.0), Choice("model", ["a", "b"]))
 
 
 @pytest.fixture(autouse=True)
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def work(work: Path) -> Path:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return tmp_path
+    return work
 
 
 def search(*metrics: str, config: str = "abc") -> Search:
@@ -240,7 +231,7 @@ def evaluated(job: Job, *losses: float) -> None:
     (job.directory / "metrics.csv").write_text(f"step,epoch,val/loss\n{rows}")
 
 
-def finish(job: Job, best: float | None, state: str = "finished") -> Ended:
+def end_job(job: Job, best: float | None, state: str = "finished") -> Ended:
     """Let the job end, with this best value."""
     job.directory.mkdir(exist_ok=True)
     write_status(job.directory, Status(state, 3, 3, 1, None, best, os.getpid(), platform.node(), *TIMES))
@@ -256,16 +247,16 @@ def take(source: StudySource) -> Job:
 def test_a_study_that_was_killed_goes_on_with_its_trials_and_draws_no_value_twice(work: Path) -> None:
     first = source_of(work, study_of(work), 6)
     done, killed = take(first), [take(first), take(first)]
-    first.ended(finish(done, 0.5))
+    first.ended(end_job(done, 0.5))
     second = source_of(work, study_of(work), 6)
     assert [take(second).words for _ in killed] == [job.words for job in killed]
     for job in killed:
-        second.ended(finish(job, 0.7))
+        second.ended(end_job(job, 0.7))
     drawn = [take(second) for _ in range(3)]
     assert second.take() is None
     assert len({job.words[0] for job in (done, *killed, *drawn)}) == 6
     for job in drawn:
-        second.ended(finish(job, 0.3))
+        second.ended(end_job(job, 0.3))
     study = open_study(work, search())
     assert study is not None and summary(study) == "6 finished"
     assert outstanding(study, 6).total == 0 and outstanding(study, 8).new == 2
@@ -285,8 +276,8 @@ def test_a_trial_that_ended_unseen_is_told_from_its_files_and_one_that_was_stopp
     evaluated(unseen, 0.5)
     assert first.given_up([unseen, stopped]) == []
     evaluated(unseen, 0.5, 0.25)
-    finish(unseen, 0.25)
-    first.ended(finish(stopped, 0.5, "interrupted"))
+    end_job(unseen, 0.25)
+    first.ended(end_job(stopped, 0.5, "interrupted"))
     second = source_of(work, study_of(work), 2)
     assert take(second).words == stopped.words and second.take() is None and second.told == 1
     told, running = study_of(work).trials
@@ -301,7 +292,7 @@ def test_a_pruner_sees_each_evaluation_once_and_what_it_gives_up_is_a_result(wor
     assert source.given_up([good, bad]) == []  # they have no metrics.csv yet
     evaluated(good, 0.5, 0.4, 0.3)
     assert source.given_up([good]) == [] and source.given_up([good]) == []
-    source.ended(finish(good, 0.3))
+    source.ended(end_job(good, 0.3))
     evaluated(bad, 0.3)
     assert source.given_up([bad]) == []
     evaluated(bad, 0.3, 0.9)
@@ -310,7 +301,7 @@ def test_a_pruner_sees_each_evaluation_once_and_what_it_gives_up_is_a_result(wor
     study.pruner = optuna.pruners.ThresholdPruner(upper=1.0)
     evaluated(bad, 0.3, 0.9, 2.0, 2.5)
     assert source.given_up([bad]) == [bad]
-    ended = finish(bad, 0.3, "interrupted")
+    ended = end_job(bad, 0.3, "interrupted")
     source.ended(Ended(bad, ended.code, "", 1.0, given_up=True))
     first, second = study_of(work).trials
     assert (first.state, first.value, first.intermediate_values) == (
@@ -326,7 +317,7 @@ def test_values_that_were_drawn_before_are_told_their_result_without_a_run(work:
     source = source_of(work, study_of(work), 5, space=space)
     job = take(source)
     assert source.take() is None and source.told == 0  # four twins wait for its end
-    source.ended(finish(job, 0.5))
+    source.ended(end_job(job, 0.5))
     assert [trial.value for trial in study_of(work).trials] == [0.5] * 5 and source.told == 4
     more = source_of(work, study_of(work), 7, space=space)
     assert more.take() is None and more.told == 2
@@ -339,7 +330,7 @@ def test_twins_of_a_pruned_trial_are_pruned_as_well(work: Path) -> None:
     job = take(source)
     assert source.take() is None
     evaluated(job, 0.9)
-    source.ended(Ended(job, finish(job, 0.9, "interrupted").code, "", 1.0, given_up=True))
+    source.ended(Ended(job, end_job(job, 0.9, "interrupted").code, "", 1.0, given_up=True))
     assert source_of(work, study_of(work), 3, space=space).take() is None
     found = [(trial.state, trial.value) for trial in study_of(work).trials]
     assert found == [(TrialState.PRUNED, 0.9)] * 3
@@ -349,7 +340,7 @@ def test_a_failed_trial_is_no_result_and_its_values_are_run_again_once(work: Pat
     first = source_of(work, study_of(work), 2)
     bad, good = take(first), take(first)
     first.ended(Ended(bad, 1, "exit code 1", 1.0))
-    first.ended(finish(good, 0.5))
+    first.ended(end_job(good, 0.5))
     assert first.take() is None and summary(study_of(work)) == "1 finished, 1 failed"
     for _ in range(2):  # it fails again
         again = source_of(work, study_of(work), 2)
@@ -358,13 +349,13 @@ def test_a_failed_trial_is_no_result_and_its_values_are_run_again_once(work: Pat
     assert outstanding(study_of(work), 2).total == 1
     mended = source_of(work, study_of(work), 3)
     assert take(mended).words == bad.words and take(mended).words not in (bad.words, good.words)
-    mended.ended(finish(bad, 0.4))
+    mended.ended(end_job(bad, 0.4))
     assert [len(outstanding(study_of(work), 9).failed), len(outstanding(study_of(work), 9).begun)] == [0, 1]
 
 
 def test_a_run_without_a_value_and_values_that_make_no_config_are_failures_that_are_reported(work: Path) -> None:
     source = source_of(work, study_of(work), 1)
-    source.ended(finish(take(source), None))
+    source.ended(end_job(take(source), None))
     assert [failure.reason for failure in source.failures] == ["it has no val/loss at its best"]
 
     def refuse(words: Sequence[str]) -> Job:
@@ -384,7 +375,7 @@ def test_several_objectives_are_read_from_the_best_checkpoint(work: Path) -> Non
     source = source_of(work, study, 3, "val/loss", "val/size")
     for metrics in ({"val/loss": 0.5, "val/size": 2.0}, {"val/loss": 0.4, "val/size": 3.0}, {"val/loss": 0.3}):
         job = take(source)
-        ended = finish(job, 0.9)
+        ended = end_job(job, 0.9)
         torch.save({"metrics": metrics}, job.directory / "best.tar")
         assert source.given_up([job]) == []
         source.ended(ended)
@@ -448,32 +439,20 @@ RUN = (
 )  # fmt: skip
 
 
-def started(work: Path, *words: str, **environment: str) -> "subprocess.Popen[str]":
-    """Start a search as a user would."""
-    command = [sys.executable, str(REPOSITORY / "run.py"), *SEARCH, *RUN, *words]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **environment}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=work, env=surroundings, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-
-
 def results(work: Path) -> list[dict[str, str]]:
-    with open(work / "outputs/s/results.csv", newline="") as file:
-        return list(csv.DictReader(file))
+    return rows_in(work / "outputs/s/results.csv")
 
 
 @pytest.mark.slow
 def test_thirty_trials_killed_twice_are_thirty_results_at_the_end(work: Path) -> None:
     words = ("+model.x=interval(0,1)", "+model.pause=0.06", "epochs=3", "hydra.sweeper.n_trials=30")
     for enough in (6, 14):
-        process = started(work, *words)
-        while len(list(work.glob("outputs/s/*/status.json"))) < enough:
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.05)
+        process = start(work, *SEARCH, *RUN, *words)
+        until(lambda enough=enough: len(list(work.glob("outputs/s/*/status.json"))) >= enough, process)
         process.kill()
-        process.communicate(timeout=60)
-    process = started(work, *words)
-    said = process.communicate(timeout=200)[0]
-    assert process.returncode == 0 and "Warning" not in said and "[I " not in said, said
+        finish(process)
+    code, said = finish(start(work, *SEARCH, *RUN, *words))
+    assert code == 0 and "Warning" not in said and "[I " not in said, said
     trials = optuna.load_study(study_name="search", storage="sqlite:///outputs/s/study.db").trials
     assert len(trials) == 30 and len({trial.params["+model.x"] for trial in trials}) == 30
     pruned = {trial.user_attrs[JOB] for trial in trials if trial.state is TrialState.PRUNED}
@@ -494,13 +473,11 @@ def test_failed_trials_are_borne_and_run_again_and_several_objectives_have_a_fro
         "# @package _global_\nepochs: 2\nhydra:\n  sweeper:\n    n_trials: 6\n"
         "    metrics: {val/loss: min, val/accuracy: max}\n    params: {+model.x: 'choice(0.1,0.5)'}\n"
     )
-    words = ("--config-dir", "options", "experiment=tune", "+model.case=good,raises")
-    first = started(work, *words)
-    said = first.communicate(timeout=100)[0]
-    assert first.returncode == 1 and "case-raises-" in said and "nothing is pruned" in said, said
-    again = started(work, *words, MENDED="1")
-    said = again.communicate(timeout=100)[0]
-    assert again.returncode == 0 and "beaten by none in val/loss, val/accuracy" in said, said
+    words = (*SEARCH, *RUN, "--config-dir", "options", "experiment=tune", "+model.case=good,raises")
+    code, said = finish(start(work, *words))
+    assert code == 1 and "case-raises-" in said and "nothing is pruned" in said, said
+    code, said = finish(start(work, *words, MENDED="1"))
+    assert code == 0 and "beaten by none in val/loss, val/accuracy" in said, said
     rows = results(work)
     assert 1 < len(rows) <= 4 and {row["state"] for row in rows} == {"finished"}
     front = [row for row in rows if row["pareto"] == "true"]

@@ -5,24 +5,9 @@ from pathlib import Path
 import numpy
 import pytest
 
-from tests.support.command_line import TINY, cli
+from tests.support.command_line import MLP, SMALL, TINY, cli
 
-_RUN = (
-    "data=synthetic",
-    "data.shape=[4]",
-    "data.size=16",
-    "model=mlp",
-    "model.hidden=[4]",
-    "device=cpu",
-    "tracker=csv",
-)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, in which every command runs."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+_RUN = (*SMALL, "tracker=csv")
 
 
 def _arrays(path: Path) -> None:
@@ -31,17 +16,17 @@ def _arrays(path: Path) -> None:
 
 
 def test_a_resume_and_an_evaluation_take_the_place_where_the_data_lie_now(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _arrays(folder / "a.npz")
-    cli(capsys, "data=arrays", "data.path=a.npz", *_RUN[3:], "name=m", "epochs=1")
-    (folder / "a.npz").rename("moved.npz")
+    _arrays(work / "a.npz")
+    cli(capsys, "data=arrays", "data.path=a.npz", *MLP, "device=cpu", "tracker=csv", "name=m", "epochs=1")
+    (work / "a.npz").rename("moved.npz")
     moved = "data.path=moved.npz"
     assert cli(capsys, "resume=outputs/m", "epochs=2", moved).code == 0
     assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/m/last.tar", moved).code == 0
 
 
-def test_a_run_that_stopped_early_names_the_key_that_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_stopped_early_names_the_key_that_goes_on(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli(capsys, *_RUN, "name=early", "epochs=9", "early_stopping.patience=1", "optimizer.lr=1e-12")
     for words in ((), ("epochs=12",)):
         answer = cli(capsys, "resume=outputs/early", *words)
@@ -50,9 +35,9 @@ def test_a_run_that_stopped_early_names_the_key_that_goes_on(folder: Path, capsy
         assert "epochs=" not in answer.out
 
 
-def test_an_evaluation_refuses_other_data_in_its_own_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_refuses_other_data_in_its_own_words(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli(capsys, *_RUN, "name=x", "epochs=1")
-    words = ("task=evaluate", "checkpoint_path=outputs/x/last.tar", "data.size=32")
+    words = ("task=evaluate", "checkpoint_path=outputs/x/last.tar", "data.size=48")
     answer = cli(capsys, *words)
     assert answer.code == 2
     assert "resume_allow=[data]" in answer.err
@@ -64,26 +49,24 @@ def test_an_evaluation_refuses_other_data_in_its_own_words(folder: Path, capsys:
     assert "resume_allow" not in answer.err
 
 
-def test_every_yes_rewinds_and_anything_else_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_yes_rewinds_and_anything_else_is_refused(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli(capsys, *_RUN, "name=x", "epochs=3", "checkpoint.keep_last=9")
-    first = "resume=outputs/x/checkpoints/step_0000000001.tar"
+    first = "resume=outputs/x/checkpoints/step_0000000002.tar"
     assert "rewind=true" in cli(capsys, first, "rewind=off").err
     assert "rewind=maybe cannot be" in cli(capsys, first, "rewind=maybe").err
     assert cli(capsys, first, "rewind=yes").code == 0
 
 
-def test_a_longer_run_without_a_schedule_moves_no_schedule(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_longer_run_without_a_schedule_moves_no_schedule(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli(capsys, *_RUN, "name=x", "epochs=1", "scheduler=none")
     cli(capsys, "resume=outputs/x", "epochs=2")
-    log = (folder / "outputs/x/run.log").read_text()
+    log = (work / "outputs/x/run.log").read_text()
     assert "schedule" not in log.split("resuming")[1]
     assert "| free" in log
 
 
 @pytest.mark.parametrize("word", ["scheduler.unit=epoch", "warm_start.exclude=[fc3]", "warm_start.rename=['a=b']"])
-def test_a_key_that_would_change_nothing_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], word: str
-) -> None:
+def test_a_key_that_would_change_nothing_is_refused(work: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
     answer = cli(capsys, *TINY, "scheduler=plateau", word)
     assert answer.code == 2
     assert word.split("=")[0] in answer.err
@@ -102,11 +85,11 @@ def test_a_key_that_would_change_nothing_is_refused(
     ],
 )
 def test_a_mistake_is_answered_with_what_would_do(
-    folder: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
+    work: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
 ) -> None:
-    numpy.savez(folder / "xy.npz", x=numpy.ones((4, 3)), y=numpy.arange(4))
+    numpy.savez(work / "xy.npz", x=numpy.ones((4, 3)), y=numpy.arange(4))
     images = numpy.zeros((20, 28, 28, 3), "uint8")
-    numpy.savez(folder / "hwc.npz", train_inputs=images, train_targets=numpy.arange(20))
+    numpy.savez(work / "hwc.npz", train_inputs=images, train_targets=numpy.arange(20))
     answer = cli(capsys, *words.split(), "device=cpu")
     assert answer.code == 2
     assert answer.err.startswith("error: ")
@@ -124,11 +107,11 @@ def test_a_mistake_is_answered_with_what_would_do(
     ],
 )
 def test_a_mistake_of_all_jobs_is_refused_before_the_first(
-    folder: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
+    work: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
 ) -> None:
     answer = cli(capsys, "-m", *words.split(), "name=s")
     assert answer.code == 2 and says in answer.err and answer.err.count("\n") == 1
-    assert not (folder / "outputs").exists()
+    assert not (work / "outputs").exists()
 
 
 @pytest.mark.parametrize(
@@ -140,11 +123,11 @@ def test_a_mistake_of_all_jobs_is_refused_before_the_first(
     ],
 )
 def test_what_would_be_passed_over_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
+    work: Path, capsys: pytest.CaptureFixture[str], words: str, says: str
 ) -> None:
     answer = cli(capsys, *words.split())
     assert answer.code == 2 and says in answer.err and answer.err.count("\n") == 1
-    assert list(folder.iterdir()) == []
+    assert list(work.iterdir()) == []
 
 
 def test_the_version_is_that_of_this_program(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +135,7 @@ def test_the_version_is_that_of_this_program(capsys: pytest.CaptureFixture[str])
 
 
 def test_another_model_on_a_resume_is_answered_with_a_warm_start(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli(capsys, *_RUN, "name=x", "epochs=1")
     for allowed in ((), ("resume_allow=[model]",)):
@@ -160,7 +143,7 @@ def test_another_model_on_a_resume_is_answered_with_a_warm_start(
         assert answer.code == 2 and "name=another_name warm_start.path=FILE in place of resume" in answer.err
 
 
-def test_a_key_that_is_given_twice_is_said_at_the_start(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_that_is_given_twice_is_said_at_the_start(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answer = cli(capsys, *_RUN, "name=x", "epochs=3", "epochs=1")
     assert answer.code == 0 and "epochs is given twice: epochs=1 counts, epochs=3 does not\n" in answer.out
     answer = cli(capsys, *_RUN, "name=x", "epochs=3", "epochs=1")

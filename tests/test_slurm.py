@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from runner.sweeps.executors.request import Request, read_request
 from runner.sweeps.executors.slurm import Queue
 from tests.support import REPOSITORY, fake_slurm
 from tests.support.comparing import assert_same_run
+from tests.support.processes import RUN, run, until
 
 pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 
-RUN = str(REPOSITORY / "run.py")
 WORDS = (
     "model=own", "data=own", "data._target_=tests.own.points.NoisyPoints", "model._target_=tests.own.jobs.Fragile",
     "batch_size=8", "tracker=csv", "device=cpu", "epochs=6", "+model.case=slow",
@@ -46,7 +45,6 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "jobs"))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr("tests.support.fake_slurm.HOME", tmp_path / "jobs", raising=False)
     return tmp_path / "jobs"
 
@@ -56,16 +54,7 @@ def request() -> Request:
 
 
 def order(number: int, *words: str) -> Order:
-    return Order(number, number, [RUN, *words], f"outputs/s/logs/job-{number}.log")
-
-
-def until(wanted: Callable[[], Any], process: "subprocess.Popen[bytes] | None" = None) -> Any:
-    """Return what `wanted` returns, once that is something."""
-    limit = time.monotonic() + 90
-    while not (found := wanted()):
-        assert time.monotonic() < limit and (process is None or process.poll() is None)
-        time.sleep(0.02)
-    return found
+    return Order(number, number, [RUN[1], *words], f"outputs/s/logs/job-{number}.log")
 
 
 def codes(queue: Queue, count: int = 1) -> dict[int, int]:
@@ -96,10 +85,7 @@ def test_a_wrong_option_is_one_sentence_that_names_it(key: str, value: Any) -> N
 def test_without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, RUN, *SWEEP]
-    ended = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True
-    )
+    ended = run(tmp_path, *SWEEP, PATH="/nowhere")
     assert ended.returncode == 2 and "needs Slurm's sbatch" in ended.stderr and "Traceback" not in ended.stderr
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -158,27 +144,20 @@ def test_a_job_that_is_lost_is_told_as_killed_and_one_that_was_given_up_never_ru
         assert codes(queue) == {1: KILLED}
     record, log = Path("record.json").absolute(), Path("log").absolute()
     record.write_text(json.dumps({"folder": "another"}))
-    assert Attempt([RUN, "--help"], str(log), os.getcwd(), str(record), "mine")() == 75
+    assert Attempt([RUN[1], "--help"], str(log), os.getcwd(), str(record), "mine")() == 75
     assert not log.exists()
 
 
-def start(*words: str, **environment: str) -> "subprocess.Popen[bytes]":
-    command, surroundings = [sys.executable, RUN, *words], {**os.environ, **environment}
-    return subprocess.Popen(command, env=surroundings, start_new_session=True, stdout=subprocess.DEVNULL)
-
-
-def finish(*words: str, **environment: str) -> None:
-    """Run the command line to its end."""
-    assert start(*words, **environment).wait(120) == 0
+def started(*words: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([*RUN, *words], start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run the jobs locally and in one go; return the directory of the sweep."""
     work = tmp_path_factory.mktemp("whole")
-    command = [sys.executable, RUN, "-m", "hydra.launcher.n_jobs=2", *SWEEP[2:]]
-    surroundings = {**os.environ, "MENDED": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(command, cwd=work, env=surroundings, check=True, capture_output=True, timeout=120)
+    done = run(work, "-m", "hydra.launcher.n_jobs=2", *SWEEP[2:], MENDED="1")
+    assert done.returncode == 0, done.stderr
     return work / "outputs/s"
 
 
@@ -194,13 +173,13 @@ def statuses() -> list[dict[str, Any]]:
 def test_a_preempted_job_goes_on_after_it_was_requeued_and_a_killed_sweep_finds_its_jobs(
     cluster: Path, whole: Path
 ) -> None:
-    sweep = start(*SWEEP)
+    sweep = started(*SWEEP)
     until(lambda: len(saved()) == 2, sweep)
     fake_slurm.scancel("--signal=USR2", "1")  # what comes before the limit
     until(lambda: not (cluster / "1/requeue").exists() and fake_slurm.state("1") == "RUNNING", sweep)
     sweep.kill()
     sweep.wait()
-    finish(*SWEEP)
+    assert run(Path(), *SWEEP).returncode == 0
     assert sorted(path.name for path in cluster.glob("[0-9]*")) == ["1", "2"]  # none was submitted twice
     assert sorted(status["attempt"] for status in statuses()) == [1, 2]
     for job in whole.glob("seed-*"):
@@ -212,7 +191,7 @@ def test_a_sweep_that_is_stopped_saves_what_runs_and_cancels_what_waits(
     cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_SLOTS", "1")
-    sweep = start(*SWEEP)
+    sweep = started(*SWEEP)
     until(saved, sweep)
     sweep.terminate()
     assert sweep.wait(60) == 75
@@ -226,12 +205,12 @@ def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time
     cluster: Path, whole: Path
 ) -> None:
     local = (*SWEEP, "hydra.launcher.cluster=local", "seed=0")
-    sweep = start(*local)
+    sweep = started(*local)
     until(saved, sweep)
     os.killpg(sweep.pid, signal.SIGINT)  # as a terminal does it: to all of the foreground
     assert sweep.wait(60) == -signal.SIGINT
     assert [status["state"] for status in statuses()] == ["interrupted"]
-    sweep = start(*local)
+    sweep = started(*local)
     until(lambda: [status["attempt"] for status in statuses()] == [2], sweep)
     (record,) = Path("outputs/s/logs/slurm").glob("*.json")
     controller = json.loads(record.read_text())["job"]
@@ -239,7 +218,7 @@ def test_on_this_machine_ctrl_c_saves_a_killed_sweep_goes_on_and_a_limit_of_time
     sweep.wait()
     submitted = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
     os.kill(int(submitted[0]), signal.SIGUSR2)  # what submitit sends before the limit
-    finish(*local)
+    assert run(Path(), *local).returncode == 0
     assert [(status["attempt"], status["state"]) for status in statuses()] == [(3, "finished")]
     assert_same_run(next(whole.glob("seed-0-*")), saved()[0].parent)
 
@@ -265,7 +244,7 @@ def test_a_job_whose_process_on_the_cluster_is_killed_leaves_no_run_behind(
 def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_same_bits(
     cluster: Path, whole: Path
 ) -> None:
-    Path("run.py").symlink_to(RUN)
+    Path("run.py").symlink_to(RUN[1])
     template = (REPOSITORY / "docs/train.sbatch").read_text()
     line = "python run.py name=lenet resume=auto model=lenet device=cuda &"
     assert line in template

@@ -4,8 +4,6 @@ import json
 import os
 import pty
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,25 +12,20 @@ import pytest
 
 from runner.checkpoint.listing import newest_valid, steps
 from tests.support import REPOSITORY
+from tests.support.command_line import SIGNALLED
 from tests.support.comparing import assert_same_run
-from tests.support.fork_server import Warm
+from tests.support.fork_server import ForkServer
+from tests.support.processes import python
 
-# 3 epochs of 5 steps, evaluated and saved after each epoch, tested at the end.
-WORDS = (
-    "model=own", "model._target_=tests.own.signalled.Heavy", "data=own", "data._target_=tests.own.signalled.Data",
-    "learner=own", "learner._target_=tests.own.signalled.Learner", "optimizer=adam", "epochs=3", "batch_size=8",
-    "log_every=2", "tracker=csv", "checkpoint.keep_last=100", "name=x", "resume=auto",
-)  # fmt: skip
 HEAVY = ("+model.mebibytes=100",)  # a save takes some tenths of a second
 SIGINT = -signal.SIGINT
-PATHS = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, process: Warm) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, process: ForkServer) -> Path:
     """The uninterrupted run."""
     work = tmp_path_factory.mktemp("whole")
-    code, text = process.run(work, *WORDS)
+    code, text = process.run(work, *SIGNALLED)
     assert code == 0, text
     return work / "outputs/x"
 
@@ -50,9 +43,9 @@ def folders(tmp_path: Path, names: Iterable[str]) -> dict[str, Path]:
     return made
 
 
-def assert_continue(process: Warm, works: Iterable[Path], whole: Path, *words: str) -> None:
+def assert_continue(process: ForkServer, works: Iterable[Path], whole: Path, *words: str) -> None:
     """Assert that the same command finishes each run exactly and leaves nothing half-written."""
-    for work, run in [(work, process.start(work, *WORDS, *words)) for work in works]:
+    for work, run in [(work, process.start(work, *SIGNALLED, *words)) for work in works]:
         code, text = run.finish()
         assert code == 0 and "Traceback" not in text, text
         assert state_of(work)[0] == "finished"
@@ -79,10 +72,10 @@ RARE = {
 
 @pytest.mark.parametrize("moments", [COMMON, pytest.param(RARE, marks=pytest.mark.slow)], ids=["common", "rare"])
 def test_a_stop_at_any_moment_is_a_good_checkpoint_and_the_same_command_goes_on_exactly(
-    tmp_path: Path, process: Warm, whole: Path, moments: dict[str, int]
+    tmp_path: Path, process: ForkServer, whole: Path, moments: dict[str, int]
 ) -> None:
     works = folders(tmp_path, moments)
-    runs = {moment: process.start(work, *WORDS, MOMENT=moment) for moment, work in works.items()}
+    runs = {moment: process.start(work, *SIGNALLED, MOMENT=moment) for moment, work in works.items()}
     for moment, run in runs.items():
         code, text = run.finish()
         assert code == moments[moment] and "Traceback" not in text, (moment, text)
@@ -94,11 +87,11 @@ def test_a_stop_at_any_moment_is_a_good_checkpoint_and_the_same_command_goes_on_
 
 @pytest.mark.slow
 def test_a_stop_amid_a_save_lets_it_complete_once_and_a_second_ctrl_c_leaves_only_what_was_there(
-    tmp_path: Path, process: Warm
+    tmp_path: Path, process: ForkServer
 ) -> None:
     works = folders(tmp_path, ["", "save:3:SIGTERM+0.02", "save:3:SIGINT+0.02,SIGINT+0.06"])
     whole, polite, rude = works.values()
-    runs = [process.start(work, *WORDS, *HEAVY, MOMENT=moment) for moment, work in works.items()]
+    runs = [process.start(work, *SIGNALLED, *HEAVY, MOMENT=moment) for moment, work in works.items()]
     for run, expected in zip(runs, (0, 75, SIGINT), strict=True):
         code, text = run.finish()
         assert code == expected and "Traceback" not in text, text
@@ -116,9 +109,9 @@ def stored_steps(work: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_for_what_is_running(tmp_path: Path, process: Warm, whole: Path) -> None:
+def test_a_second_ctrl_c_does_not_wait_for_what_is_running(tmp_path: Path, process: ForkServer, whole: Path) -> None:
     began = time.monotonic()
-    run = process.start(tmp_path, *WORDS, MOMENT="item:20:SIGINT+0.1,SIGINT+0.3", ITEM_SECONDS="30")
+    run = process.start(tmp_path, *SIGNALLED, MOMENT="item:20:SIGINT+0.1,SIGINT+0.3", ITEM_SECONDS="30")
     assert run.finish()[0] == SIGINT and time.monotonic() - began < 25
     assert "stopped by" not in run.text() and "Traceback" not in run.text()
     assert_continue(process, [tmp_path], whole)
@@ -132,10 +125,10 @@ WORKERS = {
 
 
 def test_a_worker_that_dies_or_hangs_is_one_sentence_and_the_last_complete_step_is_saved(
-    tmp_path: Path, process: Warm, whole: Path
+    tmp_path: Path, process: ForkServer, whole: Path
 ) -> None:
     works = folders(tmp_path, WORKERS)
-    words = (*WORDS, "data.workers=1", "data.timeout=3")
+    words = (*SIGNALLED, "data.workers=1", "data.timeout=3")
     runs = {case: process.start(work, *words, **WORKERS[case]) for case, work in works.items()}
     for case, run in runs.items():
         code, text = run.finish()
@@ -156,9 +149,11 @@ def group_of(leader: int) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_terminal_that_goes_away_stops_the_run_with_a_checkpoint(tmp_path: Path, process: Warm, whole: Path) -> None:
+def test_a_terminal_that_goes_away_stops_the_run_with_a_checkpoint(
+    tmp_path: Path, process: ForkServer, whole: Path
+) -> None:
     ours, theirs = pty.openpty()
-    run = process.start(tmp_path, *WORDS, terminal=os.ttyname(theirs), MOMENT="item:30:SIGCONT", ITEM_SECONDS="2")
+    run = process.start(tmp_path, *SIGNALLED, terminal=os.ttyname(theirs), MOMENT="item:30:SIGCONT", ITEM_SECONDS="2")
     while not (tmp_path / "outputs/x/checkpoints/step_0000000005.tar").exists():
         os.read(ours, 1 << 16)
     os.close(theirs)
@@ -169,8 +164,8 @@ def test_a_terminal_that_goes_away_stops_the_run_with_a_checkpoint(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_before_anything_was_made_a_signal_leaves_nothing(tmp_path: Path, process: Warm, name: str) -> None:
-    code, text = process.run(tmp_path, *WORDS, MOMENT=f"build:1:{name}")
+def test_before_anything_was_made_a_signal_leaves_nothing(tmp_path: Path, process: ForkServer, name: str) -> None:
+    code, text = process.run(tmp_path, *SIGNALLED, MOMENT=f"build:1:{name}")
     assert (code, text) == (-getattr(signal, name), "")
     assert list(tmp_path.iterdir()) == []
 
@@ -187,6 +182,6 @@ sys.meta_path.insert(0, Press())
 sys.argv = ["run.py", "model=mlp"]
 runpy.run_path({str(REPOSITORY / "run.py")!r}, run_name="__main__")
 """
-    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=PATHS, capture_output=True, timeout=60)
-    assert (answer.returncode, answer.stdout, answer.stderr) == (SIGINT, b"", b"")
+    answer = python(tmp_path, "-c", program)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (SIGINT, "", "")
     assert list(tmp_path.iterdir()) == []

@@ -97,9 +97,8 @@ def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monk
 
 
 def test_several_processes_for_one_run_are_refused_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLURM_PROCID", "1")
     for rank, size, refused in (("0", "2", True), ("1", "2", True), ("0", "1", False)):
         monkeypatch.setenv("RANK", rank)
@@ -107,7 +106,7 @@ def test_several_processes_for_one_run_are_refused_before_anything_is_made(
         for words in (["name=x"], ["-m", "seed=0,1", "name=s"]):
             outcome = cli(capsys, *words, "nonsense=1")  # which is looked at later
             assert outcome.code == 2 and ("without torchrun" in outcome.err) is refused, outcome.err
-    assert not list(tmp_path.iterdir())
+    assert not list(work.iterdir())
 
 
 @pytest.mark.parametrize(

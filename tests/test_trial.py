@@ -106,13 +106,12 @@ def started(capsys: Any, *words: str) -> Outcome:
     ],
 )
 def test_what_is_wrong_with_the_data_is_one_sentence_and_nothing_made(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: list[str]
+    work: Path, capsys: Any, words: list[str], said: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     outcome = started(capsys, "data._target_=tests.own.untrainable.Data", *words)
     assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
     assert all(part in outcome.err for part in said), outcome.err
-    assert list(tmp_path.iterdir()) == []
+    assert list(work.iterdir()) == []
 
 
 NORMED = (
@@ -130,15 +129,14 @@ NORMED = (
     ],
 )
 def test_a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str | None
+    work: Path, capsys: Any, words: list[str], said: str | None
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     own = [word for word in TINY if not word.startswith(("model", "data", "epochs", "batch", "accumulate"))]
     outcome = cli(capsys, *own, *NORMED, "device=cpu", "epochs=1", *words, "name=x")
     if said is None:
         assert outcome.code == 0, outcome.err
     else:
-        assert outcome.code == 2 and said in outcome.err and not (tmp_path / "outputs").exists(), outcome.err
+        assert outcome.code == 2 and said in outcome.err and not (work / "outputs").exists(), outcome.err
 
 
 @pytest.mark.parametrize(
@@ -154,12 +152,11 @@ def test_a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached(
     ],
 )
 def test_what_does_not_fit_is_exit_code_2_and_nothing_made(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+    work: Path, capsys: Any, words: list[str], said: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     outcome = started(capsys, *words)
     assert outcome.code == 2 and outcome.err.startswith("error: ") and said in outcome.err, outcome.err
-    assert list(tmp_path.iterdir()) == []
+    assert list(work.iterdir()) == []
 
 
 def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
@@ -177,8 +174,7 @@ def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
         multiprocessing.set_start_method(former, force=True)
 
 
-def test_a_batch_is_tried_on_a_resume_too(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_batch_is_tried_on_a_resume_too(work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert started(capsys, "data._target_=tests.own.untrainable.Data", "+data.fault=fine", "epochs=1").code == 0
     monkeypatch.setattr("tests.own.untrainable.SAMPLES", {"fine": lambda index: None})
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")

@@ -64,15 +64,13 @@ def read_with(recipe: str, work: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-def test_the_general_recipe_reads_our_file(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_general_recipe_reads_our_file(work: Path, capsys: Any) -> None:
     words = ("data=synthetic", "data.shape=[3,32,32]", "data.size=32", "optimizer=sgd", "scheduler=none", "epochs=1")
     assert cli(capsys, *words, "name=x").code == 0
-    read_with(GENERAL, tmp_path)
+    read_with(GENERAL, work)
 
 
-def test_the_recipe_for_several_models_reads_our_gan(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_recipe_for_several_models_reads_our_gan(work: Path, capsys: Any) -> None:
     words = ("experiment=gan_digits", "data=synthetic", "data.size=32", "epochs=1")
     assert cli(capsys, *words, "name=x").code == 0
-    read_with(SEVERAL, tmp_path)
+    read_with(SEVERAL, work)

@@ -57,16 +57,14 @@ def test_it_is_read_as_a_file_of_today(version: int) -> None:
 
 
 @VERSIONS
-def test_a_run_goes_on_from_it(version: int, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_run_goes_on_from_it(version: int, work: Path, capsys: Any) -> None:
     outcome = cli(capsys, f"resume={file_of(version)}", "name=x")
     assert outcome.code == 0 and "as a fork of" in outcome.out and "step 5/5" in outcome.out, outcome.err
     assert set(entries_of(Path("outputs/x/last.tar"))) == set(entries_of(file_of(2)))
 
 
 @VERSIONS
-def test_it_is_evaluated_and_loaded(version: int, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_it_is_evaluated_and_loaded(version: int, work: Path, capsys: Any) -> None:
     outcome = cli(capsys, "task=evaluate", f"checkpoint_path={file_of(version)}", "data.split=val")
     assert outcome.code == 0 and json.loads(outcome.out.splitlines()[-1])["loss"] > 0
     loaded, average = runner.load(file_of(version)).state_dict(), read_entries(file_of(version))["ema_state_dict"]

@@ -18,11 +18,10 @@ from runner.checkpoint.weights.sources import Source, read_source
 from runner.errors import CheckpointMismatch
 from runner.models import Discriminator, Generator, Mlp
 from tests.support import REPOSITORY
-from tests.support.command_line import TINY, cli
+from tests.support.command_line import SMALL, TINY, cli
 from tests.support.comparing import assert_same_run, difference, entries_of
 
-DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
-NEW = (*DATA, "model=mlp", "model.hidden=[5]", "tracker=none", "max_steps=1", "name=new")
+NEW = (*SMALL, "tracker=none", "max_steps=1", "name=new")
 
 
 def mlp(*, hidden: int = 5, classes: int = 3) -> Mlp:
@@ -63,23 +62,17 @@ HEAD = ["layers.4.weight", "layers.4.bias"]
 BODY = ["layers.1.weight", "layers.1.bias"]
 
 
-def test_what_is_frozen_is_reported_and_stays_as_it_is_in_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_what_is_frozen_is_reported_and_stays_as_it_is_in_the_file(work: Path, capsys: Any) -> None:
     frozen = "warm_start.freeze=[layers]"
-    words = ("warm_start.exclude=[layers.4.bias]", frozen, f"warm_start.path={bare(tmp_path, capsys)}")
+    words = ("warm_start.exclude=[layers.4.bias]", frozen, f"warm_start.path={bare(work, capsys)}")
     outcome = cli(capsys, *NEW, *words)
     assert outcome.code == 0 and "frozen 3: layers.1.weight, layers.1.bias, layers.4.weight" in outcome.out
     trained, source = entries_of(Path("outputs/new/last.tar"))["model_state_dict"], mlp().state_dict()
     assert [name for name in source if torch.equal(trained[name], source[name])] == [*BODY, "layers.4.weight"]
 
 
-def test_a_pattern_that_freezes_one_model_of_several_is_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = ours_from_a_gan(tmp_path, capsys)
+def test_a_pattern_that_freezes_one_model_of_several_is_enough(work: Path, capsys: Any) -> None:
+    path = ours_from_a_gan(work, capsys)
     words = ("experiment=gan_digits", "device=cpu", "max_steps=1", "tracker=none", "seed=3", "name=new")
     assert cli(capsys, *words, f"warm_start.path={path}", "warm_start.freeze=['layers[.]2']").code == 0
     report = json.loads(Path("outputs/new/warm_start.json").read_text())["models"]
@@ -112,25 +105,19 @@ def test_a_pattern_that_freezes_one_model_of_several_is_enough(
         (("warm_start.path=text.safetensors",), "a text file"),
     ],
 )
-def test_a_wrong_match_is_never_silent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, words: tuple[str, ...], says: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_wrong_match_is_never_silent(work: Path, capsys: Any, words: tuple[str, ...], says: str) -> None:
     for make in (bare, multiple, of_another_head):
-        make(tmp_path, capsys)
-    torch.save(mlp(), tmp_path / "code.pt")  # a whole pickled module
-    (tmp_path / "text.safetensors").write_text("no tensors")
+        make(work, capsys)
+    torch.save(mlp(), work / "code.pt")  # a whole pickled module
+    (work / "text.safetensors").write_text("no tensors")
     outcome = cli(capsys, *NEW, *words)
     assert outcome.code == 2 and not Path("outputs").exists()
     assert re.search(says, outcome.err), outcome.err
     assert "Traceback" not in outcome.err and "weights_only=False" not in outcome.err
 
 
-def test_a_run_with_frozen_parameters_resumes_exactly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    words = [*NEW[:-2], "model.dropout=0.3", f"warm_start.path={bare(tmp_path, capsys)}"]
+def test_a_run_with_frozen_parameters_resumes_exactly(work: Path, capsys: Any) -> None:
+    words = [*NEW[:-2], "model.dropout=0.3", f"warm_start.path={bare(work, capsys)}"]
     words += ["warm_start.freeze=[layers.1]", "ema.decay=0.8", "checkpoint.every_steps=1", "checkpoint.keep_last=9"]
     assert cli(capsys, *words, "epochs=3", "name=whole").code == 0
     whole = Path("outputs/whole")
@@ -143,9 +130,8 @@ def test_a_run_with_frozen_parameters_resumes_exactly(
 
 
 def test_one_command_starts_warm_and_frozen_and_goes_on_so_after_a_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     torch.save(mlp_of_tiny().state_dict(), "tiny.pth")
     words = (*TINY, "warm_start.path=tiny.pth", "warm_start.freeze=[layers.1]")
     assert cli(capsys, *words, "name=whole").code == 0
@@ -226,20 +212,16 @@ def test_a_model_whose_own_names_have_a_module_keeps_them() -> None:
     assert list(strip_wrappers(own, found).values()) == own
 
 
-def test_files_of_the_gans_own_models_load_in_plain_pytorch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    entries = torch.load(ours_from_a_gan(tmp_path, capsys), weights_only=True)
+def test_files_of_the_gans_own_models_load_in_plain_pytorch(work: Path, capsys: Any) -> None:
+    entries = torch.load(ours_from_a_gan(work, capsys), weights_only=True)
     Generator(64, 1, (32, 32)).load_state_dict(entries["generator_state_dict"])
     Discriminator(1, (32, 32)).load_state_dict(entries["discriminator_state_dict"])
 
 
 @pytest.mark.parametrize("spoilt", [torch.full((5,), torch.nan), torch.zeros(5, dtype=torch.int64)], ids=["nan", "int"])
 def test_weights_that_are_no_numbers_to_start_with_are_not_loaded(
-    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, spoilt: torch.Tensor
+    work: Path, capsys: Any, spoilt: torch.Tensor
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     torch.save({**mlp().state_dict(), "layers.1.bias": spoilt}, "spoilt.pth")
     outcome = cli(capsys, *NEW, "warm_start.path=spoilt.pth", "warm_start.strict=true")
     assert outcome.code == 2 and "layers.1.bias" in outcome.err and not Path("outputs").exists()

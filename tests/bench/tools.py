@@ -33,7 +33,7 @@ assert "torch" not in sys.modules
 """
 MAKE_LARGE = """
 import sys, torch
-from tests.conftest import small_entries, write_entries
+from tests.support.checkpoints import small_entries, write_entries
 weights = {{f"layers.{{n}}.weight": torch.randn({count} // 100) for n in range(100)}}
 with open("large.tar", "wb") as file:
     write_entries(file, small_entries(model_state_dict=weights))

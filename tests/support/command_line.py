@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,24 @@ import pytest
 from runner.commands.main import main
 from tests.support import REPOSITORY
 
+RUN = REPOSITORY / "run.py"
+
+DATA = ("data=synthetic", "data.shape=[4]", "data.classes=3", "data.size=32", "batch_size=16", "device=cpu")
+MLP = ("model=mlp", "model.hidden=[5]")
+SMALL = (*DATA, *MLP)  # two steps an epoch
+
 # 3 epochs of 3 steps: dropout, augmentation, Adam, a schedule, accumulation, an odd last batch.
 TINY = (
     "model=mlp", "model.hidden=[8]", "model.dropout=0.3", "data=own", "data._target_=tests.own.points.NoisyPoints",
     "learner=own", "learner._target_=tests.own.learners.StoppableClassification", "optimizer=adam", "epochs=3",
     "batch_size=8", "accumulate=2", "log_every=2", "tracker=csv", "checkpoint.keep_last=100",
+)  # fmt: skip
+
+# 3 epochs of 5 steps, in any of which a signal may arrive, evaluated and saved after each epoch, tested at the end.
+SIGNALLED = (
+    "model=own", "model._target_=tests.own.signalled.Heavy", "data=own", "data._target_=tests.own.signalled.Data",
+    "learner=own", "learner._target_=tests.own.signalled.Learner", "optimizer=adam", "epochs=3", "batch_size=8",
+    "log_every=2", "tracker=csv", "checkpoint.keep_last=100", "name=x", "resume=auto",
 )  # fmt: skip
 
 
@@ -43,15 +56,27 @@ def untouched_logging() -> Iterator[None]:
         root.handlers[:], root.level = handlers, level
 
 
-def cli(capsys: pytest.CaptureFixture[str], *words: str, program: Path = REPOSITORY / "run.py") -> Outcome:
+def cli(capsys: pytest.CaptureFixture[str], *words: str, program: Path = RUN) -> Outcome:
     """Call `run.py` with these words in this process, in the current directory."""
     capsys.readouterr()
+    code = _call(program, *words)
+    captured = capsys.readouterr()
+    return Outcome(code, captured.out, captured.err)
+
+
+def trained_in(folder: Path, *words: str, program: Path = RUN) -> Path:
+    """Call `run.py` with these words in a folder, where it must succeed; return the folder."""
+    with chdir(folder):
+        assert _call(program, *words) == 0
+    return folder
+
+
+def _call(program: Path, *words: str) -> int:
     former, sys.argv = sys.argv, [str(program), *words]
     try:
         with untouched_logging(), pytest.raises(SystemExit) as exit_:
             main()
     finally:
         sys.argv = former
-    captured = capsys.readouterr()
     assert isinstance(exit_.value.code, int)
-    return Outcome(exit_.value.code, captured.out, captured.err)
+    return exit_.value.code

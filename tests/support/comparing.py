@@ -35,10 +35,36 @@ def difference(one: Any, other: Any, place: str = "") -> str | None:
     return None if same else place
 
 
+def same(one: Any, other: Any) -> bool:
+    """Return whether two nests are equal, types and all, NaN to NaN and tensors bit for bit, a parameter as a tensor."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        kinds = [(tensor.dtype, tensor.shape, tensor.layout) for tensor in (one, other)]
+        return kinds[0] == kinds[1] and _content(one) == _content(other)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other if isinstance(one, set) else repr(one) == repr(other)
+
+
+def _content(tensor: torch.Tensor) -> bytes | str:
+    """Return the bytes of a dense tensor, what is printed of another."""
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        return str(tensor.detach())
+    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def rows_in(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def rows_of(run: Path) -> list[dict[str, str]]:
     """Return the rows of metrics.csv without the times."""
-    with open(run / "metrics.csv", newline="") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows_in(run / "metrics.csv")]
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -17,6 +17,7 @@ from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import Background
 from runner.errors import SaveFailed
 from tests.support import REPOSITORY
+from tests.support.processes import environment
 
 SOURCE = REPOSITORY / "tests/support/faults.c"
 METRICS = (3.0, 2.0, 4.0, 1.0)  # of the saves of steps 1 to 4
@@ -53,7 +54,7 @@ def compiled(folder: Path) -> Path:
 
 def preloaded(library: Path) -> dict[str, str]:
     """Return the variables of a process that has the library."""
-    return {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    return environment(LD_PRELOAD=str(library))
 
 
 def drive(library: Path, cases: Iterable[tuple[Path, Fault]], elements: int = 8) -> list[Outcome]:

@@ -1,4 +1,7 @@
-"""A process that has imported torch forks `run.py` whenever it is told to, so that each start costs no import."""
+"""A process that has imported torch forks `run.py` whenever it is told to, so that each start costs no import.
+
+It has what the job server of a sweep has in memory, and forks as that does.
+"""
 
 import json
 import os
@@ -11,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runner.commands.sweep.job_server import _preload
 from tests.support import REPOSITORY
+from tests.support.processes import environment
 
 
 class Started:
@@ -37,7 +42,7 @@ class Started:
         return int(self._code.read_text()), self.text()
 
 
-class Warm:
+class ForkServer:
     """Starts commands by forking."""
 
     def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
@@ -60,29 +65,22 @@ class Warm:
 
 
 @contextmanager
-def warm(folder: Path, **variables: str) -> Iterator[Warm]:
-    """Lend a warm process with these variables, which keeps its files in `folder`."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **variables}
+def fork_server(folder: Path, **variables: str) -> Iterator[ForkServer]:
+    """Lend such a process with these variables, which keeps its files in `folder`."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fork_server"],
-        env=environment,
+        env=environment(**variables),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     with process:
-        yield Warm(process, folder)
+        yield ForkServer(process, folder)
 
 
 def serve() -> None:
     """Fork a command for each line of stdin."""
-
-    import runner.commands.evaluate
-    import runner.commands.train
-    import runner.run.life
-    import runner.wiring.config.help
-    import runner.wiring.starts.prepare  # noqa: F401
-
+    _preload()
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
         started, report = os.pipe()

@@ -55,8 +55,7 @@ def _pip(*words: str) -> None:
 
 def run(command: list[str], *, programs: Path | None = None, cwd: Path | None = None, timeout: float = 120) -> str:
     """Run a command that must succeed, with the programs of an environment first; return what it printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if programs is not None:
         environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
