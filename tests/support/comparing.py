@@ -36,7 +36,7 @@ def difference(one: Any, other: Any, place: str = "") -> str | None:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two nests are equal, types and all, NaN to NaN and tensors bit for bit, a parameter as a tensor."""
+    """Return whether two nests are equal, NaN to NaN, tensors bit for bit, a parameter as a tensor."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         kinds = [(tensor.dtype, tensor.shape, tensor.layout) for tensor in (one, other)]
         return kinds[0] == kinds[1] and _content(one) == _content(other)
