@@ -12,10 +12,10 @@ from torch.utils.data import TensorDataset
 from runner.data.loaders.loading import EvaluationLoader, Loading
 from runner.errors import ConfigError
 from runner.loop.evaluate import evaluate
+from runner.strategy.devices import Devices
+from runner.strategy.strategies import Single
 from tests.own.figures import Averaged, Forgetful, Judged, f1_of
 from tests.support.command_line import TINY, cli
-
-CPU = torch.device("cpu")
 
 
 def measured(learner: Any, batch_size: int, stop_at: int | None = None) -> dict[str, float] | None:
@@ -33,7 +33,7 @@ def measured(learner: Any, batch_size: int, stop_at: int | None = None) -> dict[
         {"model": model},
         learner,
         loader=loader,
-        device=CPU,
+        strategy=Single(Devices("cpu")),
         stop=lambda: "SIGTERM" if next(looks) == stop_at else None,
     )
 

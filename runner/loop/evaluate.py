@@ -10,6 +10,7 @@ from torch import nn
 from runner.data.loaders.loading import EvaluationLoader, move
 from runner.learners import Learner
 from runner.loop.figures import Figures
+from runner.strategy.strategies import Strategy
 
 
 def evaluate(
@@ -17,7 +18,7 @@ def evaluate(
     learner: Learner,
     *,
     loader: EvaluationLoader,
-    device: torch.device,
+    strategy: Strategy,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:
     """Return each metric of all samples, in `eval()` mode; None if `stop` broke it off.
@@ -25,11 +26,11 @@ def evaluate(
     Raises:
         ConfigError: the learner returned something else than its metrics.
     """
-    with torch.no_grad(), evaluation_mode(models, learner), Figures(learner, device) as figures:
+    with torch.no_grad(), evaluation_mode(models, learner), Figures(learner, strategy) as figures:
         for batch in loader:
             if stop():
                 return None
-            figures.add(learner.evaluation(models, move(batch.whole, device)), batch.size)
+            figures.add(learner.evaluation(models, move(batch.whole, strategy.device)), batch.size)
         return figures.of_all()
 
 

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from runner.learners import Accumulator, Learner, Summarizing
 from runner.loop.answers import check_evaluation, check_figures, is_row
+from runner.strategy.strategies import Strategy
 
 
 class Figures:
     """Gathers, and leaves every accumulator reset when it is left, however that happens."""
 
-    def __init__(self, learner: Learner, device: torch.device) -> None:
-        self._learner, self._device = learner, device
+    def __init__(self, learner: Learner, strategy: Strategy) -> None:
+        self._learner, self._device, self._processes = learner, strategy.device, strategy.processes
         self._totals: dict[str, Tensor] = {}
         self._accumulators: dict[str, Accumulator] = {}
         self._rows: dict[str, list[Tensor]] = {}
@@ -51,10 +52,11 @@ class Figures:
         Raises:
             ConfigError: one of the learner's metrics is lacking, or is no number.
         """
-        figures = {name: float(total) / self._samples for name, total in self._totals.items()}
+        samples = int(self._processes.sum(torch.tensor(self._samples)))
+        figures = {name: float(self._processes.sum(total)) / samples for name, total in self._totals.items()}
         computed = {name: accumulator.compute() for name, accumulator in self._accumulators.items()}
         if isinstance(self._learner, Summarizing):
-            rows = {name: torch.cat(pieces) for name, pieces in self._rows.items()}
+            rows = {name: self._processes.gather(torch.cat(pieces)) for name, pieces in self._rows.items()}
             computed = {**computed, **self._learner.summary(rows)}
         check_figures(computed, figures, self._learner)
         return figures | {name: float(value) for name, value in computed.items()}

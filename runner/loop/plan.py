@@ -76,17 +76,22 @@ class Plan:
             return Ending.finished
         if complete and self.patience is not None and progress.evaluations_without_improvement >= self.patience:
             return Ending.stopped_early
-        return Ending.interrupted if self.stop.requested() else None
+        return Ending.interrupted if self.stop_requested() else None
+
+    def stop_requested(self) -> str | None:
+        """Return why any of the run's processes is to stop; None to go on."""
+        return self.strategy.processes.agree(self.stop.requested())
 
     def save_due(self, progress: Progress) -> bool:
         """Return whether a trigger wants a checkpoint at this boundary."""
         step = progress.global_step
-        return step > 0 and self.saving.due(
+        due = step > 0 and self.saving.due(
             step=step,
             epoch=progress.epoch,
             epoch_ended=progress.step_in_epoch == 0,
             improved=progress.best_step == step,
         )
+        return self.strategy.processes.agree("save" if due else None) is not None
 
 
 def save(state: TrainState, plan: Plan) -> None:

@@ -78,7 +78,7 @@ def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) ->
     """Measure on `val` and record it, unless a stop comes first; training's generators are not touched."""
     with isolated(plan.seed, state.progress.global_step), state.scaler.autocast():
         metrics = evaluate(
-            models, plan.learner, loader=plan.val_loader, device=plan.strategy.device, stop=plan.stop.requested
+            models, plan.learner, loader=plan.val_loader, strategy=plan.strategy, stop=plan.stop_requested
         )
     if metrics is not None:
         state.record({f"val/{name}": value for name, value in metrics.items()}, plan.monitor, plan.mode)

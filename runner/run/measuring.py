@@ -48,7 +48,7 @@ def measure(subject: Subject, stop: Callable[[], str | None] = lambda: None) -> 
         CheckpointMismatch: the file is of another model.
     """
     with running(subject) as (models, loader):
-        return evaluate(models, subject.learner, loader=loader, device=subject.strategy.device, stop=stop)
+        return evaluate(models, subject.learner, loader=loader, strategy=subject.strategy, stop=stop)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import nn
 
 from runner.errors import ConfigError
 from runner.strategy.devices import Devices, available
+from runner.strategy.processes import Alone, Processes
 
 
 class Strategy(Protocol):
@@ -19,6 +20,7 @@ class Strategy(Protocol):
 
     name: str
     device: torch.device
+    processes: Processes
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the runnable form of a model that is on `device` already."""
@@ -28,6 +30,7 @@ class Single:
     """One model on one device, as it is."""
 
     name = "single"
+    processes: Processes = Alone()
 
     def __init__(self, devices: Devices) -> None:
         self.device = devices.first
@@ -44,6 +47,7 @@ class DataParallel:
     """
 
     name = "data_parallel"
+    processes: Processes = Alone()
 
     def __init__(self, devices: Devices) -> None:
         self.device = devices.first
@@ -82,6 +86,7 @@ class Compiled:
     def __init__(self, inner: Strategy) -> None:
         self.name = inner.name
         self.device = inner.device
+        self.processes = inner.processes
         self.inner = inner
 
     def wrap(self, model: nn.Module) -> nn.Module:

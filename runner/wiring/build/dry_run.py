@@ -99,7 +99,7 @@ class Trial:
         sizes = {batch.size: batch for batch in reversed(batches)}
         device = self._strategy.device
         values: Any = {}
-        with torch.no_grad(), evaluation_mode(models, self._learner), Figures(self._learner, device) as figures:
+        with torch.no_grad(), evaluation_mode(models, self._learner), Figures(self._learner, self._strategy) as figures:
             for batch in sizes.values():
                 try:
                     with self._state.scaler.autocast():
