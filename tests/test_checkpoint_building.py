@@ -241,7 +241,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
     torch.save({"w": torch.zeros(1)}, path)
     real = integrity.check_regular
 
-    def replaced_meanwhile(path: Path) -> int:
+    def replaced_meanwhile(path: Path) -> os.stat_result:
         size = real(path)
         path.unlink()
         os.mkfifo(path)

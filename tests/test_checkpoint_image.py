@@ -10,7 +10,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runner.checkpoint.archive import layout as archive
-from runner.checkpoint.archive.framing import extents
+from runner.checkpoint.archive.framing import find_members
 from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.reader import machine, structure
 from runner.checkpoint.reader.contents import read_contents
@@ -146,15 +146,14 @@ def test_members_beyond_four_gigabytes_are_framed_as_zipfile_reads_them(tmp_path
     members: list[archive.Member] = []
     with open(tmp_path / "large.zip", "wb") as file:  # holes: it takes no space
         for index, size in enumerate(sizes):
-            members.append(archive.place(f"data/{index}", size, members[-1].end if members else 0))
+            members.append(archive.place(f"data/{index}", size, members[-1].end if members else 0, 7))
             file.seek(members[-1].header)
-            file.write(archive.local_header(members[-1], 7))
+            file.write(archive.local_header(members[-1]))
         file.seek(members[-1].end)
-        file.write(archive.directory(members, [7] * len(sizes), members[-1].end))
+        file.write(archive.directory(members, members[-1].end))
     with zipfile.ZipFile(tmp_path / "large.zip") as found, open(tmp_path / "large.zip", "rb") as file:
         assert [m.file_size for m in found.infolist()] == sizes
-        placed = extents(file.fileno(), found.infolist(), found.start_dir, file.seek(0, io.SEEK_END))
-    assert [extent.start for extent in placed] == [member.start for member in members]
+        assert find_members(file.fileno(), found.infolist(), found.start_dir, file.seek(0, io.SEEK_END)) == members
     assert all(member.start % 64 == 0 for member in members)
 
 

@@ -263,7 +263,7 @@ def test_a_file_that_a_writer_replaces_while_it_is_opened_is_judged_by_itself(
     large.write_bytes(written(model_state_dict={"weight": torch.zeros(4096)}).read_bytes())
     real = integrity.check_regular
 
-    def replaced_meanwhile(path: Path) -> int:
+    def replaced_meanwhile(path: Path) -> os.stat_result:
         size = real(path)
         os.replace(large, small)
         return size

@@ -14,8 +14,7 @@ _FACTS = ("global_step", "epoch", "metrics", "loss", "created", "environment")
 
 def facts(path: Path) -> Mapping[str, Any]:
     """Return the entries of a checkpoint that are neither states nor config; raises as `read_header`."""
-    check_regular(path)
-    status = path.stat()
+    status = check_regular(path)
     return _read(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from zipfile import BadZipFile
 
-from runner.checkpoint.archive.framing import Extent
+from runner.checkpoint.archive.layout import Member
 
 try:  # by the processor's own instructions, where there is a wheel
     from isal.isal_zlib import crc32 as crc32
@@ -16,8 +16,8 @@ _CHUNK = 1 << 20
 _WORTH_THREADS = 32 << 20  # bytes; starting threads costs as much as checking a few MiB
 
 
-def check_contents(descriptor: int, extents: Sequence[Extent], kept: Mapping[str, memoryview] | None = None) -> None:
-    """Return if each extent of an open file has the bytes of its checksum.
+def check_contents(descriptor: int, members: Sequence[Member], kept: Mapping[str, memoryview] | None = None) -> None:
+    """Return if each member of an open file has the bytes of its checksum.
 
     The bytes of those that are `kept` are read into the memory given for their names, and it is there that
     they are checked: what becomes of the file afterwards does not matter.
@@ -25,8 +25,8 @@ def check_contents(descriptor: int, extents: Sequence[Extent], kept: Mapping[str
     Raises:
         BadZipFile: one has not.
     """
-    queue = iter(sorted(extents, key=lambda extent: -extent.size))
-    if sum(extent.size for extent in extents) < _WORTH_THREADS:
+    queue = iter(sorted(members, key=lambda member: -member.size))
+    if sum(member.size for member in members) < _WORTH_THREADS:
         _check_each(descriptor, queue, kept or {})
         return
     with ThreadPoolExecutor(2) as threads:  # zlib and the system let go of Python's lock
@@ -34,21 +34,21 @@ def check_contents(descriptor: int, extents: Sequence[Extent], kept: Mapping[str
             result.result()
 
 
-def _check_each(descriptor: int, extents: Iterator[Extent], kept: Mapping[str, memoryview]) -> None:
+def _check_each(descriptor: int, members: Iterator[Member], kept: Mapping[str, memoryview]) -> None:
     buffer = memoryview(bytearray(_CHUNK))
-    for extent in extents:
-        if _checksum(descriptor, extent, kept.get(extent.name), buffer) != extent.crc:
-            raise BadZipFile(f"Bad CRC-32 for file {extent.name!r:.100}")
+    for member in members:
+        if _checksum(descriptor, member, kept.get(member.name), buffer) != member.crc:
+            raise BadZipFile(f"Bad CRC-32 for file {member.name!r:.100}")
 
 
-def _checksum(descriptor: int, extent: Extent, memory: memoryview | None, buffer: memoryview) -> int:
+def _checksum(descriptor: int, member: Member, memory: memoryview | None, buffer: memoryview) -> int:
     checksum, done = 0, 0
-    while done < extent.size:
+    while done < member.size:
         room = buffer if memory is None else memory[done : done + _CHUNK]
-        wanted = room[: min(len(room), extent.size - done)]
-        count = os.preadv(descriptor, [wanted], extent.start + done)
+        wanted = room[: min(len(room), member.size - done)]
+        count = os.preadv(descriptor, [wanted], member.start + done)
         if count == 0:
-            raise BadZipFile(f"{extent.name!r:.100} ends early")
+            raise BadZipFile(f"{member.name!r:.100} ends early")
         checksum = crc32(wanted[:count], checksum)
         done += count
     return checksum

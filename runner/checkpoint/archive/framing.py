@@ -6,30 +6,14 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from zipfile import BadZipFile, ZipInfo
 
-from runner.checkpoint.archive.layout import CENTRAL, END, LOCAL, LOCATOR, LONG_END
+from runner.checkpoint.archive.layout import CENTRAL, END, LOCAL, LOCATOR, LONG_END, Member
 
 _ENCRYPTED, _DEFERRED, _UTF_8 = 0x1 | 0x20 | 0x40, 0x8, 0x800
 
 
-@dataclass(frozen=True)
-class Extent:
-    """Where a member's bytes are, and their checksum."""
-
-    name: str
-    start: int
-    size: int
-    crc: int
-
-    @property
-    def end(self) -> int:
-        """The position after the last byte."""
-        return self.start + self.size
-
-
-def extents(descriptor: int, members: Sequence[ZipInfo], directory: int, size: int) -> list[Extent]:
+def find_members(descriptor: int, listed: Sequence[ZipInfo], directory: int, size: int) -> list[Member]:
     """Return where the members are, in the file's order, if all that says so agrees.
 
     `directory` is the position of the central directory, `size` that of the end of the file.
@@ -37,41 +21,40 @@ def extents(descriptor: int, members: Sequence[ZipInfo], directory: int, size: i
     Raises:
         BadZipFile: something disagrees.
     """
-    ordered = sorted(members, key=lambda member: member.header_offset)
-    placed = [_extent(descriptor, member) for member in ordered]
-    for extent, end in zip(placed, [*(m.header_offset for m in ordered[1:]), directory], strict=True):
-        if extent.end > end:
-            raise BadZipFile(f"Overlapped entries: {extent.name!r:.100}")
-    _check_end(os.pread(descriptor, size - directory, directory), members, directory)
-    return placed
+    members = [_member(descriptor, one) for one in sorted(listed, key=lambda one: one.header_offset)]
+    for member, end in zip(members, [*(following.header for following in members[1:]), directory], strict=True):
+        if member.end > end:
+            raise BadZipFile(f"Overlapped entries: {member.name!r:.100}")
+    _check_end(os.pread(descriptor, size - directory, directory), len(members), directory)
+    return members
 
 
-def _extent(descriptor: int, member: ZipInfo) -> Extent:
-    header = os.pread(descriptor, LOCAL.size, member.header_offset)
+def _member(descriptor: int, listed: ZipInfo) -> Member:
+    header = os.pread(descriptor, LOCAL.size, listed.header_offset)
     if len(header) != LOCAL.size:
         raise BadZipFile("Truncated file header")
     signature, _, flags, compression, _, _, crc, packed, size, name_length, extra = LOCAL.unpack(header)
     if signature != b"PK\x03\x04":
         raise BadZipFile("Bad magic number for file header")
-    if (flags | member.flag_bits) & _ENCRYPTED:
-        raise BadZipFile(f"{member.filename!r:.100} is encrypted")
-    known = (member.CRC, *(size if size == 0xFFFFFFFF else member.file_size for size in (packed, size)))
+    if (flags | listed.flag_bits) & _ENCRYPTED:
+        raise BadZipFile(f"{listed.filename!r:.100} is encrypted")
+    known = (listed.CRC, *(size if size == 0xFFFFFFFF else listed.file_size for size in (packed, size)))
     deferred = flags & _DEFERRED and crc == 0 and {packed, size} <= {0, 0xFFFFFFFF}
-    if compression != member.compress_type or ((crc, packed, size) != known and not deferred):
-        raise BadZipFile(f"directory and header of {member.filename!r:.100} differ in size or checksum")
-    name = os.pread(descriptor, name_length, member.header_offset + LOCAL.size)
-    if name.decode("utf-8" if flags & _UTF_8 else "cp437") != member.orig_filename:
-        raise BadZipFile(f"File name in directory {member.orig_filename!r:.100} and header {name!r:.100} differ.")
-    start = member.header_offset + LOCAL.size + name_length + extra
-    return Extent(member.filename, start, member.file_size, member.CRC)
+    if compression != listed.compress_type or ((crc, packed, size) != known and not deferred):
+        raise BadZipFile(f"directory and header of {listed.filename!r:.100} differ in size or checksum")
+    name = os.pread(descriptor, name_length, listed.header_offset + LOCAL.size)
+    if name.decode("utf-8" if flags & _UTF_8 else "cp437") != listed.orig_filename:
+        raise BadZipFile(f"File name in directory {listed.orig_filename!r:.100} and header {name!r:.100} differ.")
+    start = listed.header_offset + LOCAL.size + name_length + extra
+    return Member(listed.filename, listed.file_size, listed.header_offset, start, listed.CRC)
 
 
-def _check_end(text: bytes, members: Sequence[ZipInfo], directory: int) -> None:
+def _check_end(text: bytes, count: int, directory: int) -> None:
     position = 0
-    for _ in members:
+    for _ in range(count):
         *_, name, extra, comment, _, _, _, _ = CENTRAL.unpack_from(text, position)
         position += CENTRAL.size + name + extra + comment
-    count, long = len(members), text[position : position + 4] == b"PK\x06\x06"
+    long = text[position : position + 4] == b"PK\x06\x06"
     short_end = text[position + (LONG_END.size + LOCATOR.size if long else 0) :]
     facts = (count, count, position, directory)
     limits = (0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)

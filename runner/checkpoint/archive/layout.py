@@ -7,7 +7,7 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -24,16 +24,16 @@ _FIRST_OF_1980 = (0, 33)  # time, date: equal contents give equal bytes
 _VERSION, _LONG_VERSION = 20, 45
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """Where a member stands in the file."""
+class Member(NamedTuple):
+    """Where a member stands in the file, and the checksum of its bytes."""
 
-    name: bytes
+    name: str
     size: int
     header: int
     """Position of its local header."""
     start: int
     """Position of its first byte."""
+    crc: int = 0
 
     @property
     def end(self) -> int:
@@ -46,26 +46,26 @@ class Member:
         return self.size >= _LIMIT or self.header >= _LIMIT
 
 
-def place(name: str, size: int, position: int) -> Member:
+def place(name: str, size: int, position: int, crc: int = 0) -> Member:
     """Return the member whose local header begins at `position`."""
-    full = f"{ROOT}{name}".encode()
+    full = f"{ROOT}{name}"
     least = position + LOCAL.size + len(full) + (20 if size >= _LIMIT else 0) + 4
-    return Member(full, size, position, -(-least // _ALIGNMENT) * _ALIGNMENT)
+    return Member(full, size, position, -(-least // _ALIGNMENT) * _ALIGNMENT, crc)
 
 
-def local_header(member: Member, crc: int) -> bytes:
+def local_header(member: Member) -> bytes:
     """Return all bytes from the member's header to its start."""
     long = struct.pack("<2H2Q", 1, 16, member.size, member.size) if member.size >= _LIMIT else b""
     extra = member.start - member.header - LOCAL.size - len(member.name)
     pad = extra - len(long) - 4
     size = min(member.size, _LIMIT)
-    fixed = (b"PK\x03\x04", _version(member), 0, 0, *_FIRST_OF_1980, crc, size, size, len(member.name), extra)
-    return LOCAL.pack(*fixed) + member.name + long + PADDING + pad.to_bytes(2, "little") + b"Z" * pad
+    fixed = (b"PK\x03\x04", _version(member), 0, 0, *_FIRST_OF_1980, member.crc, size, size, len(member.name), extra)
+    return LOCAL.pack(*fixed) + member.name.encode() + long + PADDING + pad.to_bytes(2, "little") + b"Z" * pad
 
 
-def directory(members: Sequence[Member], checksums: Sequence[int], position: int) -> bytes:
-    """Return the archive's directory and end, which begin at `position`; `checksums` in the members' order."""
-    entries = b"".join(map(_entry, members, checksums))
+def directory(members: Sequence[Member], position: int) -> bytes:
+    """Return the archive's directory and end, which begin at `position`."""
+    entries = b"".join(map(_entry, members))
     count, end = len(members), position + len(entries)
     facts = (min(count, _MANY), min(count, _MANY), min(len(entries), _LIMIT), min(position, _LIMIT))
     short = END.pack(b"PK\x05\x06", 0, 0, *facts, 0)
@@ -76,14 +76,14 @@ def directory(members: Sequence[Member], checksums: Sequence[int], position: int
     return entries + long + LOCATOR.pack(b"PK\x06\x07", 0, end, 1) + short
 
 
-def _entry(member: Member, crc: int) -> bytes:
+def _entry(member: Member) -> bytes:
     sizes = (member.size, member.size) if member.size >= _LIMIT else ()
     wide = (*sizes, member.header) if member.header >= _LIMIT else sizes
     extra = struct.pack(f"<2H{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
     size, header = min(member.size, _LIMIT), min(member.header, _LIMIT)
     version = _version(member)
-    fixed = (b"PK\x01\x02", version, version, 0, 0, *_FIRST_OF_1980, crc, size, size)
-    return CENTRAL.pack(*fixed, len(member.name), len(extra), 0, 0, 0, 0, header) + member.name + extra
+    fixed = (b"PK\x01\x02", version, version, 0, 0, *_FIRST_OF_1980, member.crc, size, size)
+    return CENTRAL.pack(*fixed, len(member.name), len(extra), 0, 0, 0, 0, header) + member.name.encode() + extra
 
 
 def _version(member: Member) -> int:

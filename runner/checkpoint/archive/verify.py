@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 from runner.checkpoint.archive.checksums import check_contents
 from runner.checkpoint.archive.foreign import check_known
-from runner.checkpoint.archive.framing import Extent, extents
+from runner.checkpoint.archive.framing import find_members
+from runner.checkpoint.archive.layout import Member
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 
 LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
@@ -30,7 +31,7 @@ class Archive:
 
     path: Path
     file: BinaryIO
-    members: Mapping[str, Extent]
+    members: Mapping[str, Member]
     """By their names below the archive's folder."""
 
     def read(self, name: str) -> bytes:
@@ -113,12 +114,12 @@ def _archive(path: Path, file: BinaryIO) -> Archive:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         root = _check_members(path, members, size)
-        placed = extents(file.fileno(), members, archive.start_dir, size)
-    return Archive(path, file, {extent.name.removeprefix(root): extent for extent in placed})
+        found = find_members(file.fileno(), members, archive.start_dir, size)
+    return Archive(path, file, {member.name.removeprefix(root): member for member in found})
 
 
-def check_regular(path: Path) -> int:
-    """Return the size of a regular file that is not empty; anything else raises as `verify` does."""
+def check_regular(path: Path) -> os.stat_result:
+    """Return the status of a regular file that is not empty; anything else raises as `verify` does."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -131,7 +132,7 @@ def check_regular(path: Path) -> int:
         raise CheckpointRefused(f"{path} is not a regular file, so it is not opened")
     if status.st_size == 0:
         raise _damaged(path, "it is empty")
-    return status.st_size
+    return status
 
 
 def _tail(file: BinaryIO, size: int) -> bytes:

@@ -6,7 +6,7 @@
 2. `machine`: it is a program of 30 known opcodes, run in at most 2,000,000 steps and 40 for each tensor. A name stands
    for itself, a call is one of the few in `forms`; memory grows with the length of the pickle, whatever numbers it has.
 3. `structure`: the walk through the result ends, at most 64 levels deep, and meets tensors and plain values only.
-4. `header`: every tensor lies within its storage, and every storage has its bytes in the file.
+4. `header`: every tensor lies within its storage, every storage has its bytes, and `runner.json` says the same.
 5. `building`: tensors are made of the bytes that are held against the checksums, in memory of their own.
 
 Never is anything imported or called that the file names, and never does `torch.load` or `pickle` read it.

@@ -75,6 +75,7 @@ def uncollected() -> Iterator[None]:
 
 def _check_tree(content: Any, steps: Iterator[int]) -> None:
     """Return if a walk through something ends, and meets nothing but tensors and plain values."""
+    # `leaves` would follow what contains itself for ever, and believes in types.
     end: Any = object()
     waiting: list[Iterator[Any]] = [iter((content,))]
     for _ in steps:

@@ -70,30 +70,28 @@ class Image:
         """
         self.wait()
         memory = memoryview(self._memory.numpy())  # type: ignore[arg-type]
-        checksums = [self._seal(memory, member) for member in self._members]
-        end = self._members[-1].end if self._members else 0
+        members = [self._sealed(memory, member) for member in self._members]
+        end = members[-1].end if members else 0
         disk.put(file, memory[:end])
-        file.write(self._tail(checksums, end))
+        file.write(self._tail(members, end))
 
-    def _seal(self, memory: memoryview, member: Member) -> int:
-        """Complete the header of a member by the checksum of its bytes, and return it."""
+    def _sealed(self, memory: memoryview, member: Member) -> Member:
+        """Return a member with the checksum of its bytes, which its header has from now on."""
         crc = crc32(memory[member.start : member.end])
         struct.pack_into("<L", memory, member.header + CRC_IN_LOCAL, crc)
-        return crc
+        return Member(member.name, member.size, member.header, member.start, crc)
 
-    def _tail(self, checksums: list[int], position: int) -> bytes:
-        """Return everything that follows the tensors."""
-        members, pieces = self._members[:], []
+    def _tail(self, members: list[Member], position: int) -> bytes:
+        """Return everything that follows the tensors, which are the `members`."""
+        pieces: list[bytes] = []
         structure = pickled(self._content, self._keys)
         check_structure(self._content, structure, len(members))
         said = {MEMBER: summary(self._content)} if self._content.get("format") == FORMAT else {}
         for name, text in {"data.pkl": structure, "byteorder": b"little", "version": b"3\n", **said}.items():
-            member, crc = place(name, len(text), position), crc32(text)
-            pieces += [local_header(member, crc), text]
-            position = member.end
-            members.append(member)
-            checksums.append(crc)
-        listed = directory(members, checksums, position)
+            members.append(place(name, len(text), position, crc32(text)))
+            pieces += [local_header(members[-1]), text]
+            position = members[-1].end
+        listed = directory(members, position)
         check_directory(len(listed))
         return b"".join([*pieces, listed])
 
@@ -110,8 +108,7 @@ class Image:
         del self._slots[same:]
         memory = self._memory.numpy()
         for member in self._members[same:]:
-            header = local_header(member, 0)
-            memory[member.header : member.start] = bytearray(header)
+            memory[member.header : member.start] = bytearray(local_header(member))
             self._slots.append(torch.from_numpy(memory[member.start : member.end]).untyped_storage())
 
 

@@ -42,6 +42,7 @@ def check_directory(size: int) -> None:
 
 def _odd_keys(value: Any) -> int:
     """Return how many keys of dictionaries inside something finite a reader would count as odd."""
+    # Of the keys themselves, which `leaves` makes names of.
     if isinstance(value, Mapping):
         here = sum(is_odd(key, index) for index, key in enumerate(value))
         return here + sum(map(_odd_keys, value.values()))

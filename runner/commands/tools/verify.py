@@ -130,8 +130,7 @@ def _check(path: Path, sound: _Sound) -> None:
 
 def _check_checkpoint(path: Path, sound: _Sound) -> None:
     """Check every byte and all that a file claims, of one with several names once, and then its name."""
-    check_regular(path)
-    status = path.stat()
+    status = check_regular(path)
     step = sound.get((status.st_dev, status.st_ino))
     if step is None:
         contents = read_contents(path)
