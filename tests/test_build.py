@@ -13,6 +13,7 @@ from runner.progress import Progress
 from runner.randomness import Randomness
 from runner.strategy.precision import Precision
 from runner.wiring.build.loading import Position, horizon_of
+from tests.support.command_line import config_of
 
 
 def loader(batch_size: int) -> TrainLoader:
@@ -22,8 +23,8 @@ def loader(batch_size: int) -> TrainLoader:
 
 def length(batch_size: int, at: Position, **limits: Any) -> int | None:
     """Return the run's length in steps."""
-    config = {"epochs": None, "max_steps": None, "max_time": None, **limits}
-    return horizon_of(config, loader(batch_size), at).total_steps
+    words = (f"{key}={value}" for key, value in {"epochs": "null", **limits}.items())
+    return horizon_of(config_of(*words), loader(batch_size), at).total_steps
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 
 from runner.commands.check_resume.trials import shortened
 from runner.wiring.build.hidden_state import suspects
-from runner.wiring.config.compose import compose_config, hydra_session, register, resolved
 from runner.wiring.trust.targets import target_names
-from tests.support.command_line import Outcome, cli
+from tests.support.command_line import Outcome, cli, config_of
 
 pytestmark = pytest.mark.usefixtures("work")
 
@@ -46,10 +45,8 @@ def check(capsys: Any, *words: str) -> Outcome:
 
 
 def suspected(words: list[str]) -> list[str]:
-    register()
-    with hydra_session(None):
-        config = resolved(compose_config([*words, "debug=limit"]))
-    return suspects(config, frozenset(target_names(config)))
+    config = config_of(*words, "debug=limit")
+    return suspects(config, frozenset(target_names(vars(config))))
 
 
 @pytest.mark.parametrize("name", FOUND)

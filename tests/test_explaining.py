@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigError
-from runner.wiring.config.compose import checked, compose_config, hydra_session, register
+from runner.wiring.config.compose import CONF, checked, compose_config, hydra_session, register
+from runner.wiring.schema.running import Checkpoint
 
 GLOBAL = b"# @package _global_\n"
 
@@ -109,7 +110,7 @@ def test_a_key_that_a_file_leaves_open_is_missing_until_an_override_or_a_later_f
             (["experiment=closed"], 0.3),
             (["optimizer=mine", "optimizer.lr=0.4"], 0.4),
         ):
-            assert checked(compose_config([*searchpath, *words])).optimizer.lr == rate
+            assert checked(compose_config([*searchpath, *words])).optimizer["lr"] == rate
 
 
 def test_an_option_of_settings_has_all_its_keys_and_no_other(folder: Path) -> None:
@@ -120,7 +121,27 @@ def test_an_option_of_settings_has_all_its_keys_and_no_other(folder: Path) -> No
     assert refusal(folder, "checkpoint=mine").startswith("checkpoint=mine has no key foo; ")
     (folder / "checkpoint/mine.yaml").write_text("defaults: [every_epoch, _self_]\nevery_steps: 5\n")
     with hydra_session(str(folder)) as searchpath:
-        assert checked(compose_config([*searchpath, "checkpoint=mine"])).checkpoint.every_steps == 5
+        found = checked(compose_config([*searchpath, "checkpoint=mine"])).checkpoint
+    assert isinstance(found, Checkpoint) and (found.every_steps, found.every_epochs) == (5, 1)
+
+
+EVERY_EPOCH = "".join((CONF / "checkpoint/every_epoch.yaml").read_text().partition("every_steps")[1:])
+
+
+def test_a_file_that_lists_all_settings_and_names_no_schema_has_its_types_and_rules(folder: Path) -> None:
+    (folder / "checkpoint/mine.yaml").write_text(EVERY_EPOCH)
+    with hydra_session(str(folder)) as searchpath:
+        mine, ours = (checked(compose_config([*searchpath, *words])) for words in (["checkpoint=mine"], []))
+    assert mine == ours and mine.saves
+    (folder / "checkpoint/mine.yaml").write_text(EVERY_EPOCH.replace("keep_last: 2", "keep_last: 1"))
+    assert refusal(folder, "checkpoint=mine") == "checkpoint.keep_last=1 cannot be: it must be at least 2"
+    (folder / "checkpoint/mine.yaml").write_text(EVERY_EPOCH.replace("stop", "go"))
+    assert refusal(folder, "checkpoint=mine") == "checkpoint.on_error is invalid; choose stop, warn"
+    (folder / "checkpoint/mine.yaml").write_text("monitor: val/loss\nmode: min\nevery_steps: 5\n")
+    assert refusal(folder, "checkpoint=mine").startswith("checkpoint.every_epochs is missing")
+    (folder / "checkpoint/mine.yaml").write_text("monitor: val/loss\nmode: min\n")
+    with hydra_session(str(folder)) as searchpath:
+        assert not checked(compose_config([*searchpath, "checkpoint=mine"])).saves
 
 
 def test_a_group_that_a_file_empties_is_one_sentence(folder: Path) -> None:

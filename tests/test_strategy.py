@@ -14,7 +14,7 @@ from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import DataParallel, Single, resolve_strategy
 from runner.wiring.build.objects import choose_strategy
-from tests.support.command_line import cli
+from tests.support.command_line import cli, config_of
 
 
 def pretend(monkeypatch: Any, gpus: int) -> None:
@@ -76,24 +76,19 @@ def test_a_replicas_thread_computes_in_the_format_of_its_caller() -> None:
     assert in_a_thread(own(model)) is torch.bfloat16
 
 
-def config(kind: str = "auto", index: Any = None, strategy: str = "auto") -> dict[str, Any]:
-    """Return what `choose_strategy` looks at."""
-    return {"device": {"kind": kind, "index": index, "compile": False}, "strategy": {"kind": strategy}}
-
-
 def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monkeypatch: Any) -> None:
     pinned = {"device_kind": "cuda", "devices": 2, "strategy": "data_parallel"}
     pretend(monkeypatch, 2)
-    assert choose_strategy(config(), pinned)[0].name == "data_parallel"
+    assert choose_strategy(config_of(), pinned)[0].name == "data_parallel"
     pretend(monkeypatch, 1)
     for kind in ("auto", "cuda"):
         with pytest.raises(ConfigError, match="used 2 cuda devices and this machine has 1"):
-            choose_strategy(config(kind), pinned)
-    assert str(choose_strategy(config("cuda", 0), pinned)[1]) == "cuda:0"
-    assert choose_strategy(config("cpu"), pinned)[0].name == "single"
+            choose_strategy(config_of(f"device={kind}"), pinned)
+    assert str(choose_strategy(config_of("device=cuda", "device.index=0"), pinned)[1]) == "cuda:0"
+    assert choose_strategy(config_of("device=cpu"), pinned)[0].name == "single"
     pretend(monkeypatch, 0)
     with pytest.raises(DeviceMissing):
-        choose_strategy(config(), pinned)
+        choose_strategy(config_of(), pinned)
 
 
 def test_several_processes_for_one_run_are_refused_before_anything_is_made(

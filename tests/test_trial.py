@@ -25,9 +25,7 @@ from runner.strategy.precision import Precision
 from runner.strategy.strategies import Single
 from runner.wiring.build.dry_run import Trial
 from tests.own.untrainable import Data, Remembering, Wrong
-from tests.support.command_line import TINY, Outcome, cli
-
-CONFIG = {"seed": 0, "batch_size": 8, "accumulate": 2}
+from tests.support.command_line import TINY, Outcome, cli, config_of
 
 
 def state_of(models: dict[str, Any], learner: Any, *, average: bool = False) -> TrainState:
@@ -53,7 +51,7 @@ def tried(learner: Any, models: dict[str, Any], *, average: bool = False) -> lis
     train = TrainLoader(data.train, Loading(8), seed=0, accumulate=2)
     val = EvaluationLoader(data.val, Loading(8, workers=0))
     state = state_of(models, learner, average=average)
-    trial = Trial(CONFIG, state, learner, Single(Devices("cpu")))
+    trial = Trial(config_of("batch_size=8", "accumulate=2"), state, learner, Single(Devices("cpu")))
     trial.run(train, val, Horizon(9, 3))
     whole = [*models.values(), *(average.model for average in state.averages.values())]
     return [value for model in whole for value in model.state_dict().values()]

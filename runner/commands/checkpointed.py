@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import open_dict
 
@@ -14,12 +14,13 @@ from runner.checkpoint.reader.schema import version_of
 from runner.errors import ConfigError
 from runner.places import local_path
 from runner.text import printable
-from runner.wiring.config.compose import resolved
+from runner.wiring.config.compose import checked
 from runner.wiring.config.folder import typed_targets
 from runner.wiring.overrides.arguments import parse, value_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.rules import Use
 from runner.wiring.resume.stored_config import effective_config
+from runner.wiring.schema import Config
 
 if TYPE_CHECKING:  # it imports torch
     from runner.run.measuring import Subject
@@ -30,7 +31,7 @@ class Asked:
     """What the words ask for, all of it checked, before torch is imported."""
 
     path: Path
-    config: dict[str, Any]
+    config: Config
     typed_targets: frozenset[str]
 
 
@@ -57,10 +58,10 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
             config.data.augment = "none"
         if "device.compile" not in typed:  # which builds code, and writes it outside of the run
             config.device.compile = False
-    plain = resolved(config)
+    asked = checked(config)
     for change in changes:
         print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
-    return Asked(path, plain, typed_targets(words, searchpath))
+    return Asked(path, asked, typed_targets(words, searchpath))
 
 
 def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
@@ -78,12 +79,12 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     from runner.wiring.build.loading import loading_of
 
     config = asked.config
-    set_deterministic(config["deterministic"])
+    set_deterministic(config.deterministic)
     strategy, devices = build.choose_strategy(config, {})
     folder = project_folder()
-    trust = build.trust_of(asked.typed_targets, config["trust"], folder=folder, source=asked.path)
+    trust = build.trust_of(asked.typed_targets, config.trust, folder=folder, source=asked.path)
     problem = build.build_problem(config, trust)
-    split = config["data"].get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")
+    split = config.data.get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")
     dataset = getattr(problem.data, split, None)
     if dataset is None:
         raise ConfigError(f"data.split={split}: {type(problem.data).__name__} has no such split; try data.split=val")

@@ -49,6 +49,10 @@ class TrainState:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"two parts of the run are called {', '.join(twice)}; give the models other names")
 
+    def modules(self) -> list[nn.Module]:
+        """Return the models and their moving averages."""
+        return [*self.models.values(), *(average.model for average in self.averages.values())]
+
     def parts(self) -> dict[str, Stateful]:
         """Return every part under the name that it has in the file."""
         return dict(self._named())

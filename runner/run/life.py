@@ -12,7 +12,7 @@ from runner.run.record import StatusWriter, attempt_of, record
 from runner.run.rollback import train_to_an_ending
 from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import EARLY_STOPPING, read_status
-from runner.signals import Stop
+from runner.signals import Stop, parse_duration
 from runner.text import error_line
 from runner.wiring.build.loading import loading_of
 from runner.wiring.starts.prepare import Prepared
@@ -32,7 +32,7 @@ def live(run: Prepared) -> int:
     attempt = attempt_of(run, 0 if former is None else former.attempt)
     environment = describe_environment(sys.argv, str(run.devices))
     status = StatusWriter(run, attempt.attempt)
-    with Stop(run.max_seconds) as stop:
+    with Stop(parse_duration(run.config.max_time)) as stop:
         try:
             record(run, attempt, environment)
             status("running", None)

@@ -21,6 +21,7 @@ from runner.randomness import isolated
 from runner.stateful import Stateful
 from runner.strategy.precision import Precision
 from runner.wiring.build.identity import IDENTITY, compare_identities
+from runner.wiring.schema import Config
 from runner.wiring.trust.forwards import bounded
 
 
@@ -33,7 +34,7 @@ class Subject:
     learner: Any
     dataset: Any
     loading: Loading
-    config: Mapping[str, Any]
+    config: Config
     strategy: Any
     trust: Any
     """Whose classes were built for it."""
@@ -65,10 +66,10 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     entries = read_entries(subject.path)
     _restore(subject, entries)
     loader = EvaluationLoader(subject.dataset, subject.loading)
-    precision = Precision(config["device"]["precision"], strategy.device)
-    with isolated(config["seed"], entries["global_step"]), precision.autocast():
+    precision = Precision(config.device.precision.value, strategy.device)
+    with isolated(config.seed, entries["global_step"]), precision.autocast():
         try:
-            with bounded(subject.models.values(), config["model"], subject.trust):
+            with bounded(subject.models.values(), config.model, subject.trust):
                 yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
         except (RunnerError, OSError):
             raise
@@ -78,7 +79,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
 
 def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
     if subject.identity is not None:
-        allowed = subject.config["resume_allow"]
+        allowed = subject.config.resume_allow
         for line in compare_identities(entries.get(IDENTITY), subject.identity, subject.path, allowed=allowed):
             print(line, file=sys.stderr)
     stored = states(entries)

@@ -38,13 +38,13 @@ def _start(run: Prepared) -> str:
     if start.parent:
         return f"starting {start.directory} as a fork of {start.parent} at {where} {place}"
     if run.reports:
-        return f"starting {start.directory} warm from {run.config['warm_start']['path']} {place}"
+        return f"starting {start.directory} warm from {run.config.warm_start.path} {place}"
     return f"starting {start.directory} from scratch {place}"
 
 
 def leave(run: Prepared, reason: str) -> int:
     """Say how to go on, as the last line, and leave in the way that the signal asks for."""
-    if run.config["checkpoint"].get("keep_last") is None:
+    if not run.config.saves:
         log.error("stopped by %s with checkpoint=off: this run cannot be continued", reason)
         code = FAILED
     else:
@@ -59,6 +59,6 @@ def leave(run: Prepared, reason: str) -> int:
 
 def summary(run: Prepared, best: tuple[float, int] | None) -> str:
     """Return how far a run has come, and how good it is."""
-    progress, monitor = run.state.progress, run.config["checkpoint"]["monitor"]
+    progress, monitor = run.state.progress, run.config.checkpoint.monitor
     length = f"{run.start.directory}, {progress.epoch} epochs, {progress.global_step} steps"
     return length if best is None else f"{length}, best {monitor} {best[0]:.4f} at step {best[1]}"

@@ -14,7 +14,6 @@ from runner.checkpoint.policies import (
     KeepEvery,
     KeepLast,
     KeepPinned,
-    Mode,
     OnImprovement,
     Retention,
     Saved,
@@ -37,6 +36,8 @@ from runner.tracking import Console, Tracker, Trackers
 from runner.wiring.build.identity import IDENTITY, facts_of
 from runner.wiring.build.trackers import build_trackers
 from runner.wiring.build.updating import counts_epochs, node_of
+from runner.wiring.schema.rules import OnError, OnNonFinite
+from runner.wiring.schema.running import Checkpoint
 from runner.wiring.starts.prepare import Prepared
 
 
@@ -46,22 +47,22 @@ def make_plan(
     """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
     config, state = run.config, run.state
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
-    trackers = Trackers([*build_trackers(config, run.problem, run.start.directory, state.progress), console])
+    trackers = Trackers([*build_trackers(run.start.config, run.problem, run.start.directory, state.progress), console])
     return Plan(
         learner=run.problem.learner,
         strategy=run.strategy,
         train_loader=run.train_loader,
         val_loader=run.val_loader,
         horizon=run.horizon,
-        seed=config["seed"],
-        clip_norm=config["clip_norm"],
-        guard=Skipping() if config["on_nonfinite"] == "skip" else Trusting(),
-        skip_limit=config["nonfinite_limit"],
-        eval_every=config["eval_every"],
-        log_every=config["log_every"],
-        patience=config["early_stopping"]["patience"],
-        monitor=config["checkpoint"]["monitor"],
-        mode=Mode(config["checkpoint"]["mode"]),
+        seed=config.seed,
+        clip_norm=config.clip_norm,
+        guard=Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting(),
+        skip_limit=config.nonfinite_limit,
+        eval_every=config.eval_every,
+        log_every=config.log_every,
+        patience=config.early_stopping.patience,
+        monitor=config.checkpoint.monitor,
+        mode=config.checkpoint.mode,
         saving=_saving(run, stop, environment, record, trackers),
         trackers=trackers,
         console=console,
@@ -69,7 +70,7 @@ def make_plan(
         pacing=Pacing(
             by_evaluation=_of_kind(state, ReduceLROnPlateau),
             warming_up=_of_kind(state, Plateau),
-            by_epoch=_per_epoch(state, config),
+            by_epoch=_per_epoch(state, config.scheduler),
         ),
     )
 
@@ -77,11 +78,11 @@ def make_plan(
 def _saving(
     run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None], trackers: Tracker
 ) -> Saving:
-    options = run.config["checkpoint"]
-    if "keep_last" not in options:
+    options = run.config.checkpoint
+    if not isinstance(options, Checkpoint):
         return NoSaving()
-    mode = Mode(options["mode"])
-    store = CheckpointStore(run.start.directory, keep=retentions(options), monitor=options["monitor"], mode=mode)
+    keep = retentions(options)
+    store = CheckpointStore(run.start.directory, keep=keep, monitor=options.monitor, mode=options.mode)
     store.prepare(run.start.standing)
     record(store.best)
     devices = run.devices
@@ -108,40 +109,36 @@ def _saving(
         store,
         asked,
         description,
-        worker=Background() if options["asynchronous"] else AtOnce(),
-        tolerance=Tolerance(options["error_limit"] if options["on_error"] == "warn" else 0),
+        worker=Background() if options.asynchronous else AtOnce(),
+        tolerance=Tolerance(options.error_limit if options.on_error is OnError.warn else 0),
         meant=non_finite(states),
         before=before,
         after=lambda: record(store.best),
     )
 
 
-def triggers(options: Mapping[str, Any]) -> list[Trigger]:
+def triggers(options: Checkpoint) -> list[Trigger]:
     """Return when to save, from the config's `checkpoint`; every new best is saved in any case."""
     found: list[Trigger] = [OnImprovement()]
-    if options["every_steps"]:
-        found.append(EverySteps(options["every_steps"]))
-    if options["every_epochs"]:
-        found.append(EveryEpochs(options["every_epochs"]))
-    if options["every_minutes"]:
-        found.append(EveryMinutes(options["every_minutes"]))
+    if options.every_steps:
+        found.append(EverySteps(options.every_steps))
+    if options.every_epochs:
+        found.append(EveryEpochs(options.every_epochs))
+    if options.every_minutes:
+        found.append(EveryMinutes(options.every_minutes))
     return found
 
 
-def retentions(options: Mapping[str, Any]) -> list[Retention]:
+def retentions(options: Checkpoint) -> list[Retention]:
     """Return what to keep, from the config's `checkpoint`."""
-    found: list[Retention] = [
-        KeepLast(options["keep_last"]),
-        KeepBest(options["keep_best"], Mode(options["mode"])),
-        KeepPinned(),
-    ]
-    return [*found, KeepEvery(options["keep_every"])] if options["keep_every"] else found
+    found: list[Retention] = [KeepLast(options.keep_last), KeepBest(options.keep_best, options.mode), KeepPinned()]
+    return [*found, KeepEvery(options.keep_every)] if options.keep_every else found
 
 
 def _of_kind(state: TrainState, kind: type) -> frozenset[str]:
     return frozenset(name for name, scheduler in state.schedulers.items() if isinstance(scheduler, kind))
 
 
-def _per_epoch(state: TrainState, config: Mapping[str, Any]) -> frozenset[str]:
-    nodes = {name: node_of(config["scheduler"], name) for name in state.schedulers}
-    return frozenset(name for name, scheduler in state.schedulers.items() if counts_epochs(scheduler, nodes[name]))
+def _per_epoch(state: TrainState, node: Mapping[str, Any]) -> frozenset[str]:
+    schedulers = state.schedulers.items()
+    return frozenset(name for name, scheduler in schedulers if counts_epochs(scheduler, node_of(node, name)))

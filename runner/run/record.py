@@ -48,7 +48,7 @@ class StatusWriter:
     def _write(self, state: str, reason: str | None, test: Mapping[str, float] | None) -> None:
         self._tenure.check()
         progress = self._run.state.progress
-        if "keep_last" not in self._run.config["checkpoint"]:
+        if not self._run.config.saves:
             self.best = _pair(progress.best_metric, progress.best_step)
         status = Status(
             state=state,
@@ -57,7 +57,7 @@ class StatusWriter:
             attempt=self._attempt,
             reason=reason,
             best_metric=self.best[0] if self.best else None,
-            monitor=self._run.config["checkpoint"]["monitor"],
+            monitor=self._run.config.checkpoint.monitor,
             pid=os.getpid(),
             host=platform.node(),
             started=self._started,
@@ -99,7 +99,7 @@ def record(run: Prepared, attempt: Attempt, environment: dict[str, Any]) -> None
     write_json(directory / "environment.json", {**environment, IDENTITY: run.identity})
     if run.reports:
         reports = {name: report.entries() for name, report in run.reports.items()}
-        write_json(directory / "warm_start.json", {"path": run.config["warm_start"]["path"], "models": reports})
+        write_json(directory / "warm_start.json", {"path": run.config.warm_start.path, "models": reports})
     if run.start.parent:
         counters = {"epoch": run.state.progress.epoch, "global_step": run.state.progress.global_step}
         write_json(directory / "parent.json", {"checkpoint": str(run.start.parent), **counters})

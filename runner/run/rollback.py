@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.best import Standing
+from runner.checkpoint.best import Standing, standing
 from runner.checkpoint.facts import facts
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
@@ -19,8 +19,10 @@ from runner.run.opening import make_plan
 from runner.run.rescue import rescued
 from runner.signals import Stop
 from runner.wiring.build.debug import watched
+from runner.wiring.schema import Config
+from runner.wiring.schema.rules import OnNonFinite
 from runner.wiring.starts.prepare import Prepared
-from runner.wiring.starts.record import keep_record, standing_of
+from runner.wiring.starts.record import keep_record
 from runner.wiring.starts.restore import restore_all
 from runner.wiring.starts.start import Origin
 
@@ -35,7 +37,7 @@ def train_to_an_ending(
     Raises:
         NonFinite: a loss or gradient is not finite, and the policy is not to go back, or to go back no further.
     """
-    rolls_back = run.config["on_nonfinite"] == "rollback"
+    rolls_back = run.config.on_nonfinite is OnNonFinite.rollback
     changing = environment["attempt"] if run.start.changes else None
     while True:
         plan = make_plan(run, stop, environment, saved)
@@ -45,8 +47,11 @@ def train_to_an_ending(
                     run.state, plan
                 )  # so that what follows begins with these settings: a run of its own, or a rollback
             first_step = run.state.progress.global_step
-            with rescued(run.state, plan), watched(plan, run.config, run.start.directory, first_step) as plan_watched:
-                return train(run.state, plan_watched)
+            with (
+                rescued(run.state, plan),
+                watched(plan, run.config.debug, run.start.directory, first_step) as watched_plan,
+            ):
+                return train(run.state, watched_plan)
         except NonFinite as error:
             if not rolls_back:
                 raise
@@ -58,7 +63,7 @@ def train_to_an_ending(
 
 
 def _roll_back(
-    state: TrainState, run_directory: Path, *, config: Mapping[str, Any], attempt: str | None, failure: NonFinite
+    state: TrainState, run_directory: Path, *, config: Config, attempt: str | None, failure: NonFinite
 ) -> Standing:
     """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
 
@@ -67,7 +72,7 @@ def _roll_back(
     Raises:
         NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
     """
-    times, limit = state.progress.rollbacks + 1, config["nonfinite_limit"]
+    times, limit = state.progress.rollbacks + 1, config.nonfinite_limit
     checkpoint, _ = newest_valid(run_directory)
     if checkpoint is None or times > limit:
         raise failure
@@ -79,7 +84,8 @@ def _roll_back(
         "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
         failure, checkpoint.name, times, limit,
     )  # fmt: skip
-    found = standing_of(checkpoint, config)
-    for notice in keep_record(state, found.best, config):
+    options = config.checkpoint
+    found = standing(checkpoint, monitor=options.monitor, mode=options.mode)
+    for notice in keep_record(state, found.best, options.monitor):
         log.warning("%s", notice)
     return found

@@ -15,7 +15,7 @@ from runner.loop.state import inference_part
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
 from runner.randomness import isolated
-from runner.wiring.build.objects import build_models, build_problem, trust_of
+from runner.wiring.build.objects import build_data, build_models, trust_of
 from runner.wiring.config.settled import unsettled
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.stored_config import read_config, refuse_interpolations
@@ -57,15 +57,15 @@ def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust, 
     """Build the models by what the file knows of its data; of a file that says nothing, by the data themselves."""
     environment = entries.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
-    known = isinstance(facts, Mapping)
-    for group in ("model", "learner") if known else ("model", "learner", "data"):
+    for group in ("model", "learner"):
         _check_described(config, group, file)
-    if not isinstance(facts, Mapping):
-        return build_problem({"seed": 0, **config}, trust).models
+    if isinstance(facts, Mapping):
+        data: Any = SimpleNamespace(**{str(name): fact for name, fact in facts.items()})
+    else:
+        _check_described(config, "data", file)
+        data = build_data(config["data"], trust)
     learner = build(config["learner"], object, place="learner", trust=trust)
-    return build_models(
-        config["model"], SimpleNamespace(**{str(name): fact for name, fact in facts.items()}), learner, trust
-    )
+    return build_models(config["model"], data, learner, trust)
 
 
 def _check_described(config: Mapping[str, Any], group: str, file: Path) -> None:

@@ -22,13 +22,10 @@ from runner.wiring.starts.warm_start import warm_start
 from tests.bench.checkpoint import Trained, plain_save
 from tests.bench.loop import REPOSITORY
 from tests.bench.plain import FASHION, LeNet
+from tests.support.command_line import config_of
 
 ROUNDS = 15
 BATCH_SIZE = 64
-OPTIONS: dict[str, Any] = {
-    "weights": "raw", "parts": None, "rename": [], "include": [], "exclude": [], "freeze": [],
-    "strict": True, "min_matched": 1.0,
-}  # fmt: skip
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -55,9 +52,10 @@ def starting(folder: Path) -> None:
     path = folder / "general.tar"
     plain_save({"epoch": 1, **trained.plain(), "loss": 0.5}, path)
     model: nn.Module = Trained(134).model
+    options = config_of(f"warm_start.path={path}", "warm_start.strict=true", "warm_start.min_matched=1").warm_start
 
     def ours() -> None:
-        warm_start({"model": model}, {**OPTIONS, "path": str(path)})
+        warm_start({"model": model}, options)
 
     def plain() -> None:
         model.load_state_dict(torch.load(path, weights_only=True)["model_state_dict"])

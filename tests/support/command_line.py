@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""The command line, called in this process, and the config that its words compose."""
 
 import logging
 import sys
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.commands.main import main
+from runner.wiring.config.compose import checked, compose_config, hydra_session, register
+from runner.wiring.schema import Config
 from tests.support import REPOSITORY
 
 RUN = REPOSITORY / "run.py"
@@ -80,3 +82,10 @@ def _call(program: Path, *words: str) -> int:
         sys.argv = former
     assert isinstance(exit_.value.code, int)
     return exit_.value.code
+
+
+def config_of(*words: str) -> Config:
+    """Return the checked config of these words."""
+    register()
+    with hydra_session(None):
+        return checked(compose_config(words))

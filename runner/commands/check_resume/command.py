@@ -2,19 +2,19 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from runner.commands.check_resume.trials import EPOCH, STEPS, STOP, TrialFailed, Trials, shortened
 from runner.errors import ConfigError
 from runner.exit_codes import FAILED, FINISHED
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, unique_name
-from runner.wiring.config.compose import compose_config, plain, resolved
+from runner.wiring.config.compose import checked, compose_config, plain
 from runner.wiring.config.folder import flags_of, typed_targets
 from runner.wiring.overrides.arguments import value_of
+from runner.wiring.schema import Config
 from runner.wiring.trust.targets import target_names
 
 
@@ -29,14 +29,14 @@ def check_resume_command(words: Sequence[str], searchpath: Sequence[str]) -> int
         raise ConfigError("task=check_resume makes runs of its own from the first step on; leave resume out")
     short = shortened(words)
     composed = compose_config([*searchpath, *short])
-    config = resolved(composed)
+    config = checked(composed)
     check_writable(OUTPUTS)
     typed = frozenset(target_names(plain(composed))) | typed_targets(words, searchpath)
     with _folder() as folder:
         verdict = _compare(Trials(folder, short, flags_of(searchpath)), config, typed)
         if verdict is None:
             shutil.rmtree(folder)
-            print(_exact(config))
+            print(_EXACT)
             return FINISHED
     print(f"{verdict}; the runs are kept in {folder}")
     return FAILED
@@ -59,14 +59,13 @@ def _folder() -> Iterator[Path]:
         raise
 
 
-def _exact(config: Mapping[str, Any]) -> str:
-    return (
-        f"exact: killed and resumed at step {STOP} (epochs of at most {EPOCH} batches), the run has at step {STEPS} "
-        "every bit of an uninterrupted one, in each part of the checkpoint and each row of metrics.csv"
-    )
+_EXACT = (
+    f"exact: killed and resumed at step {STOP} (epochs of at most {EPOCH} batches), the run has at step {STEPS} "
+    "every bit of an uninterrupted one, in each part of the checkpoint and each row of metrics.csv"
+)
 
 
-def _compare(trials: Trials, config: Mapping[str, Any], typed: frozenset[str]) -> str | None:
+def _compare(trials: Trials, config: Config, typed: frozenset[str]) -> str | None:
     """Return what is wrong in one line, None if nothing is."""
     _say(f"training {STEPS} steps without an interruption")
     whole = trials.whole("whole")

@@ -1,17 +1,14 @@
 """Why two runs differ, as far as it can be told, in words that lead to the line to mend."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from runner.checkpoint.difference import Departure
 from runner.commands.check_resume.trials import STOP
 from runner.text import error_line
 from runner.wiring.build.hidden_state import suspects
+from runner.wiring.schema import Config
+from runner.wiring.schema.rules import DeviceKind
 
 
-def not_repeatable(
-    departure: Departure, first_row: int | None, config: Mapping[str, Any], typed: frozenset[str]
-) -> str:
+def not_repeatable(departure: Departure, first_row: int | None, config: Config, typed: frozenset[str]) -> str:
     """Return the verdict on two uninterrupted runs that differ."""
     step = min(departure.step, first_row or departure.step)
     head = (
@@ -21,7 +18,7 @@ def not_repeatable(
     return f"{head}; {_found(config, typed) or _chance(step, config)}"
 
 
-def not_exact(departure: Departure, first_row: int | None, config: Mapping[str, Any], typed: frozenset[str]) -> str:
+def not_exact(departure: Departure, first_row: int | None, config: Config, typed: frozenset[str]) -> str:
     """Return the verdict on a resumed run that differs from the uninterrupted one."""
     head = (
         f"not exact: resumed at step {STOP}, the run differs first at step {departure.step}, in "
@@ -32,15 +29,15 @@ def not_exact(departure: Departure, first_row: int | None, config: Mapping[str, 
     return f"{head}{also}; {_found(config, typed) or _lost(departure, first_row)}"
 
 
-def _found(config: Mapping[str, Any], typed: frozenset[str]) -> str:
+def _found(config: Config, typed: frozenset[str]) -> str:
     try:
         return "; ".join(suspects(config, typed))
     except Exception as error:  # of the user's code: no reason to keep the verdict back
         return f"looking for the cause failed with {error_line(error, 200)}"
 
 
-def _chance(step: int, config: Mapping[str, Any]) -> str:
-    if not config["deterministic"] and config["device"]["kind"] != "cpu":
+def _chance(step: int, config: Config) -> str:
+    if not config.deterministic and config.device.kind is not DeviceKind.cpu:
         return "on a GPU, kernels may add up in any order: add deterministic=true and check again"
     if step == 1:
         return "the very first loss differs: the data or the first weights come from a generator that nobody seeds"

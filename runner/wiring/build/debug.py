@@ -1,6 +1,6 @@
 """`debug.*`: less data, and contexts that watch the training from outside; the loop knows of neither."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from runner.data.selection import selection
 from runner.loop.plan import Plan
 from runner.tracking.profile import profiled
 from runner.wiring.build.loading import order_of
+from runner.wiring.schema.running import Debug
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,24 @@ class Splits:
     order: Any = None
 
 
-def limited(data: Any, config: Mapping[str, Any]) -> Any:
+def limited(data: Any, debug: Debug, batch_size: int) -> Any:
     """Return the data as `debug.limit_train`, `debug.limit_eval` and `debug.overfit` leave it.
 
     The samples that stay are always the same ones; those to train on come in each epoch's own order. Of data with an
     order of their own the first batches of each epoch stay. An overfitting run trains and validates on the same, and
     has nothing to test.
     """
-    debug, batch_size, collate = config["debug"], config["batch_size"], getattr(data, "collate", None)
-    if debug["overfit"]:
-        same = selection(data.train, debug["overfit"] * batch_size)
+    collate = getattr(data, "collate", None)
+    if debug.overfit:
+        same = selection(data.train, debug.overfit * batch_size)
         return Splits(same, same, None, collate)
-    if not debug["limit_train"] and not debug["limit_eval"]:
+    if not debug.limit_train and not debug.limit_eval:
         return data
 
     def part(dataset: Any, batches: int | None) -> Any:
         return dataset if batches is None or dataset is None else selection(dataset, batches * batch_size)
 
-    train, evaluated = debug["limit_train"], debug["limit_eval"]
+    train, evaluated = debug.limit_train, debug.limit_eval
     val, test = part(data.val, evaluated), part(getattr(data, "test", None), evaluated)
     if (order := order_of(data)) is None:
         return Splits(part(data.train, train), val, test, collate)
@@ -51,14 +52,13 @@ def limited(data: Any, config: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
-def watched(plan: Plan, config: Mapping[str, Any], run_directory: Path, first_step: int) -> Iterator[Plan]:
+def watched(plan: Plan, debug: Debug, run_directory: Path, first_step: int) -> Iterator[Plan]:
     """Yield the plan to train by, while `debug.profile` and `debug.anomaly` are in force."""
-    debug = config["debug"]
     with ExitStack() as contexts:
-        if debug["anomaly"]:
+        if debug.anomaly:
             contexts.enter_context(set_detect_anomaly(True))
-        if debug["profile"]:
-            step = contexts.enter_context(profiled(run_directory, first_step=first_step, steps=debug["profile"]))
+        if debug.profile:
+            step = contexts.enter_context(profiled(run_directory, first_step=first_step, steps=debug.profile))
             loader: Any = _Calling(plan.train_loader, step)
             plan = replace(plan, train_loader=loader)
         yield plan

@@ -22,12 +22,13 @@ from runner.optim.schedules import Horizon
 from runner.randomness import isolated
 from runner.strategy.strategies import Compiled, Strategy
 from runner.wiring.build.untouched import untouched
+from runner.wiring.schema import Config
 
 
 class Trial:
     """A forward pass in training and one in evaluation, as the run is going to make them, without an update."""
 
-    def __init__(self, config: Mapping[str, Any], state: TrainState, learner: Learner, strategy: Strategy) -> None:
+    def __init__(self, config: Config, state: TrainState, learner: Learner, strategy: Strategy) -> None:
         self._config, self._state, self._learner = config, state, learner
         self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
 
@@ -46,7 +47,7 @@ class Trial:
             keys = keys[:2]
         training, evaluating = tried_batches(train, val, keys)
         del training[1]  # the last sample alone, which is a batch of the data set's and not of the run's
-        with isolated(self._config["seed"], progress.global_step), untouched(list(self._things())):
+        with isolated(self._config.seed, progress.global_step), untouched(list(self._things())):
             before = self._of_learner()
             self._train(training)
             self._state.check_models()
@@ -58,8 +59,7 @@ class Trial:
 
     def _things(self) -> Iterator[Any]:
         state, learner = self._state, self._learner
-        inside = [*state.models.values(), *(average.model for average in state.averages.values())]
-        inside += modules_within(learner)
+        inside = [*state.modules(), *modules_within(learner)]
         yield from {id(module): module for thing in inside for module in thing.modules()}.values()
         yield learner
 
@@ -135,9 +135,9 @@ class Trial:
         )
 
     def _way_out(self, batch: Any, count: int, error: Exception) -> str:
-        size, options = self._config["batch_size"], f"accumulate={self._config['accumulate']}"
         if count == 1 and "more than 1 value" in str(error):
-            return f"; with batch_size={size} and {options} one sample is left alone: choose others"
+            size, parts = self._config.batch_size, self._config.accumulate
+            return f"; with batch_size={size} and accumulate={parts} one sample is left alone: choose others"
         if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in tensors_of(batch)):
             return (
                 "; its numbers are float64, as NumPy's are by default, and weights are float32: let samples be float32"

@@ -16,23 +16,24 @@ from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.loading import collate_of
 from runner.wiring.overrides.program import project_folder
+from runner.wiring.schema import Config
 
 _DEEPEST, _MOST = 6, 1000  # levels of attributes, elements of one container
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
-def suspects(config: Mapping[str, Any], typed: frozenset[str]) -> list[str]:
+def suspects(config: Config, typed: frozenset[str]) -> list[str]:
     """Return one sentence for each thing that a resume cannot bring back; none is a proof that there is none.
 
     Builds the problem twice, fetches a batch twice and lets the learner look at it three times.
     """
-    trust = build.trust_of(typed, config["trust"], folder=project_folder())
+    trust = build.trust_of(typed, config.trust, folder=project_folder())
     strategy, _ = build.choose_strategy(config, {})
     problems = [build.build_problem(config, trust) for _ in range(2)]
-    datasets = [limited(problem.data, config).train for problem in problems]
+    datasets = [limited(problem.data, config.debug, config.batch_size).train for problem in problems]
     collate = [collate_of(problem.data) for problem in problems]
-    keyed = [Keyed(dataset, config["seed"], collate=own) for dataset, own in zip(datasets, collate, strict=True)]
-    key = Key(0, range(min(config["batch_size"], keyed[0].size)))
+    keyed = [Keyed(dataset, config.seed, collate=own) for dataset, own in zip(datasets, collate, strict=True)]
+    key = Key(0, range(min(config.batch_size, keyed[0].size)))
     batches = [one[key].whole for one in keyed]
     of_data = [*_data(datasets[0], keyed[0], key, batches[0])]
     if not of_data and any(differences(*batches)):

@@ -1,6 +1,6 @@
 """From the data of a config to loaders, and how long the run is by them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from runner.data.loaders.loading import TIMEOUT, EvaluationLoader, Loading, Trai
 from runner.data.loaders.order import Own
 from runner.errors import ConfigError
 from runner.optim.schedules import Horizon
+from runner.wiring.schema import Config
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Position:
     sample: int = 0
 
 
-def loaders(config: Any, data: Any, device: str) -> tuple[TrainLoader, EvaluationLoader]:
+def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, EvaluationLoader]:
     """Return the loaders of training and validation.
 
     Raises:
@@ -31,21 +32,20 @@ def loaders(config: Any, data: Any, device: str) -> tuple[TrainLoader, Evaluatio
     train = TrainLoader(
         data.train,
         loading,
-        seed=config["seed"],
-        accumulate=config["accumulate"],
+        seed=config.seed,
+        accumulate=config.accumulate,
         order=order_of(data),
-        even=config["epochs"] is not None,
+        even=config.epochs is not None,
     )
     return train, EvaluationLoader(data.val, loading)
 
 
-def loading_of(config: Any, data: Any, device: str) -> Loading:
+def loading_of(config: Config, data: Any, device: str) -> Loading:
     """Return how batches are made of these data: by which processes, by whose `collate`, and for which device."""
-    node: Mapping[str, Any] = config["data"]
     return Loading(
-        config["batch_size"],
-        workers=node.get("workers", 0),
-        timeout=node.get("timeout", TIMEOUT),
+        config.batch_size,
+        workers=config.data.get("workers", 0),
+        timeout=config.data.get("timeout", TIMEOUT),
         collate=collate_of(data),
         pin=device == "cuda",
     )
@@ -73,17 +73,17 @@ def order_of(data: Any) -> Own | None:
     return order
 
 
-def horizon_of(config: Any, train: TrainLoader, at: Position) -> Horizon:
+def horizon_of(config: Config, train: TrainLoader, at: Position) -> Horizon:
     """Return the run's length in steps: of epochs and max_steps, what is reached first.
 
     Counted from where the run stands, since the steps behind it may have had another size.
     """
-    limits = [] if config["max_steps"] is None else [config["max_steps"]]
-    if (epochs := config["epochs"]) is not None:
+    limits = [] if config.max_steps is None else [config.max_steps]
+    if (epochs := config.epochs) is not None:
         whole = epochs - at.epoch - 1
         limits.append(
             at.step + (train.order.steps(at.epoch, at.sample) + whole * train.steps_per_epoch if whole >= 0 else 0)
         )
-    if not limits and config["max_time"] is None:
+    if not limits and config.max_time is None:
         raise ConfigError("the run has no end: set epochs, max_steps or max_time")
     return Horizon(min(limits, default=None), train.steps_per_epoch)

@@ -27,6 +27,8 @@ from runner.wiring.build.updating import build_updating, check_model_names, conf
 from runner.wiring.config.compose import CONF
 from runner.wiring.config.folder import targets_in_folder
 from runner.wiring.overrides.program import project_folder
+from runner.wiring.schema import Config
+from runner.wiring.schema.rules import StrategyKind
 from runner.wiring.trust.budget import Budget
 from runner.wiring.trust.built_in import ROOTS
 from runner.wiring.trust.instantiate import build
@@ -71,18 +73,23 @@ def trust_words(config: Mapping[str, Any]) -> list[str]:
     return [f"trust=[{','.join(sorted(missing))}]"] if missing else []
 
 
-def build_problem(config: Any, trust: Trust) -> Problem:
+def build_problem(config: Config, trust: Trust) -> Problem:
     """Seed everything, then build data, learner and models, which learn what the data knows."""
-    seed_everything(config["seed"])
-    given = {"read_tensors": read_plain}
-    data = build(config["data"], object, place="data", trust=trust, reserved=_LOADING, given=given)
-    check_data(data)
-    learner = build(config["learner"], object, place="learner", trust=trust)
+    seed_everything(config.seed)
+    data = build_data(config.data, trust)
+    learner = build(config.learner, object, place="learner", trust=trust)
     check_learner(learner)
-    seed_everything(config["seed"])
-    models = build_models(config["model"], data, learner, trust)
+    seed_everything(config.seed)
+    models = build_models(config.model, data, learner, trust)
     check_latent(learner, models)
     return Problem(data, learner, models, trust)
+
+
+def build_data(node: Mapping[str, Any], trust: Trust) -> Any:
+    """Return the data, which have a split to train and one to validate on."""
+    data = build(node, object, place="data", trust=trust, reserved=_LOADING, given={"read_tensors": read_plain})
+    check_data(data)
+    return data
 
 
 def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
@@ -103,14 +110,14 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
     }
 
 
-def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
+def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
     """Return the strategy on its devices; on a resume, `auto` means what it meant then.
 
     Raises:
         DeviceMissing: the device is not here.
         ConfigError: the run used another number of GPUs.
     """
-    kind, index, name = config["device"]["kind"], config["device"]["index"], config["strategy"]["kind"]
+    kind, index, name = config.device.kind.value, config.device.index, config.strategy.kind.value
     if kind == "auto" and pinned.get("device_kind"):
         kind = str(pinned["device_kind"])
     same_kind = kind == pinned.get("device_kind")
@@ -118,24 +125,29 @@ def choose_strategy(config: Any, pinned: Mapping[str, Any]) -> tuple[Strategy, D
         name = str(pinned["strategy"])
     strategy, devices = resolve_strategy(name, choose_devices(kind, index), index)
     count = max(1, len(devices.indices))
-    if index is None and same_kind and config["strategy"]["kind"] == "auto" and count != pinned.get("devices", count):
+    if (
+        index is None
+        and same_kind
+        and config.strategy.kind is StrategyKind.auto
+        and count != pinned.get("devices", count)
+    ):
         raise ConfigError(
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
             "say which to take with device=cuda device.index=[...]"
         )
     placed: Strategy = strategy(devices)
-    return (Compiled(placed) if config["device"]["compile"] else placed), devices
+    return (Compiled(placed) if config.device.compile else placed), devices
 
 
 def build_state(
-    config: Any, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
+    config: Config, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     if isinstance(learner, nn.Module):
         learner.to(strategy.device)
-    check_model_names(config, models)
+    check_model_names({"optimizer": config.optimizer, "scheduler": config.scheduler}, models)
     for name, model in models.items():
         check_model(model, name)
     updating = {
@@ -144,12 +156,12 @@ def build_state(
     }
     for name, (optimizer, _) in updating.items():
         check_optimizer(optimizer, models[name], config_place("optimizer", name))
-    decay = config["ema"]["decay"]
+    decay = config.ema.decay
     return TrainState(
         models=models,
         optimizers={name: optimizer for name, (optimizer, _) in updating.items()},
         schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
-        scaler=Precision(config["device"]["precision"], strategy.device),
+        scaler=Precision(config.device.precision.value, strategy.device),
         data=DataPosition(train.size, train.batch_size, own_order=train.order.is_own),
         averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
         rng=Randomness(devices.indices),

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+
 from runner.errors import ConfigError
 from runner.progress import Progress
 from runner.tracking import Tracker
 from runner.wiring.build.objects import Problem
+from runner.wiring.config.compose import resolved, without_hydra
 from runner.wiring.config.flat import flatten
 from runner.wiring.overrides.arguments import override_for
 from runner.wiring.overrides.options import shipped_trackers
@@ -17,7 +20,7 @@ from runner.wiring.trust.targets import Trust
 _METHODS = ("log", "flush", "close")
 
 
-def build_trackers(config: Mapping[str, Any], problem: Problem, directory: Path, progress: Progress) -> list[Tracker]:
+def build_trackers(config: DictConfig, problem: Problem, directory: Path, progress: Progress) -> list[Tracker]:
     """Return the trackers of a run, none of which opens or writes anything before its first log.
 
     A class gets its own keys and, where its constructor has parameters of these names, `directory`, the run's, which
@@ -27,13 +30,14 @@ def build_trackers(config: Mapping[str, Any], problem: Problem, directory: Path,
     Raises:
         ConfigError: a class that is no tracker, does not take its keys, or refuses them.
     """
+    values = resolved(without_hydra(config))
     given = {
         "directory": directory,
         "first_step": progress.reported_at,
-        "hparams": _hparams(config),
+        "hparams": _hparams(values),
         "measured": [f"val/{name}" for name in problem.learner.metrics],
     }
-    nodes = {name: node for name, node in config["tracker"].items() if node is not None}
+    nodes = {name: node for name, node in values["tracker"].items() if node is not None}
     return [_built(node, f"tracker.{name}", problem.trust, given) for name, node in nodes.items()]
 
 

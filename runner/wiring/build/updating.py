@@ -12,6 +12,7 @@ from runner.optim.agreement import Agreement, is_known
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
+from runner.wiring.schema import Config
 from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.targets import Trust, resolve
 
@@ -29,10 +30,10 @@ def counts_epochs(scheduler: Any, node: Mapping[str, Any]) -> bool:
     return node.get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
 
 
-def check_model_names(config: Mapping[str, Any], models: Iterable[str]) -> None:
+def check_model_names(groups: Mapping[str, Mapping[str, Any]], models: Iterable[str]) -> None:
     """Raise ConfigError for options of an optimizer or a scheduler that are meant for a model which is none."""
-    for group in ("optimizer", "scheduler"):
-        node, names = config[group], list(models)
+    names = list(models)
+    for group, node in groups.items():
         for key, own in node.items() if "_target_" not in node else ():
             if isinstance(own, Mapping) and key not in names:
                 raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
@@ -44,14 +45,14 @@ def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def build_updating(
-    config: Any, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
+    config: Config, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
 ) -> tuple[Optimizer, Any]:
     """Return the optimizer of a model and the scheduler of its rate, None without one, before the first step."""
     if not parameters:
         raise ConfigError(f"the {name} has no parameter to train; choose another one")
-    node, place = node_of(config["optimizer"], name), config_place("optimizer", name)
+    node, place = node_of(config.optimizer, name), config_place("optimizer", name)
     optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
-    scheduler = _build_scheduler(node_of(config["scheduler"], name), name, optimizer, horizon, config, trust)
+    scheduler = _build_scheduler(node_of(config.scheduler, name), name, optimizer, horizon, config, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     if is_known(optimizer):
         optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
@@ -59,7 +60,7 @@ def build_updating(
 
 
 def _build_scheduler(
-    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Any, trust: Trust
+    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Config, trust: Trust
 ) -> Any:
     if "_target_" not in node:
         return None
@@ -77,7 +78,7 @@ def _build_scheduler(
     waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
     if not waits and (unit := node.get("unit", "step")) not in ("step", "epoch"):
         raise ConfigError(f"{place}.unit={unit} is invalid; {cls.__name__} moves once a step or once an epoch")
-    given = {"mode": config["checkpoint"]["mode"]} if waits else {}
+    given = {"mode": config.checkpoint.mode.value} if waits else {}
     first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
     return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))
 

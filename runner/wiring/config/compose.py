@@ -24,6 +24,7 @@ from runner.wiring import schema
 from runner.wiring.config.explaining import explain, explained, files
 from runner.wiring.config.unset import leave_open, missing
 from runner.wiring.config.variations import Structure, varied
+from runner.wiring.overrides.keys import wanted
 from runner.wiring.overrides.options import CONF as CONF
 from runner.wiring.schema.problem import Data
 
@@ -172,21 +173,34 @@ def _stamps(words: Structure) -> Iterator[tuple[str, int, int]]:
             yield str(path), entry.st_mtime_ns, entry.st_size
 
 
-def checked(config: DictConfig) -> Any:
-    """Return the config as the objects of the schema, every rule of it obeyed.
+def checked(config: DictConfig) -> schema.Config:
+    """Return the config as a value of the schema, every rule of it obeyed.
 
     Raises:
         ConfigError: a value out of range, a mandatory one missing, or an interpolation without end.
     """
     try:
-        typed: Any = OmegaConf.to_object(without_hydra(config))
+        own = _with_schemas(without_hydra(config))
+        typed: Any = OmegaConf.to_object(own)
         if isinstance(typed.data, dict):  # a class of the user's own
             _check_reserved(typed.data)
-        return typed
+        return schema.Config(**{**vars(typed), **{group: resolved(own[group]) for group in schema.NODES}})
     except MissingMandatoryValue as error:
         raise ConfigError(missing(error, config)) from error
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error)) from error
+
+
+def _with_schemas(config: DictConfig) -> DictConfig:
+    """Give the settings that a file of the user's own lists, naming no schema, the one that has all its keys."""
+    for group in schema.OPTIONS.keys() - schema.NODES:
+        if OmegaConf.get_type(node := config[group]) is dict:
+            kinds = (OmegaConf.structured(kind) for kind in schema.OPTIONS[group].values())
+            try:
+                config[group] = OmegaConf.merge(next(kind for kind in kinds if set(node) <= set(kind)), node)
+            except OmegaConfBaseException as error:
+                raise ConfigError(f"{group}.{error.full_key} is invalid; {wanted(error)}") from error
+    return config
 
 
 def _check_reserved(data: Mapping[str, Any]) -> None:
@@ -204,9 +218,8 @@ def _check_reserved(data: Mapping[str, Any]) -> None:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Return the checked config as plain values, its interpolations resolved; ConfigError as `checked`."""
-    checked(config)
-    container = OmegaConf.to_container(without_hydra(config), resolve=True, enum_to_str=True)
+    """Return a checked config, or a node of it, as plain values, its interpolations resolved."""
+    container = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 

@@ -1,7 +1,7 @@
 """What a changed config does to a stored state: optimizer settings, schedule, horizon."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from runner.optim.schedules import Horizon, recompute
 from runner.wiring.build.updating import build_updating, counts_epochs, node_of, trained
 from runner.wiring.config.settled import unsettled
 from runner.wiring.resume.carrying import Setup, base_of, carry_optimizer, carry_scheduler, same, setup_of
+from runner.wiring.schema import Config
 from runner.wiring.trust.targets import Trust
 
 _GROUPS = ("optimizer", "scheduler")
@@ -27,7 +28,7 @@ _GROUPS = ("optimizer", "scheduler")
 class Today:
     """What a run goes on with now."""
 
-    config: dict[str, Any]
+    config: Config
     horizon: Horizon
     trust: Trust
 
@@ -42,12 +43,12 @@ def carry_over(
         CheckpointMismatch: the file's optimizer is none of its config.
     """
     former = _former(stored, today.config)
-    if all(former[group] == today.config[group] for group in _GROUPS):
+    if former == today.config:
         return entries
     carried = dict(entries)
     for name, model in models.items():
         carried |= _Carrying(name, model, former, today).over(entries, path)
-    kept = {part_name(name, "scheduler") for name in models if "_target_" in node_of(today.config["scheduler"], name)}
+    kept = {part_name(name, "scheduler") for name in models if "_target_" in node_of(today.config.scheduler, name)}
     return {key: value for key, value in carried.items() if not _is_of_no_scheduler(key, kept)}
 
 
@@ -55,25 +56,25 @@ def _is_of_no_scheduler(key: str, kept: set[str]) -> bool:
     return key.endswith(f"scheduler{SUFFIX}") and part_of(key) not in kept
 
 
-def _former(stored: Mapping[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def _former(stored: Mapping[str, Any], config: Config) -> Config:
     """Return today's config with the optimizer and the scheduler of the file; what interpolates there is today's."""
-    former = {**config, **{group: stored.get(group, {}) for group in _GROUPS}}
-    lost = {key.split(".")[0] for key in unsettled({group: former[group] for group in _GROUPS})}
-    return {**former, **{group: config[group] for group in lost}}
+    former = {group: stored.get(group, {}) for group in _GROUPS}
+    return replace(config, **{group: node for group, node in former.items() if not unsettled(node)})
 
 
 class _Carrying:
     """One model's optimizer and scheduler: as the run's config builds them, and as today's does."""
 
-    def __init__(self, name: str, model: nn.Module, former: Mapping[str, Any], today: Today) -> None:
+    def __init__(self, name: str, model: nn.Module, former: Config, today: Today) -> None:
         self._name, self._today = name, today
         # Of parameters that share their numbers with the model's, so that what is built here is none of its own.
         self._parameters = [(key, nn.Parameter(one.detach())) for key, one in trained(model)]
-        self._nodes = {group: (node_of(former[group], name), node_of(today.config[group], name)) for group in _GROUPS}
+        nodes = {group: (getattr(former, group), getattr(today.config, group)) for group in _GROUPS}
+        self._nodes = {group: (node_of(was, name), node_of(now, name)) for group, (was, now) in nodes.items()}
         self._was, _, _ = self._built(former)
         self._now, self._optimizer, self._scheduler = self._built(today.config)
 
-    def _built(self, config: Mapping[str, Any]) -> tuple[Setup, Optimizer, Any]:
+    def _built(self, config: Config) -> tuple[Setup, Optimizer, Any]:
         today = self._today
         made = build_updating(config, self._name, self._parameters, horizon=today.horizon, trust=today.trust)
         return setup_of(*made, self._parameters), *made

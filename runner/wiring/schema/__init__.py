@@ -27,7 +27,7 @@ from runner.wiring.schema.problem import (
     ResNet,
     Synthetic,
 )
-from runner.wiring.schema.root import Root
+from runner.wiring.schema.root import NODES, Config, Root
 from runner.wiring.schema.running import (
     Checkpoint,
     Debug,
@@ -39,7 +39,7 @@ from runner.wiring.schema.running import (
     WarmStart,
 )
 
-__all__ = ["NESTED", "OPTIONS", "Root"]
+__all__ = ["NESTED", "NODES", "OPTIONS", "Config", "Root"]
 
 OPTIONS: dict[str, dict[str, type]] = {
     "model": {"lenet": LeNet, "mlp": Mlp, "resnet": ResNet},
@@ -56,7 +56,7 @@ OPTIONS: dict[str, dict[str, type]] = {
     },
     "device": {"device": Device},
     "strategy": {"strategy": Strategy},
-    "checkpoint": {"checkpoint": Checkpoint, "off": NoCheckpoint},
+    "checkpoint": {"off": NoCheckpoint, "checkpoint": Checkpoint},
     "debug": {"debug": Debug},
 }
 

@@ -7,13 +7,28 @@ from omegaconf import MISSING
 
 from runner.signals import parse_duration
 from runner.wiring.schema.rules import OnNonFinite, Task, key, require, require_positive
-from runner.wiring.schema.running import EarlyStopping, Ema, WarmStart, require_trackers
+from runner.wiring.schema.running import (
+    Checkpoint,
+    Debug,
+    Device,
+    EarlyStopping,
+    Ema,
+    NoCheckpoint,
+    Strategy,
+    WarmStart,
+    require_trackers,
+)
+
+NODES = ("model", "data", "learner", "optimizer", "scheduler", "tracker")
+"""The groups that objects are built from, whose keys their classes know."""
 
 _OF_A_FILE = "left out without task=evaluate or task=predict; to train from its weights, use warm_start.path"
 
 
 @dataclass
 class Root:
+    """What Hydra composes: a group takes whatever keys its option has."""
+
     name: str | None = key("The run directory is outputs/<name>; by default a time stamp.")
     seed: int = key("Seed of everything random.")
     epochs: int | None = key("Length in passes over the training data.")
@@ -63,3 +78,23 @@ class Root:
         require(not self.rewind or self.resume is not None, "rewind", "true", "left out without resume=FILE")
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")
         require_trackers(self.tracker)
+
+
+class Config(Root):
+    """A config that obeys every rule: what it says of the run itself is typed, what is built are plain nodes."""
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    learner: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    tracker: dict[str, Any]
+    device: Device
+    strategy: Strategy
+    checkpoint: Checkpoint | NoCheckpoint
+    debug: Debug
+
+    @property
+    def saves(self) -> bool:
+        """Whether there are checkpoints; with checkpoint=off there are none."""
+        return isinstance(self.checkpoint, Checkpoint)

@@ -102,13 +102,6 @@ class Unit(Enum):
     evaluation = "evaluation"
 
 
-class Better(Enum):
-    """Whether a smaller or a larger metric is better."""
-
-    min = "min"
-    max = "max"
-
-
 class Weights(Enum):
     """Which of a checkpoint's weights."""
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.checkpoint.policies import Mode
 from runner.errors import ConfigError
 from runner.wiring.schema.rules import (
-    Better,
     DeviceKind,
     OnError,
     Precision,
@@ -40,7 +40,7 @@ class Strategy:
 @dataclass
 class NoCheckpoint:
     monitor: str = key("The metric that decides what is best.")
-    mode: Better = key("min if a smaller value is better, max if a larger one is.")
+    mode: Mode = key("min if a smaller value is better, max if a larger one is.")
 
 
 @dataclass

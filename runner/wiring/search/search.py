@@ -9,7 +9,8 @@ from hydra.core.config_loader import ConfigLoader
 
 from runner.errors import ConfigError
 from runner.sweeps.optuna.space import Parameter
-from runner.wiring.config.compose import compose_config, goal_of, resolved
+from runner.wiring.config.compose import checked, compose_config, goal_of
+from runner.wiring.schema import Config
 from runner.wiring.schema.running import writes_table
 from runner.wiring.search.space import read_space, words_of
 
@@ -52,14 +53,13 @@ def read_search(
     _check(options)
     fixed, space = read_space([*words_of(options["params"] or {}), *words], loader)
     first, config = _composed([*for_hydra, *fixed], [parameter.examples() for parameter in space])
-    monitor, mode = config["checkpoint"]["monitor"], config["checkpoint"]["mode"]
-    metrics = _metrics(options["metrics"], config["checkpoint"])
+    metrics = _metrics(options["metrics"], config)
     return SearchConfig(
         fixed=fixed,
         space=space,
         example=first,
-        monitor=monitor,
-        mode=mode,
+        monitor=config.checkpoint.monitor,
+        mode=config.checkpoint.mode.value,
         metrics=metrics,
         n_trials=options["n_trials"],
         seed=options["seed"],
@@ -70,12 +70,12 @@ def read_search(
     )
 
 
-def _composed(fixed: Sequence[str], examples: Sequence[Sequence[str]]) -> tuple[list[str], dict[str, Any]]:
+def _composed(fixed: Sequence[str], examples: Sequence[Sequence[str]]) -> tuple[list[str], Config]:
     """Return the first example of each key, and the config that they make; the others are composed as well."""
     first = [words[0] for words in examples]
     try:
         config = compose_config([*fixed, *first])
-        values = resolved(config)
+        values = checked(config)
         for place, words in enumerate(examples):
             for word in words[1:]:
                 other = compose_config([*fixed, *first[:place], word, *first[place + 1 :]])
@@ -108,9 +108,9 @@ def _check(options: Mapping[str, Any]) -> None:
             raise ConfigError(f"hydra.sweeper.{name}={options[name]} cannot be: it must be a mapping")
 
 
-def _metrics(metrics: Any, checkpoint: Mapping[str, Any]) -> dict[str, str]:
+def _metrics(metrics: Any, config: Config) -> dict[str, str]:
     """Return the objectives, by default the one that the best checkpoint is chosen by."""
-    monitor, mode = checkpoint["monitor"], checkpoint["mode"]
+    monitor, mode = config.checkpoint.monitor, config.checkpoint.mode.value
     if metrics is None:
         return {monitor: mode}
     if not isinstance(metrics, Mapping) or not metrics or not set(metrics.values()) <= {"min", "max"}:
@@ -127,21 +127,21 @@ def _metrics(metrics: Any, checkpoint: Mapping[str, Any]) -> dict[str, str]:
             f"hydra.sweeper.metrics={modes} is not what the best checkpoint is chosen by; leave it out, and give "
             f"checkpoint.monitor={name} checkpoint.mode={wanted}"
         )
-    if len(modes) > 1 and "keep_last" not in checkpoint:
+    if len(modes) > 1 and not config.saves:
         raise ConfigError("several hydra.sweeper.metrics are read from best.tar, which checkpoint=off does not write")
     return modes
 
 
-def _pruner(name: str | None, metrics: Mapping[str, str], config: Mapping[str, Any]) -> str | None:
+def _pruner(name: str | None, metrics: Mapping[str, str], config: Config) -> str | None:
     """Return the pruner, None if nothing is to be pruned."""
     if name is None or len(metrics) > 1:
         return None
-    if not writes_table(config["tracker"]):
+    if not writes_table(config.tracker):
         raise ConfigError(
             f"hydra.sweeper.pruner={name} judges by metrics.csv, which this tracker does not write; take tracker=csv, "
             "or hydra.sweeper.pruner=null"
         )
-    if "keep_last" not in config["checkpoint"]:
+    if not config.saves:
         raise ConfigError(
             f"hydra.sweeper.pruner={name} stops runs, which checkpoint=off does not allow; take "
             "hydra.sweeper.pruner=null"

@@ -9,20 +9,20 @@ from runner.data.loaders.loading import EvaluationLoader, TrainLoader
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon
 from runner.randomness import set_deterministic
-from runner.signals import parse_duration
 from runner.strategy.devices import Devices
 from runner.strategy.strategies import Strategy
-from runner.wiring.build import debug as debugging
 from runner.wiring.build import objects as build
+from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.fitting import untrained
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loading import horizon_of, loaders
 from runner.wiring.build.trackers import build_trackers, tracker_words
-from runner.wiring.config.compose import plain, resolved, without_hydra
+from runner.wiring.config.compose import checked, plain, without_hydra
 from runner.wiring.config.settled import needed_again, settled, text_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.effects import Today
+from runner.wiring.schema import Config
 from runner.wiring.starts import restore as restoring
 from runner.wiring.starts.start import Origin, Start
 from runner.wiring.trust.forwards import bounded
@@ -33,7 +33,7 @@ class Prepared:
     """A run that is ready: everything was built and, on a resume, restored."""
 
     start: Start
-    config: dict[str, Any]
+    config: Config
     config_text: str
     """The config as a checkpoint holds it."""
     problem: build.Problem
@@ -43,7 +43,6 @@ class Prepared:
     train_loader: TrainLoader
     val_loader: EvaluationLoader
     horizon: Horizon
-    max_seconds: float | None
     reports: Mapping[str, Report]
     """What a warm start loaded, by model."""
     identity: Mapping[str, Any]
@@ -58,33 +57,27 @@ def prepare(start: Start) -> Prepared:
     Raises:
         RunnerError: whatever is wrong with the config, the data, the device or the checkpoint.
     """
-    config = resolved(start.config)
-    text_of(start.config)  # which may be too long
-    set_deterministic(config["deterministic"])
-    source = None if start.origin is Origin.adopted else start.checkpoint
-    trust = build.trust_of(start.typed_targets, config["trust"], folder=project_folder(), source=source)
+    config = checked(start.config)
+    set_deterministic(config.deterministic)
     strategy, devices = build.choose_strategy(config, start.pinned or {})
-    problem = build.build_problem(config, trust)
-    identity = identity_of(problem.data)
-    problem = replace(problem, data=debugging.limited(problem.data, config))
+    problem, identity = _problem(config, start)
     train_loader, val_loader = loaders(config, problem.data, devices.kind)
-    restoring.check_monitor(config, problem.learner)
-    reports, entries = restoring.prepare_models(problem.models, start, config)
+    restoring.check_monitor(config.checkpoint, problem.learner)
+    reports, entries = restoring.prepare_models(problem.models, start, config.warm_start)
     start = restoring.check_data(start, entries, identity, config, train_loader.size)
     horizon = horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
     start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
-    today = Today(config, horizon, problem.trust)
-    start = restoring.restore_state(state, entries, start=start, today=today)
-    build_trackers(config, problem, start.directory, state.progress)  # which may be wrong; the plan builds them again
-    tried = [*state.models.values(), *(average.model for average in state.averages.values())]
-    with bounded(tried, config["model"], trust):
+    start = restoring.restore_state(state, entries, start=start, today=Today(config, horizon, problem.trust))
+    text = text_of(start.config)  # with the settings of an adopted optimizer
+    build_trackers(start.config, problem, start.directory, state.progress)  # to try them; the plan builds them again
+    with bounded(state.modules(), config.model, problem.trust):
         said = Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
     start = replace(start, notices=[*start.notices, *said])
     return Prepared(
         start=start,
         config=config,
-        config_text=text_of(start.config),
+        config_text=text,
         problem=problem,
         state=state,
         strategy=strategy,
@@ -92,11 +85,19 @@ def prepare(start: Start) -> Prepared:
         train_loader=train_loader,
         val_loader=val_loader,
         horizon=horizon,
-        max_seconds=parse_duration(config["max_time"]),
         reports=reports,
         again=_again(start),
         identity=identity,
     )
+
+
+def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any]]:
+    """Return what is trained on what is left of the data, and what the whole data know of themselves."""
+    source = None if start.origin is Origin.adopted else start.checkpoint
+    trust = build.trust_of(start.typed_targets, config.trust, folder=project_folder(), source=source)
+    problem = build.build_problem(config, trust)
+    identity = identity_of(problem.data)
+    return replace(problem, data=limited(problem.data, config.debug, config.batch_size)), identity
 
 
 def _again(start: Start) -> list[str]:

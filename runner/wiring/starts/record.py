@@ -1,26 +1,15 @@
 """The record of a run, its best value: that of a file that is there, also after a resume or a fork."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from runner.checkpoint.best import Standing, standing
 from runner.checkpoint.policies import Mode, Saved
 from runner.loop.state import TrainState
 from runner.progress import Progress
 
 
-def standing_of(checkpoint: Path, config: Mapping[str, Any]) -> Standing:
-    """Return where a checkpoint stands among those of its run."""
-    options = config["checkpoint"]
-    return standing(checkpoint, monitor=options["monitor"], mode=Mode(options["mode"]))
-
-
-def keep_record(state: TrainState, best: Saved | None, config: Mapping[str, Any]) -> list[str]:
+def keep_record(state: TrainState, best: Saved | None, monitor: str) -> list[str]:
     """Let the record be the metric of a file that is there; return what is to be said where it was not."""
-    progress, monitor = state.progress, config["checkpoint"]["monitor"]
+    progress = state.progress
     lost = progress.best_metric, progress.best_step
     if not _begin_record(progress, best) or lost[0] is None:
         return []
@@ -38,11 +27,11 @@ def _begin_record(progress: Progress, best: Saved | None) -> bool:
     return True
 
 
-def change_measure(state: TrainState, best: Saved | None, mode: Any) -> None:
+def change_measure(state: TrainState, best: Saved | None, mode: Mode) -> None:
     """What was best by another metric is no measure for this one."""
     _begin_record(state.progress, best)
     state.progress.evaluations_without_improvement = 0
     for scheduler in state.schedulers.values():
         if isinstance(scheduler, ReduceLROnPlateau):
-            scheduler._init_is_better(mode, scheduler.threshold, scheduler.threshold_mode)
+            scheduler._init_is_better(mode.value, scheduler.threshold, scheduler.threshold_mode)
             scheduler._reset()

@@ -1,13 +1,15 @@
 """Giving a built run the state of its checkpoint, with what the user changed put on top."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from runner.checkpoint.best import standing
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
+from runner.checkpoint.policies import Mode
 from runner.checkpoint.reader.header import read_header
 from runner.checkpoint.weights.match import Report
 from runner.errors import CheckpointError, CheckpointMismatch, ConfigError
@@ -20,26 +22,30 @@ from runner.wiring.build.loading import Position
 from runner.wiring.resume.effects import Today, carry_over, settle
 from runner.wiring.resume.rules import Change
 from runner.wiring.resume.stored_config import read_config
-from runner.wiring.starts.record import change_measure, keep_record, standing_of
+from runner.wiring.schema import Config
+from runner.wiring.schema.running import NoCheckpoint, WarmStart
+from runner.wiring.starts.record import change_measure, keep_record
 from runner.wiring.starts.start import Origin, Start
 from runner.wiring.starts.tutorial import adopt
 from runner.wiring.starts.warm_start import freeze_as_stored, warm_start
 
-_BETTER = {"loss": "min", "error": "min", "accuracy": "max", "acc": "max", "auc": "max", "f1": "max", "iou": "max"}
+_BETTER = dict.fromkeys(("loss", "error"), Mode.min) | dict.fromkeys(("accuracy", "acc", "auc", "f1", "iou"), Mode.max)
 
 
-def check_monitor(config: dict[str, Any], learner: Any) -> None:
+def check_monitor(options: NoCheckpoint, learner: Any) -> None:
     """Raise ConfigError if the monitored metric is none that the learner's evaluation returns."""
-    names = [f"val/{name}" for name in learner.metrics]
-    if (monitor := config["checkpoint"]["monitor"]) not in names:
+    names, monitor, mode = [f"val/{name}" for name in learner.metrics], options.monitor, options.mode
+    if monitor not in names:
         raise ConfigError(f"checkpoint.monitor={monitor} is not measured; choose one of {', '.join(names)}")
-    mode, better = config["checkpoint"]["mode"], _BETTER.get(monitor.rpartition("/")[2], config["checkpoint"]["mode"])
-    if mode != better:
-        raise ConfigError(f"checkpoint.mode={mode} would keep the worst {monitor}; add checkpoint.mode={better}")
+    better = _BETTER.get(monitor.rpartition("/")[2], mode)
+    if mode is not better:
+        raise ConfigError(
+            f"checkpoint.mode={mode.value} would keep the worst {monitor}; add checkpoint.mode={better.value}"
+        )
 
 
 def prepare_models(
-    models: Mapping[str, nn.Module], start: Start, config: dict[str, Any]
+    models: Mapping[str, nn.Module], start: Start, options: WarmStart
 ) -> tuple[dict[str, Report], dict[str, Any]]:
     """Warm-start and freeze what is to be, before there are optimizers; return the reports and the checkpoint.
 
@@ -47,8 +53,7 @@ def prepare_models(
         CheckpointError: a file is damaged, refused, or of another model.
     """
     if start.checkpoint is None:
-        options = config["warm_start"]
-        return (warm_start(models, options) if options["path"] else {}), {}
+        return (warm_start(models, options) if options.path else {}), {}
     if start.origin is Origin.adopted:
         return {}, read_plain(start.checkpoint)
     entries = read_entries(start.checkpoint)
@@ -56,9 +61,7 @@ def prepare_models(
     return {}, entries
 
 
-def check_data(
-    start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: dict[str, Any], size: int
-) -> Start:
+def check_data(start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: Config, size: int) -> Start:
     """Return the start with what is to be said of data that differ from those of its file.
 
     A position amid an epoch of them holds in data of another size only where that is allowed, as well as it can.
@@ -67,11 +70,11 @@ def check_data(
         CheckpointMismatch: they are other data.
     """
     if start.checkpoint is None:
-        named = config["warm_start"]["path"]
+        named = config.warm_start.path
         source = None if named is None else local_path(named, "warm_start.path")
         said = [] if source is None else transferred(_said(source), identity, source)
     else:
-        allowed = config["resume_allow"]
+        allowed = config.resume_allow
         said = compare_identities(entries.get(IDENTITY), identity, start.checkpoint, allowed=allowed)
         position = entries.get(f"data{SUFFIX}")
         free = any(key.split(".")[0] == "data" for key in allowed)
@@ -108,13 +111,13 @@ def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, t
     if start.origin is Origin.adopted:
         notices = adopt(state, entries, start=start, today=today)
         return replace(start, notices=[*start.notices, *notices])
-    config = today.config
+    options = today.config.checkpoint
     afresh = _match_learner(state, entries, start)
     changes = resume(state, entries, start, today)
-    found = standing_of(start.checkpoint, config)
+    found = standing(start.checkpoint, monitor=options.monitor, mode=options.mode)
     if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
-        change_measure(state, found.best, config["checkpoint"]["mode"])
-    notices = [*start.notices, *afresh, *keep_record(state, found.best, config)]
+        change_measure(state, found.best, options.mode)
+    notices = [*start.notices, *afresh, *keep_record(state, found.best, options.monitor)]
     return replace(start, changes=changes, standing=found, notices=notices)
 
 
@@ -142,7 +145,7 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Toda
 def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Today) -> dict[str, Any]:
     """Return a file's entries as a config goes on with them that is another than the file's."""
     former = read_config(entries["config"], path)
-    if former.get("ema") != today.config["ema"]:
+    if former.get("ema") != asdict(today.config.ema):
         entries = _match_averages(state, entries)
     return carry_over(entries, former, state.models, today, path)
 

@@ -22,7 +22,7 @@ from runner.loop.state import TrainState
 from runner.optim.agreement import is_known, is_numbers
 from runner.optim.schedules import Horizon, keep_rates
 from runner.wiring.build.updating import build_updating, node_of, trained
-from runner.wiring.config.compose import resolved
+from runner.wiring.config.compose import checked
 from runner.wiring.overrides.arguments import parse
 from runner.wiring.resume.carrying import Setup, carry_optimizer, same, setup_of
 from runner.wiring.resume.effects import Today, position_scheduler, settle
@@ -56,7 +56,7 @@ def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today:
     keep_rates(optimizer, scheduler)
     if hasattr(scheduler, "last_epoch"):
         counters = {"epoch": state.progress.epoch, "global_step": state.progress.global_step}
-        position_scheduler(scheduler, node_of(today.config["scheduler"], "model"), **counters)
+        position_scheduler(scheduler, node_of(today.config.scheduler, "model"), **counters)
     settle(state)
     lacks = sorted(state.parts().keys() - {"model", "optimizer"} - states(entries).keys())
     return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
@@ -98,7 +98,7 @@ def _with_settings(state: TrainState, settings: Mapping[str, Any], start: Start,
     with open_dict(node):
         for key, value in settings.items():
             node[key] = value
-    today.config["optimizer"] = resolved(start.config)["optimizer"]
+    today.config.optimizer = checked(start.config).optimizer
     made = build_updating(
         today.config, "model", trained(state.models["model"]), horizon=today.horizon, trust=today.trust
     )

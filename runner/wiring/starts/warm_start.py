@@ -14,32 +14,34 @@ from runner.checkpoint.weights.sources import Weights, read_source
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import part_name
 from runner.places import local_path
+from runner.wiring.schema.rules import Weights as Which
+from runner.wiring.schema.running import WarmStart
 
 _PATTERNS = ("rename", "include", "exclude", "freeze")
 
 
-def warm_start(models: Mapping[str, nn.Module], options: Mapping[str, Any]) -> dict[str, Report]:
-    """Copy the weights of `options["path"]` into the models where they fit, freeze what is to be, and report.
+def warm_start(models: Mapping[str, nn.Module], options: WarmStart) -> dict[str, Report]:
+    """Copy the weights of `options.path` into the models where they fit, freeze what is to be, and report.
 
-    With `options["parts"]`, only the models named there are started so.
+    With `options.parts`, only the models named there are started so.
 
     Raises:
         ConfigError: a pattern, or a model's name, that cannot be or that matches nothing.
         CheckpointError: the file cannot be read, or too little of it fits.
     """
-    check_patterns({key: options[key] for key in _PATTERNS})
-    parts = options["parts"] or {}
+    check_patterns({key: getattr(options, key) for key in _PATTERNS})
+    parts = options.parts or {}
     if unknown := parts.keys() - models.keys():
         raise ConfigError(f"warm_start.parts names {', '.join(sorted(unknown))}; the models are {', '.join(models)}")
     started = {name: model for name, model in models.items() if not parts or name in parts}
     names = [name for model in started.values() for name in model.state_dict()]
-    _require_matches({key: options[key] for key in ("include", "exclude")}, names, "name")
-    path = checkpoint_in(local_path(options["path"], "warm_start.path"))
-    source, averaged = read_source(path), options["weights"] == "ema"
+    _require_matches({"include": options.include, "exclude": options.exclude}, names, "name")
+    path = checkpoint_in(local_path(str(options.path), "warm_start.path"))
+    source, averaged = read_source(path), options.weights is Which.ema
     found = {name: source.choose(name, named=parts.get(name), averaged=averaged) for name in started}
     reports = {name: _load(started[name], name, weights, source.path, options) for name, weights in found.items()}
     frozen = [name for report in reports.values() for name in report.frozen]
-    _require_matches({"freeze": options["freeze"]}, frozen, "loaded parameter")
+    _require_matches({"freeze": options.freeze}, frozen, "loaded parameter")
     return reports
 
 
@@ -53,16 +55,16 @@ def _require_matches(options: Mapping[str, Sequence[str]], names: Sequence[str],
                 )
 
 
-def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Mapping[str, Any]) -> Report:
-    fitting = Fitting(options["rename"], options["include"], options["exclude"])
+def _load(model: nn.Module, name: str, found: Weights, path: Path, options: WarmStart) -> Report:
+    fitting = Fitting(options.rename, options.include, options.exclude)
     weights, report = fit(model.state_dict(), found, fitting)
-    require_enough(report, strict=options["strict"], min_matched=options["min_matched"], path=path, part=f"the {name}")
+    require_enough(report, strict=options.strict, min_matched=options.min_matched, path=path, part=f"the {name}")
     loaded = set(report.loaded)
     for key, _ in model.named_parameters():
         if key in loaded and not weights[key].isfinite().all():
             raise CheckpointMismatch(f"{path}: {key} is NaN or infinite, so it is no start; take another checkpoint")
     model.load_state_dict(weights)
-    freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options["freeze"])]
+    freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options.freeze)]
     _freeze(model, freeze)
     return replace(report, frozen=freeze)
 
