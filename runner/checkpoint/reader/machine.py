@@ -1,6 +1,7 @@
 """The stack machine whose program a pickle is, with no more opcodes than `torch.save` uses for plain values.
 
-A name becomes an inert stand-in, a call the facts of its result; any other opcode is refused unread.
+A name becomes an inert stand-in, a call the facts of its result; any other opcode is refused unread, which
+`pickletools.genops` could not do: it reads an opcode's argument first.
 https://github.com/python/cpython/blob/main/Lib/pickletools.py
 """
 
