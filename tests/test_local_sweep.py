@@ -116,8 +116,10 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("hydra.launcher.on_failure=perhaps", "hydra.launcher.on_failure=perhaps cannot be"),
-        ("hydra.launcher.preview=perhaps", "hydra.launcher.preview=perhaps cannot be"),
+        ("hydra.launcher.on_failure=perhaps", "hydra.launcher.on_failure=perhaps is invalid; choose continue, stop"),
+        ("hydra.launcher.preview=perhaps", "hydra.launcher.preview=perhaps is invalid; use true or false"),
+        ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0 cannot be"),
+        ("hydra.sweeper.params=[seed]", "hydra.sweeper.params=['seed'] cannot be: it must be a mapping"),
         ("+hydra.launcher.njobs=2", "there is no hydra.launcher.njobs"),
         ("name='a b'", "name='a b' cannot be"),
     ],

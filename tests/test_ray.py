@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from runner.commands.sweep.ray_jobs import ray_executor, ray_slots
 from runner.errors import ConfigError
+from runner.wiring.config.compose import compose_config, hydra_session, register
+from runner.wiring.schema.sweeping import Ray
+from runner.wiring.search.sweep_options import options_of
 from tests.support.command_line import cli
 from tests.support.comparing import assert_same_run
 from tests.support.processes import finish, start, until
@@ -114,10 +116,13 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_wrong_option_is_refused_before_ray_is_touched(wrong: dict[str, Any]) -> None:
-    right = {"address": None, "cpus": 1, "gpus": 0, "resources": None}
-    for ask in (ray_executor, ray_slots):
-        with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.{next(iter(wrong))}=.* cannot be: it must be "):
-            ask({**right, **wrong})
+    register()
+    with hydra_session(None):
+        node = compose_config(["hydra/launcher=ray"]).hydra.launcher
+    with pytest.raises(
+        ConfigError, match=rf"^hydra\.launcher\.{next(iter(wrong))}\b.*(cannot be: it must be|is invalid; )"
+    ):
+        options_of(Ray, {**node, **wrong}, "hydra.launcher")
 
 
 def test_a_wrong_option_is_one_sentence_and_starts_nothing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

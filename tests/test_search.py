@@ -28,8 +28,10 @@ from runner.sweeps.optuna.study import JOB, WORDS, Search, best_of, make_study, 
 from runner.sweeps.results.objectives import optimal
 from runner.sweeps.schedule import Ended
 from runner.wiring.config.compose import hydra_session, register
+from runner.wiring.schema.sweeping import Optuna
 from runner.wiring.search.search import read_search
 from runner.wiring.search.space import read_space, words_of
+from runner.wiring.search.sweep_options import options_of
 from tests.support.command_line import cli
 from tests.support.comparing import rows_in
 from tests.support.processes import finish, start, until
@@ -121,8 +123,9 @@ def test_a_mistake_is_one_sentence_and_makes_nothing(work: Path, capsys: Any, wo
     assert outcome.err.startswith("error: ") and not list(work.iterdir())
 
 
-OPTIONS = {"n_trials": 9, "sampler": "TPESampler", "sampler_options": None, "seed": 0, "pruner": "MedianPruner"} | {
-    "pruner_options": None, "metrics": None, "params": None,
+OPTIONS = {
+    "_target_": "x", "n_trials": 9, "sampler": "TPESampler", "sampler_options": None, "seed": 0,
+    "pruner": "MedianPruner", "pruner_options": None, "metrics": None, "params": None,
 }  # fmt: skip
 
 
@@ -145,7 +148,7 @@ OPTIONS = {"n_trials": 9, "sampler": "TPESampler", "sampler_options": None, "see
 def test_a_search_that_cannot_be_is_one_sentence(words: Any, options: Any, said: str) -> None:
     register()
     with hydra_session(None), pytest.raises(ConfigError, match=said):
-        read_search({**OPTIONS, **options}, words, None)
+        read_search(options_of(Optuna, {**OPTIONS, **options}, "hydra.sweeper"), words, None)
 
 
 def test_a_sampler_and_a_pruner_that_cannot_be_are_answered_with_what_there_is() -> None:

@@ -1,7 +1,7 @@
 """One sweep: its directory has one owner, its jobs come from a source, and its results are made in the end."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from runner.text import first_line
 from runner.wiring.config.compose import check_hydra, checked, goal_of, job_digest, kind_of, plain
 from runner.wiring.config.variations import Variations
 from runner.wiring.overrides.arguments import command, parse
+from runner.wiring.schema.sweeping import Local, OnFailure
 from runner.wiring.trust.targets import check_modules
 
 SUPERSEDED = "superseded"
@@ -38,11 +39,13 @@ OWN_SUBDIR = "${job_directory:}"
 class Launcher(Protocol):
     """One of our launchers, as Hydra has set it up."""
 
-    options: Mapping[str, Any]
-    keys: tuple[str, ...]
     config: Any
     context: Any
     command: TaskFunction
+
+    @property
+    def options(self) -> Local:
+        """Its options as the schema has them; ConfigError if one is wrong."""
 
     def executor(self, at_a_time: int) -> Executor:
         """Return what runs so many jobs at a time; ConfigError if an option of its own is wrong."""
@@ -74,7 +77,7 @@ class Sweep:
     @property
     def preview(self) -> bool:
         """Whether only to say what would run."""
-        return self.launcher.options["preview"] is True
+        return self.launcher.options.preview
 
     def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
@@ -176,28 +179,14 @@ def open_sweep(launcher: Launcher) -> Sweep:
         ConfigError: an option is wrong, or the sweep is to lie elsewhere than in outputs/.
     """
     configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
-    limits, rerun = _limits(launcher)
+    options = launcher.options
+    timeout = parse_duration(options.job_timeout)
+    stops = options.on_failure is OnFailure.stop
+    limits = Limits(options.n_jobs or launcher.slots(), options.retries, timeout, stops)
     check_hydra(launcher.config.hydra)
     directory = place_of(str(launcher.config.hydra.sweep.dir), "hydra.sweep.dir")
     variations = Variations(launcher.context.config_loader, launcher.config)
-    return Sweep(launcher, directory, limits, rerun, launcher.executor(limits.at_a_time), variations)
-
-
-def _limits(launcher: Launcher) -> tuple[Limits, Rerun]:
-    options = launcher.options
-    if unknown := [key for key in options if key not in launcher.keys]:
-        raise ConfigError(f"there is no hydra.launcher.{unknown[0]}; there are {', '.join(launcher.keys)}")
-    if not isinstance(options["preview"], bool):
-        raise ConfigError(f"hydra.launcher.preview={options['preview']} cannot be: it must be true or false")
-    for key, least in (("n_jobs", 1), ("retries", 0)):
-        if options[key] is not None and (type(options[key]) is not int or options[key] < least):
-            raise ConfigError(f"hydra.launcher.{key}={options[key]} cannot be: it must be a number from {least} on")
-    for key, known in (("on_failure", ("continue", "stop")), ("rerun", ("none", "failed", "all"))):
-        if options[key] not in known:
-            raise ConfigError(f"hydra.launcher.{key}={options[key]} cannot be: choose {', '.join(known)}")
-    timeout = parse_duration(options["job_timeout"], key="hydra.launcher.job_timeout")
-    at_a_time = options["n_jobs"] or launcher.slots()
-    return Limits(at_a_time, options["retries"], timeout, options["on_failure"] == "stop"), Rerun(options["rerun"])
+    return Sweep(launcher, directory, limits, options.rerun, launcher.executor(limits.at_a_time), variations)
 
 
 def check_one_goal(jobs: Sequence[Job]) -> tuple[str, str]:

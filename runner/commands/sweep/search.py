@@ -18,7 +18,9 @@ from runner.sweeps.results.table import RECORD, Record, check_goal, write_record
 from runner.text import one_line
 from runner.wiring.config.compose import plain
 from runner.wiring.overrides.arguments import parse
+from runner.wiring.schema.sweeping import Optuna
 from runner.wiring.search.search import SearchConfig, another_goal, read_search
+from runner.wiring.search.sweep_options import options_of
 
 if TYPE_CHECKING:  # optional
     from optuna.study import Study
@@ -29,7 +31,7 @@ if TYPE_CHECKING:  # optional
 BEST = "optimization_results.yaml"
 
 
-def run_search(launcher: Launcher, options: Mapping[str, Any], words: Sequence[str]) -> None:
+def run_search(launcher: Launcher, words: Sequence[str]) -> None:
     """Run trials until so many as are wanted have a result, and report.
 
     Raises:
@@ -46,6 +48,7 @@ def run_search(launcher: Launcher, options: Mapping[str, Any], words: Sequence[s
     from runner.sweeps.optuna.study import quiet, storage_kept
 
     sweep = open_sweep(launcher)
+    options = options_of(Optuna, launcher.config.hydra.sweeper, "hydra.sweeper")
     for_hydra = list(launcher.config.hydra.overrides.hydra)
     with quiet(), storage_kept(), sweep:
         _search(sweep, read_search(options, words, launcher.context.config_loader, for_hydra))

@@ -3,7 +3,6 @@
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
@@ -12,13 +11,16 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs, batch by batch, and return what came of each."""
+        from runner.commands.complaints import in_one_sentence
+        from runner.wiring.schema.sweeping import Grid
+        from runner.wiring.search.sweep_options import check_no_interval, options_of
+
         launcher: Any = self.launcher
+        assert self.hydra_context is not None and self.config is not None
+        with in_one_sentence():
+            options_of(Grid, self.config.hydra.sweeper, "hydra.sweeper")
         if not hasattr(launcher, "executor"):
             return super().sweep(arguments)
-        assert self.hydra_context is not None
-        from runner.commands.complaints import in_one_sentence
-        from runner.wiring.search.sweep_options import check_no_interval
-
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         with in_one_sentence():
@@ -27,15 +29,6 @@ class GridSweeper(BasicSweeper):
         for batch in self.split_arguments(overrides, self.max_batch_size):
             returns.append(launcher.launch(batch, initial_job_idx=done))
             done += len(batch)
-            if launcher.options["on_failure"] == "stop" and launcher.command.exit_code == 1:
+            if launcher.options.on_failure.name == "stop" and launcher.command.exit_code == 1:
                 break
         return returns
-
-
-# In place of Hydra's own, by its name: so an experiment can still choose another sweeper.
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="basic",
-    node={"_target_": "hydra_plugins.runner_grid.GridSweeper", "max_batch_size": None, "params": None},
-    provider="runner",
-)

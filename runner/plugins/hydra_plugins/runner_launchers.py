@@ -1,6 +1,7 @@
 """Hydra's way to our launchers: imported at every start, so that everything heavy waits for `launch`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from hydra.core.utils import JobReturn
@@ -10,14 +11,22 @@ from hydra.plugins.launcher import Launcher
 class LocalLauncher(Launcher):
     """Runs each job of a sweep as a process of its own on this machine."""
 
-    keys: tuple[str, ...] = ("n_jobs", "on_failure", "retries", "job_timeout", "rerun", "preview")
+    name = "local"
 
-    def __init__(self, **options: Any) -> None:
-        self.options: Mapping[str, Any] = options
+    def __init__(self, **_: Any) -> None:
+        """Take what Hydra made of the options, which `options` reads from the config."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         """Keep what Hydra hands over."""
         self.context, self.command, self.config = hydra_context, task_function, config
+
+    @cached_property
+    def options(self) -> Any:
+        """The options as the schema has them; ConfigError if one is wrong."""
+        from runner.wiring.schema import SWEEPING
+        from runner.wiring.search.sweep_options import options_of
+
+        return options_of(SWEEPING["hydra/launcher"][self.name], self.config.hydra.launcher, "hydra.launcher")
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, and return what came of each."""
@@ -47,10 +56,7 @@ class LocalLauncher(Launcher):
 class SlurmLauncher(LocalLauncher):
     """Runs each job of a sweep as a job of a cluster, through submitit."""
 
-    keys = (
-        *LocalLauncher.keys, "cluster", "time_limit", "stop_before", "partition", "account", "qos", "constraint",
-        "cpus", "gpus", "memory", "setup", "extra",
-    )  # fmt: skip
+    name = "slurm"
 
     def executor(self, at_a_time: int) -> Any:
         """Return what submits jobs and follows them.
@@ -58,16 +64,9 @@ class SlurmLauncher(LocalLauncher):
         Raises:
             ConfigError: an option of the launcher is wrong, or something that it needs is absent.
         """
-        from pathlib import Path
+        from runner.commands.sweep.clusters import slurm_executor
 
-        from runner.sweeps.executors.request import read_request
-        from runner.sweeps.executors.slurm import Queue
-        from runner.sweeps.jobs import LOGS
-
-        queue = Queue(read_request(self.options))
-        if self.options["rerun"] == "all":
-            queue.check_nothing_runs(Path(str(self.config.hydra.sweep.dir)) / LOGS)
-        return queue
+        return slurm_executor(self.options, str(self.config.hydra.sweep.dir))
 
     def slots(self) -> int:
         """Return a number that no sweep reaches: it is the cluster that lets jobs wait."""
@@ -77,16 +76,16 @@ class SlurmLauncher(LocalLauncher):
 class RayLauncher(LocalLauncher):
     """Runs each job of a sweep as a process of its own wherever Ray finds room for it."""
 
-    keys = (*LocalLauncher.keys, "address", "cpus", "gpus", "resources")
+    name = "ray"
 
     def executor(self, at_a_time: int) -> Any:
         """Return what hands jobs to Ray; ConfigError as above."""
-        from runner.commands.sweep.ray_jobs import ray_executor
+        from runner.commands.sweep.clusters import ray_executor
 
         return ray_executor(self.options)
 
     def slots(self) -> int:
         """Return how many jobs this machine takes, or how many at most are handed to a cluster; ConfigError."""
-        from runner.commands.sweep.ray_jobs import ray_slots
+        from runner.commands.sweep.clusters import ray_slots
 
         return ray_slots(self.options)

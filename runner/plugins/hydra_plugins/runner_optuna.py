@@ -1,6 +1,6 @@
 """Hydra's way to a search by Optuna: imported at every start, so that everything heavy waits for `sweep`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -9,8 +9,8 @@ from hydra.plugins.sweeper import Sweeper
 class OptunaSweeper(Sweeper):
     """Lets Optuna choose the values of each job by what came of the earlier ones."""
 
-    def __init__(self, **options: Any) -> None:
-        self.options: Mapping[str, Any] = options
+    def __init__(self, **_: Any) -> None:
+        """Take what Hydra made of the options, which are read from the config."""
         self._launcher: Any = None
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
@@ -27,4 +27,4 @@ class OptunaSweeper(Sweeper):
         from runner.commands.sweep.search import run_search
 
         with in_one_sentence():
-            run_search(self._launcher, self.options, arguments)
+            run_search(self._launcher, arguments)

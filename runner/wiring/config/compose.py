@@ -51,7 +51,7 @@ def register() -> None:
         sys.path.append(str(_PLUGINS))
     store = ConfigStore.instance()
     store.store(group="schema", name="root", node=schema.Root)
-    for group, options in schema.OPTIONS.items():
+    for group, options in {**schema.OPTIONS, **schema.SWEEPING}.items():
         for name, node in options.items():
             store.store(group=f"schema/{group}", name=name, node=node)
     _withdraw_namesakes()

@@ -78,6 +78,8 @@ def explain(error: BaseException, words: Sequence[str]) -> str:
         return _chosen_twice(match[1], match[3], words)
     if match := re.match(r"In '(.*)': Could not override '([\w/]+/)?(\w+)@\w+'", text):
         return f"{_file(match[1], words)} overrides {match[3]}, which is beside it; write `override /{match[3]}: ...`"
+    if match := re.match(r"Error merging override (.*)", text):
+        return f"{match[1]} is invalid; {wanted(error.__cause__ or error)}"
     if match := re.match(r"Could not override '(hydra\.[^'=]*)", text):
         return f"there is no key {match[1]}; --cfg hydra shows those of Hydra"
     if match := re.match(r"Could not (?:override|delete) '([^'=]*)", text):

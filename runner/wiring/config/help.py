@@ -7,9 +7,11 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
+import yaml
+
 from runner.wiring.overrides.keys import shown
 from runner.wiring.overrides.options import CONF, bases, default_options, defaults, options, shipped_trackers
-from runner.wiring.schema import NESTED, OPTIONS, Root
+from runner.wiring.schema import NESTED, OPTIONS, SWEEPING, Root
 
 _GROUPS_HEAD = "Groups (choose with group=option; in brackets: the options that have a key, and their own defaults)"
 _GROUPS = {
@@ -25,8 +27,6 @@ _GROUPS = {
     "experiment": "A named overlay over everything else.",
     "debug": "Ways to look for a fault: little data, a profile, autograd's checks.",
 }
-
-_EXPLAINED = re.compile(r"(\w+: [^#]*) # (.*)")
 
 _SCHEMA = re.compile(r"/schema/\w+@\w+: \"?(\w+)")
 
@@ -109,13 +109,15 @@ def _of_root() -> Iterator[tuple[str, str]]:
 
 
 def _sweeps() -> Iterator[str]:
-    """Yield the launchers and sweepers that conf/ holds, each with the keys that its file explains."""
-    for path in sorted((CONF / "hydra").glob("[ls]*er/*.yaml")):
-        group = path.parent.name
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
-        yield from ("", f"  hydra/{group}={path.stem}", f"      {first.lstrip('# ')}")
-        settings = (match.groups() for match in map(_EXPLAINED.fullmatch, lines) if match)
-        yield from _table(((f"hydra.{group}.{key.replace(': ', '=')}", text) for key, text in settings), indent=6)
+    """Yield the launchers and sweepers that conf/ holds, each with the keys that its file adds."""
+    for group, kinds in SWEEPING.items():
+        place = group.replace("/", ".")
+        for option, kind in kinds.items():
+            yield from ("", f"  {group}={option}", f"      {kind.__doc__}")
+            given = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8"))
+            own = [field for field in dataclasses.fields(kind) if field.name in given and field.name != "_target_"]
+            rows = [(f"{place}.{one.name}={shown(given[one.name])}", one.metadata["help"]) for one in own]
+            yield from _table(rows, indent=6)
 
 
 def _table(rows: Iterable[tuple[str, str]], indent: int) -> Iterator[str]:

@@ -241,6 +241,10 @@ def wanted(cause: BaseException) -> str:
         return f"use {kinds.get(kind, f'a {kind}')}"
     if found := re.search(r"expected one of \[(.*)\]", text):
         return f"choose {found[1]}"
+    if "ListConfig, list or tuple" in text:
+        return "give a list, such as [a,b]"
+    if re.search("merge DictConfig with|(to|of) Dict", text):
+        return "give a mapping, such as {a: 1}"
     if "None" in text or "not Optional" in text:
         return "it needs a value, and null is none"
     return text

@@ -38,8 +38,9 @@ from runner.wiring.schema.running import (
     Strategy,
     WarmStart,
 )
+from runner.wiring.schema.sweeping import Grid, Local, Optuna, Ray, Slurm
 
-__all__ = ["NESTED", "NODES", "OPTIONS", "Config", "Root"]
+__all__ = ["NESTED", "NODES", "OPTIONS", "SWEEPING", "Config", "Root"]
 
 OPTIONS: dict[str, dict[str, type]] = {
     "model": {"lenet": LeNet, "mlp": Mlp, "resnet": ResNet},
@@ -59,6 +60,12 @@ OPTIONS: dict[str, dict[str, type]] = {
     "checkpoint": {"off": NoCheckpoint, "checkpoint": Checkpoint},
     "debug": {"debug": Debug},
 }
+
+SWEEPING: dict[str, dict[str, type]] = {
+    "hydra/launcher": {"local": Local, "ray": Ray, "slurm": Slurm},
+    "hydra/sweeper": {"basic": Grid, "optuna": Optuna},
+}
+"""Of Hydra's groups, the options that are ours."""
 
 # Keys at the root that have keys of their own.
 NESTED: dict[str, type] = {"early_stopping": EarlyStopping, "ema": Ema, "warm_start": WarmStart}

@@ -44,6 +44,13 @@ def require_at_least_zero(owner: object, prefix: str, *names: str) -> None:
             require(math.isfinite(value) and value >= 0, prefix + name, value, "zero or greater")
 
 
+def require_mapping(owner: object, prefix: str, *names: str) -> None:
+    """Require each named field of `owner` that is set to be a mapping; OmegaConf cannot type one that may be null."""
+    for name in names:
+        value = getattr(owner, name)
+        require(value is None or isinstance(value, dict), prefix + name, value, "a mapping, such as {a: 1}, or null")
+
+
 class Task(Enum):
     """What the command is to do."""
 

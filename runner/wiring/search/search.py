@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -12,11 +11,8 @@ from runner.sweeps.optuna.space import Parameter
 from runner.wiring.config.compose import checked, compose_config, goal_of
 from runner.wiring.schema import Config
 from runner.wiring.schema.running import writes_table
+from runner.wiring.schema.sweeping import Optuna
 from runner.wiring.search.space import read_space, words_of
-
-_OPTIONS = (
-    "n_trials", "sampler", "sampler_options", "seed", "pruner", "pruner_options", "metrics", "params",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class SearchConfig:
 
 
 def read_search(
-    options: Mapping[str, Any], words: Sequence[str], loader: ConfigLoader, for_hydra: Sequence[str] = ()
+    options: Optuna, words: Sequence[str], loader: ConfigLoader, for_hydra: Sequence[str] = ()
 ) -> SearchConfig:
     """Return the search that Hydra's sweeper options and the words of the command line describe.
 
@@ -50,10 +46,9 @@ def read_search(
     Raises:
         ConfigError: an option or the space is wrong, or a config that would come of them.
     """
-    _check(options)
-    fixed, space = read_space([*words_of(options["params"] or {}), *words], loader)
+    fixed, space = read_space([*words_of(options.params or {}), *words], loader)
     first, config = _composed([*for_hydra, *fixed], [parameter.examples() for parameter in space])
-    metrics = _metrics(options["metrics"], config)
+    metrics = _metrics(options.metrics, config)
     return SearchConfig(
         fixed=fixed,
         space=space,
@@ -61,12 +56,12 @@ def read_search(
         monitor=config.checkpoint.monitor,
         mode=config.checkpoint.mode.value,
         metrics=metrics,
-        n_trials=options["n_trials"],
-        seed=options["seed"],
-        sampler=str(options["sampler"]),
-        sampler_options=options["sampler_options"] or {},
-        pruner=_pruner(options["pruner"], metrics, config),
-        pruner_options=options["pruner_options"] or {},
+        n_trials=options.n_trials,
+        seed=options.seed,
+        sampler=options.sampler,
+        sampler_options=options.sampler_options or {},
+        pruner=_pruner(options.pruner, metrics, config),
+        pruner_options=options.pruner_options or {},
     )
 
 
@@ -93,19 +88,6 @@ def another_goal(one: tuple[str, str], other: tuple[str, str]) -> str:
         f"a search has one goal, and this is the {one[1]} of {one[0]}, not the {other[1]} of {other[0]}; give both for "
         f"all trials, such as checkpoint.monitor={other[0]} checkpoint.mode={other[1]}"
     )
-
-
-def _check(options: Mapping[str, Any]) -> None:
-    if unknown := [name for name in options if name not in _OPTIONS]:
-        raise ConfigError(f"there is no hydra.sweeper.{unknown[0]}; there are {', '.join(_OPTIONS)}")
-    for name, least in (("n_trials", 1), ("seed", 0)):
-        if type(options[name]) is not int or options[name] < least:
-            raise ConfigError(
-                f"hydra.sweeper.{name}={options[name]} cannot be: it must be a whole number from {least} on"
-            )
-    for name in ("sampler_options", "pruner_options", "params"):
-        if not isinstance(options[name], (Mapping, NoneType)):
-            raise ConfigError(f"hydra.sweeper.{name}={options[name]} cannot be: it must be a mapping")
 
 
 def _metrics(metrics: Any, config: Config) -> dict[str, str]:

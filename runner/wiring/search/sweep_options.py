@@ -1,18 +1,21 @@
 """The words for launchers and sweepers, checked before Hydra answers them with riddles."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.errors import ConfigError
-from runner.wiring.config.compose import CONF
 from runner.wiring.overrides.arguments import parse
+from runner.wiring.overrides.keys import wanted
+from runner.wiring.schema import SWEEPING
 
+Options = TypeVar("Options")
 _USUAL = {"launcher": "local", "sweeper": "basic"}
-_OF_THE_GRID = ("max_batch_size", "params")
 # What hydra-optuna-sweeper calls otherwise.
 _INSTEAD = {
     "direction": "checkpoint.mode=min or max says it, of checkpoint.monitor",
@@ -41,6 +44,22 @@ def check_sweep_options(words: Sequence[str], config_dir: str | None) -> None:
         _check(override, chosen)
 
 
+def options_of(kind: type[Options], node: Any, place: str) -> Options:
+    """Return the options of a launcher or a sweeper, in Hydra's config at `place`, as the schema has them.
+
+    Raises:
+        ConfigError: a key that it has not, a value of another type, or one that breaks a rule.
+    """
+    try:
+        given = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
+        options: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), given))
+    except OmegaConfBaseException as error:
+        key = ".".join(filter(None, (place, error.full_key)))
+        raise ConfigError(f"{key} is invalid; {wanted(error)}") from error
+    assert isinstance(options, kind)
+    return options
+
+
 def check_no_interval(overrides: Sequence[Override]) -> None:
     """Raise ConfigError for an interval, whose values a grid cannot list."""
     if found := [override for override in overrides if isinstance(override.value(), IntervalSweep)]:
@@ -56,7 +75,7 @@ def _chosen(overrides: Sequence[Override], usual: Mapping[str, Any]) -> dict[str
 
 
 def _options(group: str) -> list[str]:
-    ours = {path.stem for path in (CONF / "hydra" / group).glob("*.yaml")}
+    ours = set(SWEEPING[f"hydra/{group}"])
     others = {name.removesuffix(".yaml") for name in ConfigStore.instance().repo.get("hydra", {}).get(group, {})}
     return sorted(ours | {name for name in others if name.isidentifier()})
 
@@ -79,20 +98,12 @@ def _check(override: Override, chosen: Mapping[str, Any]) -> None:
 
 def _keys(group: str, name: Any) -> Sequence[str] | None:
     """Return the keys of one of our launchers or sweepers, None of another's."""
-    if name == "basic":
-        return _OF_THE_GRID if group == "sweeper" else None
-    path = CONF / "hydra" / group / f"{name}.yaml"
-    if not path.is_file():
-        return None
-    own = [key for key in re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE) if key[0] != "_"]
-    inherited = _keys(group, _USUAL[group]) if "defaults" in own else ()
-    return [*(inherited or ()), *(key for key in own if key != "defaults")]
+    kind = SWEEPING[f"hydra/{group}"].get(name)
+    return [field.name for field in fields(kind) if field.name != "_target_"] if kind else None
 
 
 def _way_out(group: str, key: str, keys: Sequence[str]) -> str:
-    others = [
-        path.stem for path in sorted((CONF / "hydra" / group).glob("*.yaml")) if key in (_keys(group, path.stem) or ())
-    ]
+    others = [name for name in SWEEPING[f"hydra/{group}"] if key in (_keys(group, name) or ())]
     if others:
         return f" without hydra/{group}={others[0]}; add that"
     if group == "sweeper" and key in _INSTEAD:
