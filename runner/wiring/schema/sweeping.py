@@ -47,9 +47,7 @@ class Local:
 class Ray(Local):
     """A process a job wherever Ray finds room, here or on the nodes of a cluster, with the keys of `local` as well."""
 
-    address: str | None = key(
-        "auto, host:port or ray://host:port of a cluster that runs; by default a node of its own."
-    )
+    address: str | None = key("auto, host:port or ray://host:port of a running cluster; by default this machine.")
     cpus: int = key("Of a job, and its threads.")
     gpus: float = key("Of a job; 0.5 shares one between two; with 0 it sees none.")
     resources: Any = key("Of a job, by the cluster's names, such as {large_memory: 1}.")
