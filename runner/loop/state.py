@@ -122,8 +122,15 @@ class TrainState:
             average.update(self.models[name])
 
     def learning_rate(self) -> float:
-        """Return the first optimizer's current rate."""
-        return float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
+        """Return the current rate of the first optimizer's first group."""
+        return self.learning_rates()["lr"]
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return the first optimizer's current rates: `lr`, and `lr/1`... of groups that began with others."""
+        rates: dict[float, float] = {}
+        for group in next(iter(self.optimizers.values())).param_groups:
+            rates.setdefault(float(group.get("initial_lr", group["lr"])), float(group["lr"]))
+        return {"lr" if number == 0 else f"lr/{number}": rate for number, rate in enumerate(rates.values())}
 
 
 def _buffers(model: nn.Module) -> dict[str, bool]:

@@ -89,11 +89,6 @@ def _report(state: TrainState, plan: Plan, clock: float) -> float:
     """Log one row: the means since the latest report, the rate, what was measured here; return the time."""
     progress, now = state.progress, time.monotonic()
     progress.seconds += now - clock
-    row = (
-        progress.take_window()
-        | {"lr": state.learning_rate()}
-        | progress.measured_here()
-        | {"seconds": progress.seconds}
-    )
+    row = progress.take_window() | state.learning_rates() | progress.measured_here() | {"seconds": progress.seconds}
     plan.trackers.log(progress.global_step, progress.epoch, row)
     return now

@@ -19,6 +19,7 @@ Settings = dict[str, Any]
 _NORMS = (
     nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.modules.batchnorm._NormBase,
 )  # fmt: skip
+_APART = ("params", "param_names", "initial_lr")
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks?|layers?|h|stages?|encoder_layers?)\.(\d+)(?:\.|$)")
 
 
@@ -64,6 +65,24 @@ def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | No
     return list(_merged(parameters, settings, scales, lr, place))
 
 
+def told(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each group of an optimizer: how much it has, the settings in which they differ, and names."""
+    groups = [{**group, "lr": group.get("initial_lr", group["lr"])} for group in groups]
+    differing = [key for key in groups[0] if key not in _APART and len({repr(group[key]) for group in groups}) > 1]
+    lines = []
+    for group in groups:
+        settings = ", ".join(f"{key}={_shown(group[key])}" for key in differing)
+        names = list(group.get("param_names", ()))
+        some = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        numbers = sum(parameter.numel() for parameter in group["params"])
+        lines.append(f"{len(group['params'])} tensors, {numbers} numbers, {settings}: {some}")
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def _merged(
     parameters: Named, settings: Mapping[str, Settings], scales: Mapping[str, float], lr: float | None, place: str
 ) -> Iterator[Settings]:
@@ -95,9 +114,10 @@ def _matching(rule: Mapping[str, Any], names: Mapping[str, Any], place: str) -> 
 
 def _undecayed(model: nn.Module, parameters: Named) -> Iterator[str]:
     """Yield the names of biases, and of all parameters of normalization layers."""
-    norms = {id(one) for module in model.modules() if isinstance(module, _NORMS) for one in module.parameters(False)}
-    for name, parameter in parameters:
-        if id(parameter) in norms or name.rpartition(".")[2].endswith("bias"):
+    norms = {name for name, module in model.named_modules() if isinstance(module, _NORMS)}
+    for name, _ in parameters:
+        module, _, own = name.rpartition(".")
+        if module in norms or own.endswith("bias"):
             yield name
 
 
@@ -111,8 +131,8 @@ def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) 
     depths = {name: int(own(name)) for name in names} if callable(own) else _depths(names)
     if len(set(depths.values())) < 2:
         raise ConfigError(
-            f"{place}.layer_decay={decay} finds no numbered layers, such as blocks.0, in {type(model).__name__}; give it "
-            "a method `depth_of(name)`, or leave this out"
+            f"{place}.layer_decay={decay} finds no numbered layers, such as blocks.0, in {type(model).__name__}; "
+            "give it a method `depth_of(name)`, or leave this out"
         )
     deepest = max(depths.values())
     return {name: decay ** (deepest - depth) for name, depth in depths.items()}

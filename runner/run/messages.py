@@ -4,6 +4,7 @@ import logging
 import shlex
 
 from runner.exit_codes import FAILED, INTERRUPTED
+from runner.optim.groups import told
 from runner.signals import die_by_sigint
 from runner.wiring.overrides.arguments import command
 from runner.wiring.resume.rules import table
@@ -25,6 +26,9 @@ def announce(run: Prepared) -> None:
         log.info("a later resume of this run has to repeat: %s", shlex.join(run.again))
     if start.changes:
         log.info("%s", table(start.changes))
+    for name, optimizer in run.state.optimizers.items():
+        if len(groups := optimizer.param_groups) > 1:
+            log.info("%s: %d groups of parameters\n    %s", name, len(groups), "\n    ".join(told(groups)))
     if run.strategy.name == "data_parallel":
         log.info("DataParallel over %s; take one device with device.index=0", run.devices)
 

@@ -151,7 +151,7 @@ def build_state(
     for name, model in models.items():
         check_model(model, name)
     updating = {
-        name: build_updating(config, name, trained(model), horizon=horizon, trust=problem.trust)
+        name: build_updating(config, name, model, trained(model), horizon=horizon, trust=problem.trust)
         for name, model in models.items()
     }
     for name, (optimizer, _) in updating.items():

@@ -1,6 +1,6 @@
 """What updates a model: its optimizer and its scheduler, by options of its own or those that all models share."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -9,12 +9,15 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from runner.errors import ConfigError
 from runner.optim.agreement import Agreement, is_known
+from runner.optim.groups import Named, Rules, grouped
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.wiring.schema import Config
 from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.targets import Trust, resolve
+
+_OF_GROUPS = ("groups", "no_decay", "layer_decay")
 
 
 def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -45,18 +48,38 @@ def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def build_updating(
-    config: Config, name: str, parameters: Sequence[tuple[str, nn.Parameter]], *, horizon: Horizon, trust: Trust
+    config: Config, name: str, model: nn.Module, parameters: Named, *, horizon: Horizon, trust: Trust
 ) -> tuple[Optimizer, Any]:
-    """Return the optimizer of a model and the scheduler of its rate, None without one, before the first step."""
+    """Return the optimizer of a model's parameters and the scheduler of its rate, None without one, as a run begins.
+
+    Raises:
+        ConfigError: nothing to train, or options that do not fit the class or the model.
+    """
     if not parameters:
         raise ConfigError(f"the {name} has no parameter to train; choose another one")
     node, place = node_of(config.optimizer, name), config_place("optimizer", name)
-    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(list(parameters),))
+    rules = Rules(node.get("groups") or (), node.get("no_decay") is not None, node.get("layer_decay"))
+    first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OF_GROUPS)
+    _check_settings(rules, optimizer, place)
     scheduler = _build_scheduler(node_of(config.scheduler, name), name, optimizer, horizon, config, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     if is_known(optimizer):
         optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
     return optimizer, scheduler
+
+
+def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:
+    """Raise ConfigError for a setting of a group that the optimizer would never look at."""
+    name, known = type(optimizer).__name__, optimizer.defaults
+    for number, rule in enumerate(rules.groups):
+        if unknown := sorted(rule.keys() - known.keys() - {"match", "lr_scale"}):
+            settings = ", ".join(["lr_scale", *known])
+            raise ConfigError(
+                f"{place}.groups[{number}].{unknown[0]} is unknown; the settings of {name} are {settings}"
+            )
+    if rules.no_decay and "weight_decay" not in known:
+        raise ConfigError(f"{place}.no_decay is set, and {name} has no weight decay; leave it out")
 
 
 def _build_scheduler(

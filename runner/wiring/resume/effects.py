@@ -66,7 +66,7 @@ class _Carrying:
     """One model's optimizer and scheduler: as the run's config builds them, and as today's does."""
 
     def __init__(self, name: str, model: nn.Module, former: Config, today: Today) -> None:
-        self._name, self._today = name, today
+        self._name, self._model, self._today = name, model, today
         # Of parameters that share their numbers with the model's, so that what is built here is none of its own.
         self._parameters = [(key, nn.Parameter(one.detach())) for key, one in trained(model)]
         nodes = {group: (getattr(former, group), getattr(today.config, group)) for group in _GROUPS}
@@ -76,7 +76,8 @@ class _Carrying:
 
     def _built(self, config: Config) -> tuple[Setup, Optimizer, Any]:
         today = self._today
-        made = build_updating(config, self._name, self._parameters, horizon=today.horizon, trust=today.trust)
+        of = self._name, self._model, self._parameters
+        made = build_updating(config, *of, horizon=today.horizon, trust=today.trust)
         return setup_of(*made, self._parameters), *made
 
     def over(self, entries: Mapping[str, Any], path: Path) -> dict[str, Any]:

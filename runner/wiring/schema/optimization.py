@@ -2,49 +2,60 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from runner.wiring.schema.rules import Unit, key, require, require_at_least_zero, require_positive
+from runner.wiring.schema.rules import NoDecay, Unit, key, require, require_at_least_zero, require_positive
 
 
 @dataclass
-class Sgd:
+class Optimizing:
     _target_: str = key("The class that is built.")
     lr: float = key("Base learning rate.")
+    groups: list[Any] = key("Settings of the parameters whose names match: [{match: ^stem, lr_scale: 0.1}].")
+    no_decay: NoDecay | None = key("norm_and_bias: neither biases nor normalization layers have weight decay.")
+    layer_decay: float | None = key("Multiplies the rate of each layer once for every layer behind it, such as 0.75.")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "optimizer.", "lr")
+        fine = self.layer_decay is None or 0 < self.layer_decay <= 1
+        require(fine, "optimizer.layer_decay", self.layer_decay, "in (0, 1]")
+        for rule in self.groups:
+            require(isinstance(rule, dict), "optimizer.groups", rule, "mappings such as {match: ^stem, lr_scale: 0.1}")
+
+
+@dataclass
+class Sgd(Optimizing):
     momentum: float = key("Momentum.")
     weight_decay: float = key("L2 penalty.")
     nesterov: bool = key("Nesterov's momentum.")
 
     def __post_init__(self) -> None:
-        require_positive(self, "optimizer.", "lr")
+        super().__post_init__()
         require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
         require(not self.nesterov or self.momentum > 0, "optimizer.nesterov", True, "used with a momentum")
 
 
 @dataclass
-class Adam:
-    _target_: str = key("The class that is built.")
-    lr: float = key("Base learning rate.")
+class Adam(Optimizing):
     betas: list[float] = key("Decay of the two moments.")
     weight_decay: float = key("Weight decay.")
 
     def __post_init__(self) -> None:
-        require_positive(self, "optimizer.", "lr")
+        super().__post_init__()
         require_at_least_zero(self, "optimizer.", "weight_decay")
         fine = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         require(fine, "optimizer.betas", self.betas, "two numbers in [0, 1)")
 
 
 @dataclass
-class RmsProp:
-    _target_: str = key("The class that is built.")
-    lr: float = key("Base learning rate.")
+class RmsProp(Optimizing):
     alpha: float = key("Decay of the squared gradient's average.")
     momentum: float = key("Momentum.")
     weight_decay: float = key("L2 penalty.")
     centered: bool = key("Divide by the gradient's variance.")
 
     def __post_init__(self) -> None:
-        require_positive(self, "optimizer.", "lr")
+        super().__post_init__()
         require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
         require(0 <= self.alpha < 1, "optimizer.alpha", self.alpha, "in [0, 1)")
 

@@ -68,6 +68,12 @@ class OnNonFinite(Enum):
     rollback = "rollback"
 
 
+class NoDecay(Enum):
+    """Which parameters have no weight decay."""
+
+    norm_and_bias = "norm_and_bias"
+
+
 class OnError(Enum):
     """What follows a checkpoint that could not be written."""
 

@@ -99,9 +99,8 @@ def _with_settings(state: TrainState, settings: Mapping[str, Any], start: Start,
         for key, value in settings.items():
             node[key] = value
     today.config.optimizer = checked(start.config).optimizer
-    made = build_updating(
-        today.config, "model", trained(state.models["model"]), horizon=today.horizon, trust=today.trust
-    )
+    model = state.models["model"]
+    made = build_updating(today.config, "model", model, trained(model), horizon=today.horizon, trust=today.trust)
     state.optimizers["model"] = made[0]
     if made[1] is not None:
         state.schedulers["model"] = made[1]
