@@ -29,10 +29,8 @@ def settings(path: Path) -> dict[str, tuple[float, float]]:
 def moments(path: Path) -> dict[str, Any]:
     """Return the state of each parameter in a checkpoint, by its name."""
     state = entries_of(path)["optimizer_state_dict"]
-    pairs = [
-        pair for group in state["param_groups"] for pair in zip(group["param_names"], group["params"], strict=True)
-    ]
-    return {name: state["state"][number] for name, number in pairs}
+    pairs = (zip(group["param_names"], group["params"], strict=True) for group in state["param_groups"])
+    return {name: state["state"][number] for name, number in sorted(chain.from_iterable(pairs))}
 
 
 def test_groups_are_told_trained_tracked_and_resumed_exactly(work: Path, capsys: Any) -> None:
@@ -74,7 +72,7 @@ def test_a_resume_rebuilds_the_groups_and_carries_the_moments_by_name(work: Path
         ),
         ("optimizer.groups=[{match:'bias$',weight_deca:0}]", "optimizer.groups[0].weight_deca is unknown"),
         ("optimizer.groups=[bias]", "optimizer.groups=bias cannot be"),
-        ("optimizer.layer_decay=0.5", "give it a method `depth_of(name)`"),
+        ("optimizer.layer_decay=0.5 model.hidden=[]", "give it a method `depth_of(name)`"),
         ("optimizer.layer_decay=2", "optimizer.layer_decay=2.0 cannot be"),
         ("optimizer.no_decay=bias", "no_decay"),
     ],
@@ -82,5 +80,5 @@ def test_a_resume_rebuilds_the_groups_and_carries_the_moments_by_name(work: Path
 def test_a_group_that_is_none_is_one_sentence_and_nothing_is_made(
     work: Path, capsys: Any, word: str, said: str
 ) -> None:
-    outcome = cli(capsys, *WORDS, word)
+    outcome = cli(capsys, *WORDS, *word.split())
     assert outcome.code == 2 and said in outcome.err and not (work / "outputs").exists(), outcome.err

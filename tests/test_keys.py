@@ -189,7 +189,10 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
         ("wandb=true", "there is no key wandb; did you mean tracker=..., one of both, csv, none, tensorboard?"),
         ("dataset=imagenet", "there is no key dataset; did you mean data=..., one of arrays, digits, "),
         ("+foo.bar=1", "there is no key foo.bar; --help names all keys"),
-        ("+optimizer.foo=1", "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, betas, weight_decay; further arguments of "),
+        (
+            "+optimizer.foo=1",
+            "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, betas, weight_decay; further",
+        ),
         ("data.root=x", "data=digits has no key root; data.root is a key of data=fashion_mnist, data=image_folder, "),
         (
             "model.hidden=8,8",

@@ -139,10 +139,11 @@ def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) 
 
 
 def _depths(names: Sequence[str]) -> dict[str, int]:
-    """Return the depth of each parameter: 0 before the blocks, their numbers from 1 on, and behind them the next."""
-    blocks = {name: int(found[1]) + 1 for name in names if (found := _BLOCK.search(name))}
-    if not blocks:
+    """Return the depth of each parameter: 0 before the blocks, from 1 on in them, and behind them the next."""
+    numbers = {name: int(found[1]) for name in names if (found := _BLOCK.search(name))}
+    if not numbers:
         return {}
-    first, behind = next(iter(blocks)), max(blocks.values()) + 1
-    before = names[: names.index(first)]
-    return {name: blocks.get(name, 0 if name in before else behind) for name in names}
+    known = sorted(set(numbers.values()))  # a number may be of a layer without parameters
+    before = names[: names.index(next(iter(numbers)))]
+    blocks = {name: known.index(number) + 1 for name, number in numbers.items()}
+    return {name: blocks.get(name, 0 if name in before else len(known) + 1) for name in names}
