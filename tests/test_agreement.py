@@ -135,6 +135,7 @@ def test_the_state_of_a_scheduler_of_torchs_is_taken_wherever_it_stands() -> Non
         for _ in range(5):
             gone_on.optimizer.step()
             gone_on.step(*([1.0] if cls is ReduceLROnPlateau else []))
+        assert fresh.state_dict() != gone_on.state_dict()
         check_scheduler(fresh, gone_on.state_dict(), steps=5)
 
 

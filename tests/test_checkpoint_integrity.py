@@ -270,6 +270,7 @@ def test_a_file_that_a_writer_replaces_while_it_is_opened_is_judged_by_itself(
 
     monkeypatch.setattr(integrity, "check_regular", replaced_meanwhile)
     integrity.verify(small)
+    assert not large.exists()  # it was replaced in time
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.support.comparing import difference, entries_of
 from tests.support.fork_server import ForkServer, Started
 
 SMALL = ("model=mlp", "model.hidden=[16]", "data=synthetic", "data.shape=[16]", "data.size=160")
-LARGE = ("model=mlp", "model.hidden=[1900,1900,1900,1900]", "data=synthetic", "data.shape=[16]", "data.size=160")
+LARGE = ("model=mlp", "model.hidden=[950,950,950,950]", "data=synthetic", "data.shape=[16]", "data.size=160")
 FREQUENT = (
     "optimizer=adam", "scheduler=none", "batch_size=8", "log_every=20", "eval_every=1000", "tracker=csv",
     "checkpoint=every_n_steps", "checkpoint.every_steps=2", "device=cpu",
@@ -65,6 +65,6 @@ def test_a_few_kills(process: ForkServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_of_a_state_of_130_megabytes(process: ForkServer, tmp_path: Path) -> None:
+def test_two_hundred_kills_amid_saves_of_30_megabytes(process: ForkServer, tmp_path: Path) -> None:
     killed_again_and_again(process, tmp_path, (*LARGE, *FREQUENT), kills=200)
-    assert (tmp_path / "outputs/x/last.tar").stat().st_size > 125_000_000
+    assert (tmp_path / "outputs/x/last.tar").stat().st_size > 30_000_000

@@ -1,11 +1,12 @@
 """The launcher `local`: a process a job, failures that stay their job's own, a repetition that does what is left."""
 
 import json
+import os
 import random
 import re
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from runner.errors import ConfigError
 from runner.run_directory.ownership import Ownership
 from runner.sweeps.results.table import Record, check_goal, write_record
-from tests.support.command_line import cli
+from tests.support import REPOSITORY
+from tests.support.command_line import Outcome, cli
 from tests.support.comparing import assert_same_run, rows_in
-from tests.support.processes import RUN, environment, finish, run, start, until
+from tests.support.fork_server import ForkServer
+from tests.support.processes import finish, run, start, until
 
 WORDS = (
     "-m", "hydra.launcher.n_jobs=2", "model=own", "data=own",
@@ -28,20 +31,29 @@ BAD = {
     "leaves": "it ended with exit code 0 before it was finished",
     "pretends": "exit code 75, though nothing had stopped it",
 }  # fmt: skip
+Sweep = Callable[..., Outcome]
 CASES = f"+model.case=good,{','.join(BAD)}"
 
 
-def sweep(work: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a sweep to its end."""
-    return run(work, *WORDS, *words, **environment)
+@pytest.fixture
+def sweep(work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """A function that runs a sweep to its end in this process, its jobs in processes of their own."""
+
+    def call(*words: str, **environment: str) -> Outcome:
+        with monkeypatch.context() as patch:
+            for name, value in {"PYTHONPATH": str(REPOSITORY), **environment}.items():
+                patch.setenv(name, value)
+            return cli(capsys, *WORDS, *words)
+
+    return call
 
 
 def results(work: Path) -> list[dict[str, str]]:
     return rows_in(work / "outputs/s/results.csv")
 
 
-def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_path: Path) -> None:
-    first = sweep(tmp_path, CASES, "hydra.launcher.job_timeout=60")
+def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_path: Path, sweep: Sweep) -> None:
+    first = run(tmp_path, *WORDS, CASES, "hydra.launcher.job_timeout=60")
     assert first.returncode == 1, first.stdout + first.stderr
     failures = [line for line in first.stdout.splitlines() if line.startswith("FAILED ")]
     assert len(failures) == len(BAD)
@@ -51,9 +63,9 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
         "good": "finished", **dict.fromkeys(BAD, "failed"),
     }  # fmt: skip
     assert all(Path(tmp_path, line.rpartition("its log: ")[2]).is_file() for line in failures)
-    again = sweep(tmp_path, CASES, MENDED="1")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert again.stdout.count("finished already") == 1 and "FAILED" not in again.stdout
+    again = sweep(CASES, MENDED="1")
+    assert again.code == 0, again.out + again.err
+    assert again.out.count("finished already") == 1 and "FAILED" not in again.out
     rows = results(tmp_path)
     assert len(rows) == 1 + len(BAD) and {row["state"] for row in rows} == {"finished"}
     metrics = [float(row["val/loss"]) for row in rows]
@@ -64,21 +76,23 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
     assert_same_run(tmp_path / "outputs/alone", tmp_path / "outputs/s" / good)
 
 
-def test_jobs_at_a_time_have_a_gpu_each_unless_the_user_names_one(tmp_path: Path) -> None:
+def test_jobs_at_a_time_have_a_gpu_each_unless_the_user_names_one(tmp_path: Path, sweep: Sweep) -> None:
     words = ("+model.case=good", "max_steps=1", "hydra.launcher.n_jobs=null", "seed=0,1")
     for name, more, seen in (("each", (), {"3", "5"}), ("own", ("+device.index=null",), {"3,5"})):
-        done = sweep(tmp_path, *words, f"name={name}", *more, CUDA_VISIBLE_DEVICES="3,5")
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = sweep(*words, f"name={name}", *more, CUDA_VISIBLE_DEVICES="3,5")
+        assert done.code == 0, done.out + done.err
         logs = [path.read_text() for path in (tmp_path / "outputs" / name / "logs").glob("*.log")]
         assert {re.findall(r"sees GPU (\S+)", log)[0] for log in logs} == seen
 
 
-def test_a_job_that_was_stopped_from_outside_ends_its_sweep_with_75_unless_another_one_failed(tmp_path: Path) -> None:
-    stopped = sweep(tmp_path, "+model.case=told,good", "hydra.sweeper.max_batch_size=1")
-    assert stopped.returncode == 75 and stopped.stdout.count("go on with:") == 1, stopped.stdout + stopped.stderr
+def test_a_job_that_was_stopped_from_outside_ends_its_sweep_with_75_unless_another_one_failed(
+    tmp_path: Path, sweep: Sweep
+) -> None:
+    stopped = sweep("+model.case=told,good", "hydra.sweeper.max_batch_size=1")
+    assert stopped.code == 75 and stopped.out.count("go on with:") == 1, stopped.out + stopped.err
     assert {row["model.case"]: row["state"] for row in results(tmp_path)} == {"good": "finished", "told": "interrupted"}
-    failed = sweep(tmp_path, "+model.case=told,raises")
-    assert failed.returncode == 1 and "go on with:" in failed.stdout, failed.stdout + failed.stderr
+    failed = sweep("+model.case=told,raises")
+    assert failed.code == 1 and "go on with:" in failed.out, failed.out + failed.err
 
 
 def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_them_runs(
@@ -95,7 +109,9 @@ def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_the
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(tmp_path: Path) -> None:
+def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_command(
+    tmp_path: Path, sweep: Sweep
+) -> None:
     words = ("+model.case=slow", "seed=0,1,2", "max_steps=40", "hydra.launcher.n_jobs=1")
     process = start(tmp_path, *WORDS, *words)
     until(lambda: list((tmp_path / "outputs").glob("s/*/last.tar")), process)
@@ -107,8 +123,8 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     )
     states = [json.loads(path.read_text())["state"] for path in (tmp_path / "outputs/s").glob("*/status.json")]
     assert states and set(states) == {"interrupted"}
-    done = sweep(tmp_path, *words[:3], "hydra.launcher.n_jobs=2", MENDED="1")
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = sweep(*words[:3], "hydra.launcher.n_jobs=2", MENDED="1")
+    assert done.code == 0, done.out + done.err
     runs = {path.resolve() for path in (tmp_path / "outputs/s").glob("*/status.json")}
     assert len(runs) == 3 and all(json.loads(path.read_text())["state"] == "finished" for path in runs)
 
@@ -124,25 +140,25 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
         ("name='a b'", "name='a b' cannot be"),
     ],
 )
-def test_a_wrong_option_is_one_sentence_and_makes_nothing(tmp_path: Path, word: str, said: str) -> None:
-    wrong = sweep(tmp_path, "+model.case=good", word)
-    assert wrong.returncode == 2 and wrong.stderr.startswith(f"error: {said}"), wrong.stderr
-    assert wrong.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
+def test_a_wrong_option_is_one_sentence_and_makes_nothing(tmp_path: Path, sweep: Sweep, word: str, said: str) -> None:
+    wrong = sweep("+model.case=good", word)
+    assert wrong.code == 2 and wrong.err.startswith(f"error: {said}"), wrong.err
+    assert wrong.err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-def test_a_preview_runs_nothing(tmp_path: Path) -> None:
-    preview = sweep(tmp_path, CASES, "hydra.launcher.preview=true")
-    assert preview.returncode == 0 and "6 of 6 jobs would run" in preview.stdout
+def test_a_preview_runs_nothing(tmp_path: Path, sweep: Sweep) -> None:
+    preview = sweep(CASES, "hydra.launcher.preview=true")
+    assert preview.code == 0 and "6 of 6 jobs would run" in preview.out
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))
 
 
-def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(tmp_path: Path) -> None:
+def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(tmp_path: Path, sweep: Sweep) -> None:
     words = ("+model.case=good", "seed=0,1", "hydra.launcher.preview=true")
-    shown = sweep(tmp_path, *words, "hydra.sweep.subdir=x/${model.case}")
-    names = [line.partition(":")[0] for line in shown.stdout.splitlines() if ": to be run: " in line]
-    assert len(set(names)) == 2 and all(re.fullmatch("x_good-[0-9a-f]{8}", name) for name in names), shown.stderr
-    scattered = sweep(tmp_path, *words, "hydra.sweep.dir=outputs/${seed}")
-    assert scattered.returncode == 2 and scattered.stderr.startswith("error: hydra.sweep.dir cannot be outputs/0 for")
+    shown = sweep(*words, "hydra.sweep.subdir=x/${model.case}")
+    names = [line.partition(":")[0] for line in shown.out.splitlines() if ": to be run: " in line]
+    assert len(set(names)) == 2 and all(re.fullmatch("x_good-[0-9a-f]{8}", name) for name in names), shown.err
+    scattered = sweep(*words, "hydra.sweep.dir=outputs/${seed}")
+    assert scattered.code == 2 and scattered.err.startswith("error: hydra.sweep.dir cannot be outputs/0 for")
 
 
 def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: Path) -> None:
@@ -155,96 +171,103 @@ def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: P
         check_goal(tmp_path, "val/loss", "min")
 
 
-def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_path: Path) -> None:
-    assert sweep(tmp_path, "+model.case=good", "max_steps=1").returncode == 0
+def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_path: Path, sweep: Sweep) -> None:
+    assert sweep("+model.case=good", "max_steps=1").code == 0
     run = next((tmp_path / "outputs/s").glob("*/status.json")).parent.relative_to(tmp_path / "outputs")
     before = sorted(tmp_path.rglob("*"))
-    refused = sweep(tmp_path, "+model.case=good", "seed=0,1", f"name={run}")
-    assert refused.returncode == 2 and "holds a run, not a sweep" in refused.stderr and not refused.stdout
+    refused = sweep("+model.case=good", "seed=0,1", f"name={run}")
+    assert refused.code == 2 and "holds a run, not a sweep" in refused.err and not refused.out
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_after_its_last_attempt_a_failure_ends_the_sweep_with_all_batches_if_that_is_wanted(tmp_path: Path) -> None:
+def test_after_its_last_attempt_a_failure_ends_the_sweep_with_all_batches_if_that_is_wanted(
+    tmp_path: Path, sweep: Sweep
+) -> None:
     limits = ("hydra.launcher.on_failure=stop", "hydra.launcher.retries=1", "hydra.sweeper.max_batch_size=1")
-    failed = sweep(tmp_path, "+model.case=raises", "seed=0,1", *limits)
-    assert failed.returncode == 1 and failed.stdout.count(": started") == 2, failed.stdout + failed.stderr
-    assert failed.stdout.count("to be tried again") == 1 and failed.stdout.count("(1 of 1)") == 1
+    failed = sweep("+model.case=raises", "seed=0,1", *limits)
+    assert failed.code == 1 and failed.out.count(": started") == 2, failed.out + failed.err
+    assert failed.out.count("to be tried again") == 1 and failed.out.count("(1 of 1)") == 1
 
 
-def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path) -> None:
+def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path, sweep: Sweep) -> None:
     odd = "+model.case='a/b','x y','p=q','Ünï','" + "n" * 300 + "',good,good"
-    shown = sweep(tmp_path, odd, "hydra.launcher.preview=true")
-    assert shown.returncode == 0 and "6 of 6 jobs would run" in shown.stdout, shown.stdout + shown.stderr
-    names = [line.partition(":")[0] for line in shown.stdout.splitlines() if ": to be run: " in line]
+    shown = sweep(odd, "hydra.launcher.preview=true")
+    assert shown.code == 0 and "6 of 6 jobs would run" in shown.out, shown.out + shown.err
+    names = [line.partition(":")[0] for line in shown.out.splitlines() if ": to be run: " in line]
     assert len(set(names)) == 6 and all(re.fullmatch(r"_?model.case-[\w.-]{1,120}", name, re.ASCII) for name in names)
 
 
-def test_a_job_is_found_again_whatever_is_swept_and_a_second_sweep_at_a_time_is_refused(tmp_path: Path) -> None:
+def test_a_job_is_found_again_whatever_is_swept_and_a_second_sweep_at_a_time_is_refused(
+    tmp_path: Path, sweep: Sweep
+) -> None:
     words = ("+model.case=good", "max_steps=1")
-    assert sweep(tmp_path, *words, "seed=0,1").returncode == 0
-    again = sweep(tmp_path, *words, "seed=0", "optimizer.lr=0.001,0.002", "hydra.launcher.preview=true")
-    assert "1 of 2 jobs would run" in again.stdout and again.stdout.count("finished already") == 1, again.stdout
+    assert sweep(*words, "seed=0,1").code == 0
+    again = sweep(*words, "seed=0", "optimizer.lr=0.001,0.002", "hydra.launcher.preview=true")
+    assert "1 of 2 jobs would run" in again.out and again.out.count("finished already") == 1, again.out
     assert len(list((tmp_path / "outputs/s").glob("seed-*-????????"))) == 2
-    fewer = sweep(tmp_path, *words, "seed=1")
-    assert fewer.returncode == 0 and fewer.stdout.count("finished already") == 1, fewer.stdout
+    fewer = sweep(*words, "seed=1")
+    assert fewer.code == 0 and fewer.out.count("finished already") == 1, fewer.out
     assert {row["seed"] for row in results(tmp_path)} == {"0", "1"}  # nothing is lost with a value
     with Ownership() as ownership:
         ownership.take(tmp_path / "outputs/s")
         ownership.sign()
-        second = sweep(tmp_path, *words, "seed=0,1,2")
+        second = run(tmp_path, *WORDS, *words, "seed=0,1,2")
     assert second.returncode == 2 and "is in use by process" in second.stderr and "Traceback" not in second.stderr
 
 
 @pytest.mark.slow
 def test_a_failure_is_tried_again_stops_the_others_if_asked_and_what_is_to_begin_anew_is_set_aside(
     tmp_path: Path,
+    sweep: Sweep,
 ) -> None:
     words, run = ("+model.case=raises,good", "hydra.launcher.n_jobs=1"), tmp_path / "outputs/s"
-    first = sweep(tmp_path, *words, "hydra.launcher.on_failure=stop", "hydra.launcher.retries=1")
-    assert first.returncode == 1 and ": started, attempt 2" in first.stdout and "not started" in first.stdout
-    second = sweep(tmp_path, *words, "hydra.launcher.rerun=failed", MENDED="1")
-    assert second.returncode == 0 and second.stdout.count(": done after") == 2, second.stdout
+    first = sweep(*words, "hydra.launcher.on_failure=stop", "hydra.launcher.retries=1")
+    assert first.code == 1 and ": started, attempt 2" in first.out and "not started" in first.out
+    second = sweep(*words, "hydra.launcher.rerun=failed", MENDED="1")
+    assert second.code == 0 and second.out.count(": done after") == 2, second.out
     assert [path.name[:17] for path in (run / "superseded").iterdir()] == ["model.case-raises"]
     environment = next(run.glob("model.case-good-*")) / "environment.json"
     environment.write_text(json.dumps(json.loads(environment.read_text()) | {"git_commit": "another"}))
-    shown = sweep(tmp_path, *words, "hydra.launcher.preview=true")
-    assert shown.stdout.count("finished already") == 2 and shown.stdout.count("made by other code") == 1
-    third = sweep(tmp_path, *words, "hydra.launcher.rerun=all", MENDED="1")
-    assert third.returncode == 0 and "finished already" not in third.stdout and third.stdout.count(": done after") == 2
+    shown = sweep(*words, "hydra.launcher.preview=true")
+    assert shown.out.count("finished already") == 2 and shown.out.count("made by other code") == 1
+    third = sweep(*words, "hydra.launcher.rerun=all", MENDED="1")
+    assert third.code == 0 and "finished already" not in third.out and third.out.count(": done after") == 2
     assert len(list((run / "superseded").iterdir())) == 3
 
 
 @pytest.mark.slow
-def test_of_twelve_jobs_four_bad_ones_are_listed_and_run_again_when_the_cause_is_gone(tmp_path: Path) -> None:
+def test_of_twelve_jobs_four_bad_ones_are_listed_and_run_again_when_the_cause_is_gone(
+    tmp_path: Path, sweep: Sweep
+) -> None:
     words = ("+model.case=good,raises,exits,killed,hangs", "seed=0,1,2,3,4,5,6,7", "hydra.launcher.job_timeout=8")
     bad = [f"+model.case={case}" for case in ("raises", "exits", "killed", "hangs")]
-    first = sweep(tmp_path, "+model.case=good", words[1])
-    assert first.returncode == 0, first.stdout + first.stderr
-    mixed = sweep(tmp_path, words[0], "seed=0", words[2])
-    assert mixed.returncode == 1 and mixed.stdout.count("finished already") == 1
-    failures = [line for line in mixed.stdout.splitlines() if line.startswith("FAILED ")]
-    assert len(failures) == len(bad) and "it took longer than 8 s" in mixed.stdout, mixed.stdout
-    again = sweep(tmp_path, words[0], "seed=0", words[2], MENDED="1")
-    assert again.returncode == 0 and again.stdout.count("finished already") == 1, again.stdout
+    first = sweep("+model.case=good", words[1])
+    assert first.code == 0, first.out + first.err
+    mixed = sweep(words[0], "seed=0", words[2])
+    assert mixed.code == 1 and mixed.out.count("finished already") == 1
+    failures = [line for line in mixed.out.splitlines() if line.startswith("FAILED ")]
+    assert len(failures) == len(bad) and "it took longer than 8 s" in mixed.out, mixed.out
+    again = sweep(words[0], "seed=0", words[2], MENDED="1")
+    assert again.code == 0 and again.out.count("finished already") == 1, again.out
     assert len(list((tmp_path / "outputs/s").glob("*/status.json"))) - 1 == 8 + len(bad)  # and `best`
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_writing(tmp_path: Path) -> None:
+def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_writing(
+    tmp_path: Path, process: ForkServer, sweep: Sweep
+) -> None:
     chance = random.Random(0)
     words = ("+model.case=slow", "seed=0,1,2,3", "checkpoint=every_n_steps", "checkpoint.every_steps=1", "epochs=30")
-    command, run = [*RUN, *WORDS, *words], tmp_path / "outputs/s"
+    run = tmp_path / "outputs/s"
     former: dict[str, tuple[int, int]] = {}
     for kill in range(20):
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment(TRACE=str(tmp_path)), stdout=subprocess.DEVNULL
-        )
+        started = process.start(tmp_path, *WORDS, *words, TRACE=str(tmp_path))
         before = newest(run)
-        while newest(run) == before and process.poll() is None:
+        while newest(run) == before and not started.ended():
             time.sleep(0.02)
         time.sleep(chance.random())
-        process.send_signal(signal.SIGKILL if kill % 2 else signal.SIGTERM)
-        assert process.wait(60) == (-signal.SIGKILL if kill % 2 else 75)
+        os.kill(started.pid, signal.SIGKILL if kill % 2 else signal.SIGTERM)
+        assert started.finish()[0] == (-signal.SIGKILL if kill % 2 else 75)
         time.sleep(0.5)
         left = newest(run)
         time.sleep(1)
@@ -255,10 +278,10 @@ def test_a_sweep_killed_twenty_times_ends_in_the_same_bits_and_leaves_nobody_wri
             lost = from_step + trained - before_it - saved
             assert 0 <= lost <= IN_WORK, f"{job} trained {lost} steps beyond step {saved}"
         former = now
-    done = sweep(tmp_path, *words, MENDED="1")
-    assert done.returncode == 0, done.stdout + done.stderr
-    whole = sweep(tmp_path, *words, "name=whole", MENDED="1")
-    assert whole.returncode == 0, whole.stdout + whole.stderr
+    done = sweep(*words, MENDED="1")
+    assert done.code == 0, done.out + done.err
+    whole = sweep(*words, "name=whole", MENDED="1")
+    assert whole.code == 0, whole.out + whole.err
     jobs = [path for path in run.glob("seed-*") if path.is_dir()]
     assert len(jobs) == 4
     for job in jobs:

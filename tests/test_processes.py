@@ -15,7 +15,7 @@ from tests.support.comparing import assert_same_run
 from tests.support.processes import finish, python, start, until
 
 WORDS = (
-    "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "data=synthetic", "data.shape=[16]", "data.size=2000",
+    "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "data=synthetic", "data.shape=[16]", "data.size=1200",
     "data.workers=1", "epochs=4", "batch_size=8", "log_every=10", "checkpoint=every_n_steps",
     "checkpoint.every_steps=25", "tracker=csv",
 )  # fmt: skip
@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_killed_and_terminated_at_random_the_same_command_reaches_the_same_bits(tmp_path: Path, whole: Path) -> None:
     chance = random.Random(0)
-    for step, how in ((25, signal.SIGKILL), (225, signal.SIGTERM), (425, signal.SIGKILL)):
+    for step, how in ((25, signal.SIGKILL), (125, signal.SIGTERM), (225, signal.SIGKILL)):
         process = start(tmp_path, *WORDS, "name=x", "resume=auto")
         wait_for_step(tmp_path / "outputs/x", step)
         time.sleep(chance.random() * 0.1)

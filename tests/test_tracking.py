@@ -281,6 +281,8 @@ def test_a_terminal_that_went_away_does_not_stop_training() -> None:
     console = Console(10, first_step=0, stream=terminal)
     os.close(reading)
     terminal.close()
+    with pytest.raises(ValueError, match="closed file"):
+        terminal.write("x")
     for step in range(1, 11):
         console.log(step, 0, {"train/loss": 0.25})
         console.advance(step)
