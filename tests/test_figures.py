@@ -64,32 +64,24 @@ def test_a_summary_that_lacks_a_metric_is_one_sentence() -> None:
         measured(Forgetful(), 4)
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the runs."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
-def test_a_run_is_chosen_by_a_figure_of_the_whole_set_and_evaluated_alike(work: Path, capsys: Any) -> None:
+def test_a_run_is_chosen_by_a_figure_of_the_whole_set_and_evaluated_alike(runs: Path, capsys: Any) -> None:
     words = ("learner._target_=tests.own.figures.Judged", "checkpoint.monitor=val/f1", "checkpoint.mode=max")
     outcome = cli(capsys, *TINY, *words, "name=x")
     assert outcome.code == 0 and "is not the f1 of the whole set" not in outcome.out, outcome.err
-    best = json.loads((work / "x/status.json").read_text())["best_metric"]
+    best = json.loads((runs / "x/status.json").read_text())["best_metric"]
     said = cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar", "data.split=val", "batch_size=4")
     assert said.code == 0, said.err
     figures = json.loads(said.out.splitlines()[-1])
     assert figures["f1"] == figures["f1_of_rows"] == best
 
 
-def test_a_mean_of_what_is_none_is_said_at_the_start(work: Path, capsys: Any) -> None:
+def test_a_mean_of_what_is_none_is_said_at_the_start(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "learner._target_=tests.own.figures.Averaged", "name=x", "epochs=1")
     assert outcome.code == 0
-    log = (work / "x/run.log").read_text()
+    log = (runs / "x/run.log").read_text()
     assert "Averaged.evaluation returns f1 as one number a batch" in log and "summary(rows)" in log
 
 
-def test_a_wrong_summary_is_found_before_anything_is_made(work: Path, capsys: Any) -> None:
+def test_a_wrong_summary_is_found_before_anything_is_made(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "learner._target_=tests.own.figures.Forgetful")
-    assert outcome.code == 2 and "no 'worst'" in outcome.err and not work.exists()
+    assert outcome.code == 2 and "no 'worst'" in outcome.err and not runs.exists()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.own.sentences import Sentences
 from tests.support.command_line import cli
@@ -21,14 +20,6 @@ WORDS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the runs."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    return tmp_path / "outputs"
-
-
 def run(capsys: Any, *words: str) -> str:
     """Call the program, which must succeed, and return what it printed."""
     outcome = cli(capsys, *words)
@@ -37,18 +28,18 @@ def run(capsys: Any, *words: str) -> str:
 
 
 @pytest.mark.parametrize("words", [(), ("accumulate=4",), ("+data.by_length=false", "accumulate=2")])
-def test_a_resume_at_every_step_ends_in_the_same_bits(work: Path, capsys: Any, words: tuple[str, ...]) -> None:
+def test_a_resume_at_every_step_ends_in_the_same_bits(runs: Path, capsys: Any, words: tuple[str, ...]) -> None:
     run(capsys, *WORDS, *words, "name=whole")
-    whole = entries_of(work / "whole/last.tar")
+    whole = entries_of(runs / "whole/last.tar")
     assert whole["global_step"] == 12 and whole["epoch"] == 3
     for step in (1, 4, 6, 11):
-        file = work / f"whole/checkpoints/step_{step:010d}.tar"
+        file = runs / f"whole/checkpoints/step_{step:010d}.tar"
         workers = 2 * (step == 6)
         run(capsys, f"resume={file}", f"name=from_{step}", f"data.workers={workers}")
-        assert difference(entries_of(work / f"from_{step}/last.tar"), whole) is None, step
+        assert difference(entries_of(runs / f"from_{step}/last.tar"), whole) is None, step
 
 
-def test_an_evaluation_is_the_mean_over_the_samples_that_a_prediction_lists(work: Path, capsys: Any) -> None:
+def test_an_evaluation_is_the_mean_over_the_samples_that_a_prediction_lists(runs: Path, capsys: Any) -> None:
     run(capsys, *WORDS, "name=x")
     said = json.loads(run(capsys, "task=evaluate", "checkpoint_path=outputs/x/best.tar").splitlines()[-1])
     predicted = json.loads(run(capsys, "task=predict", "checkpoint_path=outputs/x/best.tar").splitlines()[-1])
@@ -62,22 +53,22 @@ def test_an_evaluation_is_the_mean_over_the_samples_that_a_prediction_lists(work
     assert said["loss"] == pytest.approx(sum(-math.log(chance) for chance in chances) / 10, abs=1e-5)
 
 
-def test_a_shortened_epoch_keeps_the_datas_own_batches(work: Path, capsys: Any) -> None:
+def test_a_shortened_epoch_keeps_the_datas_own_batches(runs: Path, capsys: Any) -> None:
     run(capsys, *WORDS, "debug.limit_train=3", "name=x")
-    entries = entries_of(work / "x/last.tar")
+    entries = entries_of(runs / "x/last.tar")
     assert (entries["epoch"], entries["global_step"]) == (3, 9)
 
 
-def test_a_resume_is_found_exact(work: Path, capsys: Any) -> None:
+def test_a_resume_is_found_exact(runs: Path, capsys: Any) -> None:
     assert "exact" in run(capsys, *WORDS, "task=check_resume")
 
 
-def test_a_collate_that_is_none_is_one_sentence(work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collate_that_is_none_is_one_sentence(runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, said in (("collate", "`collate(samples)`"), ("order", "`order(epoch, generator)`")):
         with monkeypatch.context() as patch:
             patch.setattr(Sentences, name, "by length")
             outcome = cli(capsys, *WORDS)
-        assert outcome.code == 2 and said in outcome.err and not work.exists(), outcome.err
+        assert outcome.code == 2 and said in outcome.err and not runs.exists(), outcome.err
     monkeypatch.setattr(Sentences, "collate", None)
     outcome = cli(capsys, *WORDS)
     assert outcome.code == 2 and "or let a method `collate(samples)` of the data make a batch" in outcome.err

@@ -41,13 +41,12 @@ class Half:
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def work(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project's folder with a module `mine`, the current directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.syspath_prepend(work)
+    (work / "mine.py").write_text(CODE)
     before = set(sys.modules)
-    yield tmp_path
+    yield work
     for name in set(sys.modules) - before:
         if name.split(".")[0] in ("mine", "mywork"):
             del sys.modules[name]
