@@ -25,7 +25,7 @@ WORDS = (
     "data._target_=tests.own.points.NoisyPoints",
     "model._target_=tests.own.jobs.Fragile", "batch_size=8", "tracker=csv", "device=cpu", "epochs=3", "name=s",
 )  # fmt: skip
-IN_WORK = 3  # the step that is cut, and what waits to be saved or is being saved
+IN_WORK = 4  # the batch that is tried first, the step that is cut, and what waits to be saved and is being saved
 BAD = {
     "raises": "ValueError: as asked for", "exits": "SystemExit: 3", "killed": "killed by SIGKILL",
     "leaves": "it ended with exit code 0 before it was finished",
