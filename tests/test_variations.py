@@ -10,8 +10,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runner.errors import ConfigError
-from runner.wiring.config.compose import compose_config, hydra_session, register
-from runner.wiring.config.variations import Variations
+from runner.wiring.config.compose import compose_config, compose_job, hydra_session, register
 
 WORDS = [
     ["seed=3", "optimizer.lr=1e-2"],
@@ -36,19 +35,18 @@ def master(loader: Any) -> Any:
 
 
 def test_each_config_is_the_one_that_hydra_composes_also_after_others(loader: Any, master: Any) -> None:
-    variations = Variations(loader, master)
     for words in [*WORDS, WORDS[0]]:
-        ours, hydras = variations.compose(words), loader.load_sweep_config(master, words)
+        ours, hydras = compose_job(master, words), loader.load_sweep_config(master, words)
         assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(hydras)
         assert ours.hydra.sweep.subdir[-8:] == hydras.hydra.sweep.subdir[-8:]
 
 
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
-def test_a_wrong_override_is_refused_as_a_single_run_refuses_it(loader: Any, master: Any, words: list[str]) -> None:
+def test_a_wrong_override_is_refused_as_a_single_run_refuses_it(master: Any, words: list[str]) -> None:
     with pytest.raises(ConfigError) as alone:
         compose_config(words)
     with pytest.raises(ConfigError) as job:
-        Variations(loader, master).compose(words)
+        compose_job(master, words)
     assert str(job.value) == str(alone.value)
 
 

@@ -21,8 +21,7 @@ from hydra.types import RunMode
 from torch import Tensor
 
 from runner.models import LeNet
-from runner.wiring.config.compose import hydra_session, register
-from runner.wiring.config.variations import Variations
+from runner.wiring.config.compose import compose_job, hydra_session, register
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 JOBS, FINISHED = 24, 1000
@@ -136,8 +135,7 @@ def _composed() -> tuple[list[str], float]:
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("config", list(COMMON[1:]), RunMode.MULTIRUN)
         jobs = [[*COMMON[1:], f"seed={seed}"] for seed in range(FINISHED)]
-        variations = Variations(loader, config)
-        names = [str(variations.compose(words).hydra.sweep.subdir) for words in jobs]
+        names = [str(compose_job(config, words).hydra.sweep.subdir) for words in jobs]
         began = time.perf_counter()
         for words in jobs[:20]:
             loader.load_sweep_config(config, words)

@@ -26,8 +26,7 @@ from runner.sweeps.jobs import Job, Need, Rerun, need_of
 from runner.sweeps.results.table import Record, write_record
 from runner.sweeps.schedule import Ended, Limits, Schedule, Source
 from runner.text import first_line
-from runner.wiring.config.compose import check_hydra, checked, goal_of, job_digest, kind_of, plain
-from runner.wiring.config.variations import Variations
+from runner.wiring.config.compose import check_hydra, checked, compose_job, goal_of, job_digest, kind_of, plain
 from runner.wiring.overrides.arguments import command, parse
 from runner.wiring.schema.sweeping import Local, OnFailure
 from runner.wiring.trust.targets import check_modules
@@ -63,7 +62,6 @@ class Sweep:
     limits: Limits
     rerun: Rerun
     executor: Executor
-    variations: Variations
 
     def __enter__(self) -> Self:
         """Make the executor ready, in the background where it can, while the jobs are found out."""
@@ -81,7 +79,7 @@ class Sweep:
 
     def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
-        composed = self.variations.compose(words)
+        composed = compose_job(self.launcher.config, words)
         own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
         try:
             directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
@@ -98,7 +96,7 @@ class Sweep:
 
     def mistake(self, words: Sequence[str]) -> ConfigError | None:
         """Return what is wrong with the config of a job, as far as it can be said before the job starts."""
-        composed = self.variations.compose(words)
+        composed = compose_job(self.launcher.config, words)
         try:
             checked(composed)
             check_modules(plain(composed))
@@ -185,8 +183,7 @@ def open_sweep(launcher: Launcher) -> Sweep:
     limits = Limits(options.n_jobs or launcher.slots(), options.retries, timeout, stops)
     check_hydra(launcher.config.hydra)
     directory = place_of(str(launcher.config.hydra.sweep.dir), "hydra.sweep.dir")
-    variations = Variations(launcher.context.config_loader, launcher.config)
-    return Sweep(launcher, directory, limits, options.rerun, launcher.executor(limits.at_a_time), variations)
+    return Sweep(launcher, directory, limits, options.rerun, launcher.executor(limits.at_a_time))
 
 
 def check_one_goal(jobs: Sequence[Job]) -> tuple[str, str]:

@@ -142,9 +142,18 @@ def compose_config(
         ConfigError: an unknown key or option, or a value of another type.
     """
     loader = GlobalHydra.instance().config_loader()
-    compose_files = partial(_composed_of, config_name)
-    config = varied(overrides, loader, lambda words: compose_files(words, tuple(_stamps(words))), amend)
+    places = tuple(str(one.path) for one in loader.get_search_path().get_path() if one.path != f"file://{CONF}")
+    compose_files = partial(_composed_of, config_name, places)
+    config = varied(overrides, loader, lambda words: compose_files(words, tuple(_stamps((*places, *words)))), amend)
     check_hydra(config.hydra)
+    return config
+
+
+def compose_job(sweep: DictConfig, words: Sequence[str]) -> DictConfig:
+    """Return the config of a job of a sweep, as Hydra's `load_sweep_config` does; ConfigError as above."""
+    for_hydra: Any = OmegaConf.to_container(sweep.hydra.overrides.hydra, resolve=False)
+    config = compose_config([*for_hydra, *words], sweep.hydra.job.config_name)
+    OmegaConf.copy_cache(from_config=sweep, to_config=config)
     return config
 
 
@@ -156,9 +165,11 @@ def check_hydra(hydra: Any) -> None:
         )
 
 
-@lru_cache(maxsize=8)
-def _composed_of(config_name: str, words: Structure, stamps: tuple[tuple[str, int, int], ...]) -> DictConfig:
-    """Compose what these words choose of files that have these times and sizes."""
+@lru_cache(maxsize=64)
+def _composed_of(
+    config_name: str, places: tuple[str, ...], words: Structure, stamps: tuple[tuple[str, int, int], ...]
+) -> DictConfig:
+    """Compose what these words choose of files in these places that have these times and sizes."""
     with explained(words):
         config = compose(config_name, list(words), return_hydra_config=True)
         leave_open(config, words, config_name)

@@ -10,36 +10,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.wiring.config.explaining import check_groups, explained
-from runner.wiring.config.unset import leave_open
 from runner.wiring.overrides.keys import apply, check_known, strangers
 
 Structure = tuple[str, ...]
 """The words that files depend on: choices of groups, and settings of Hydra's own."""
-
-
-class Variations:
-    """Composes as Hydra's `load_sweep_config` does, the files of the same choice of groups only once."""
-
-    def __init__(self, loader: Any, config: DictConfig) -> None:
-        self._loader, self._config = loader, config
-        self._composed: dict[Structure, DictConfig] = {}
-
-    def compose(self, words: Sequence[str]) -> DictConfig:
-        """Return the config of a job with these words.
-
-        Raises:
-            ConfigError: an unknown key or option, or a value of another type.
-        """
-        return varied(words, self._loader, self._composed_of)
-
-    def _composed_of(self, structure: Structure) -> DictConfig:
-        if structure not in self._composed:
-            words = [*self._config.hydra.overrides.hydra, *structure]
-            with explained(words):
-                config = self._loader.load_sweep_config(self._config, list(structure))
-                leave_open(config, words, self._config.hydra.job.config_name)
-            self._composed[structure] = config
-        return self._composed[structure]
 
 
 def varied(
