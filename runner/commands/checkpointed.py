@@ -58,10 +58,10 @@ def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
             config.data.augment = "none"
         if "device.compile" not in typed:  # which builds code, and writes it outside of the run
             config.device.compile = False
-    asked = checked(config)
+    asked = Asked(path, checked(config), typed_targets(words, searchpath))
     for change in changes:
         print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
-    return Asked(path, asked, typed_targets(words, searchpath))
+    return asked
 
 
 def open_checkpoint(asked: Asked) -> tuple["Subject", str]:

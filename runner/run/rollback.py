@@ -42,16 +42,12 @@ def train_to_an_ending(
     while True:
         plan = make_plan(run, stop, environment, saved)
         try:
+            # So that what follows, a run of its own or a rollback, begins with these settings.
             if run.start.parent or (rolls_back and run.start.changes):
-                save(
-                    run.state, plan
-                )  # so that what follows begins with these settings: a run of its own, or a rollback
-            first_step = run.state.progress.global_step
-            with (
-                rescued(run.state, plan),
-                watched(plan, run.config.debug, run.start.directory, first_step) as watched_plan,
-            ):
-                return train(run.state, watched_plan)
+                save(run.state, plan)
+            debug, first_step = run.config.debug, run.state.progress.global_step
+            with rescued(run.state, plan), watched(plan, debug, run.start.directory, first_step) as plan_watched:
+                return train(run.state, plan_watched)
         except NonFinite as error:
             if not rolls_back:
                 raise

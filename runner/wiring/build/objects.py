@@ -125,12 +125,8 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
         name = str(pinned["strategy"])
     strategy, devices = resolve_strategy(name, choose_devices(kind, index), index)
     count = max(1, len(devices.indices))
-    if (
-        index is None
-        and same_kind
-        and config.strategy.kind is StrategyKind.auto
-        and count != pinned.get("devices", count)
-    ):
+    is_free = index is None and config.strategy.kind is StrategyKind.auto
+    if is_free and same_kind and count != pinned.get("devices", count):
         raise ConfigError(
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
             "say which to take with device=cuda device.index=[...]"

@@ -62,7 +62,7 @@ def build_updating(
     first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
     optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OF_GROUPS)
     _check_settings(rules, optimizer, place)
-    scheduler = _build_scheduler(node_of(config.scheduler, name), name, optimizer, horizon, config, trust)
+    scheduler = _build_scheduler(config, name, optimizer, horizon, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     if is_known(optimizer):
         optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
@@ -82,9 +82,8 @@ def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:
         raise ConfigError(f"{place}.no_decay is set, and {name} has no weight decay; leave it out")
 
 
-def _build_scheduler(
-    node: Mapping[str, Any], name: str, optimizer: Optimizer, horizon: Horizon, config: Config, trust: Trust
-) -> Any:
+def _build_scheduler(config: Config, name: str, optimizer: Optimizer, horizon: Horizon, trust: Trust) -> Any:
+    node = node_of(config.scheduler, name)
     if "_target_" not in node:
         return None
     place = config_place("scheduler", name)

@@ -14,7 +14,7 @@ from runner.checkpoint.weights.sources import Weights, read_source
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import part_name
 from runner.places import local_path
-from runner.wiring.schema.rules import Weights as Which
+from runner.wiring.schema import rules
 from runner.wiring.schema.running import WarmStart
 
 _PATTERNS = ("rename", "include", "exclude", "freeze")
@@ -37,7 +37,7 @@ def warm_start(models: Mapping[str, nn.Module], options: WarmStart) -> dict[str,
     names = [name for model in started.values() for name in model.state_dict()]
     _require_matches({"include": options.include, "exclude": options.exclude}, names, "name")
     path = checkpoint_in(local_path(str(options.path), "warm_start.path"))
-    source, averaged = read_source(path), options.weights is Which.ema
+    source, averaged = read_source(path), options.weights is rules.Weights.ema
     found = {name: source.choose(name, named=parts.get(name), averaged=averaged) for name in started}
     reports = {name: _load(started[name], name, weights, source.path, options) for name, weights in found.items()}
     frozen = [name for report in reports.values() for name in report.frozen]
