@@ -11,7 +11,7 @@ from runner.errors import ConfigError
 from runner.wiring.build.fitting import check_learner
 from tests.own.learners import Leading, StoppableClassification
 from tests.support.command_line import TINY, Outcome, cli
-from tests.support.comparing import assert_same_run, entries_of
+from tests.support.comparing import assert_same_run, difference, entries_of
 
 LEARNERS = ("Leading", "LeadingModule")
 
@@ -42,11 +42,30 @@ def test_an_evaluation_has_the_learners_state(runs: Path, capsys: Any, learner: 
     assert json.loads(outcome.out.splitlines()[-1])["loss"] == stored
 
 
-def test_parameters_of_a_learner_are_said_not_to_be_trained(runs: Path, capsys: Any) -> None:
-    outcome = train(capsys, "LeadingModule", "name=x", "epochs=1")
-    assert "no optimizer has the learner's own parameters: scale, norm.weight, norm.bias" in outcome.out
-    stored = entries_of(runs / "x/last.tar")
-    assert stored["learner_state_dict"]["scale"] == 1 and stored["optimizer_state_dict"]["param_groups"]
+def test_parameters_of_a_learner_are_trained_by_the_models_optimizer_and_resumed(runs: Path, capsys: Any) -> None:
+    words = ("tests.own.distilling.Tempered", "checkpoint=every_n_steps", "checkpoint.every_steps=1")
+    outcome = cli(capsys, *TINY, f"learner._target_={words[0]}", *words[1:], "name=x")
+    assert outcome.code == 0, outcome.err
+    whole = entries_of(runs / "x/last.tar")
+    assert "learner.temperature" in whole["optimizer_state_dict"]["param_groups"][0]["param_names"]
+    assert float(whole["learner_state_dict"]["temperature"]) != 1
+    outcome = cli(capsys, "resume=outputs/x/checkpoints/step_0000000004.tar", "name=y")
+    assert outcome.code == 0, outcome.err
+    assert difference(entries_of(runs / "y/last.tar"), whole) is None
+    outcome = cli(capsys, "resume=outputs/x/checkpoints/step_0000000004.tar", "name=z", "optimizer.lr=0.01")
+    assert outcome.code == 0, outcome.err
+
+
+def test_an_older_run_whose_optimizer_has_no_parameter_of_the_learner_goes_on_without(
+    runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("runner.wiring.build.objects.trained", lambda name, model, _: list(model.named_parameters()))
+        assert train(capsys, "LeadingModule", "name=x", "epochs=1").code == 0
+    stored = entries_of(runs / "x/last.tar")["optimizer_state_dict"]["param_groups"][0]["param_names"]
+    assert not any(name.startswith("learner.") for name in stored)
+    outcome = cli(capsys, "resume=outputs/x", "epochs=2")
+    assert outcome.code == 0 and float(entries_of(runs / "x/last.tar")["learner_state_dict"]["scale"]) == 1
 
 
 def test_the_state_of_a_learner_is_missed(runs: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -32,7 +32,7 @@ def state_of(models: dict[str, Any], learner: Any, *, average: bool = False) -> 
     cpu = torch.device("cpu")
     return TrainState(
         models=models,
-        optimizers={},
+        optimizers={name: torch.optim.SGD(model.parameters()) for name, model in models.items()},
         schedulers={},
         averages={name: Average(model, decay=0.9) for name, model in models.items()} if average else {},
         scaler=Precision("fp32", cpu),

@@ -70,8 +70,7 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     Raises:
         ConfigError: the data has no such split.
     """
-    import torch
-
+    from runner.loop.evaluate import modules_within
     from runner.randomness import set_deterministic
     from runner.run.measuring import Subject
     from runner.wiring.build import objects as build
@@ -89,8 +88,8 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     if dataset is None:
         raise ConfigError(f"data.split={split}: {type(problem.data).__name__} has no such split; try data.split=val")
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
-    if isinstance(problem.learner, torch.nn.Module):
-        problem.learner.to(strategy.device)
+    for module in modules_within(problem.learner):
+        module.to(strategy.device)
     identity = identity_of(problem.data)
     made = models, problem.learner, dataset, loading_of(config, problem.data, devices.kind)
     return Subject(asked.path, *made, config, strategy, trust, identity), split

@@ -17,6 +17,7 @@ __all__ = [
     "Predicting",
     "Regression",
     "Summarizing",
+    "frozen_of",
     "training_of",
 ]
 
@@ -30,7 +31,10 @@ class Learner(Protocol):
     metrics: tuple[str, ...]
     """The names that `evaluation` returns."""
     models: tuple[str, ...]
-    """The names of the models: ("model",), or ("generator", "discriminator")."""
+    """The names of the models: ("model",), or ("generator", "discriminator").
+
+    A learner may also have `frozen`, the names of those that it does not train: they stay in `eval()` mode.
+    """
 
     def updates(self, step: int) -> Sequence[str]:
         """Return the models to update in this step, one after the other."""
@@ -68,6 +72,11 @@ class Accumulator(Protocol):
 
     def reset(self) -> Any:
         """Forget them."""
+
+
+def frozen_of(learner: Any) -> tuple[str, ...]:
+    """Return the models that a learner uses and does not train, such as a teacher, by its attribute `frozen`."""
+    return tuple(getattr(learner, "frozen", ()))
 
 
 def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:

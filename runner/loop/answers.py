@@ -16,19 +16,21 @@ _OF_WHOLE_SETS = re.compile(
 )
 
 
-def updates_of(learner: Learner, step: int, models: Mapping[str, Any]) -> Iterator[str]:
+def updates_of(learner: Learner, step: int, trained: Mapping[str, Any]) -> Iterator[str]:
     """Yield the models to update in a step, one after the other.
 
     Raises:
         ConfigError: the learner names something else than its models.
     """
     names = learner.updates(step)
-    known = ", ".join(models)
+    known = ", ".join(trained)
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ConfigError(f"{_place(learner, 'updates')} returned {names!r}; return a tuple of names out of: {known}")
     for name in names:
-        if name not in models:
-            raise ConfigError(f"{_place(learner, 'updates')} named {name!r}, which is no model; the models are {known}")
+        if name not in trained:
+            raise ConfigError(
+                f"{_place(learner, 'updates')} named {name!r}, which is no model that is trained; those are {known}"
+            )
         yield name
 
 

@@ -21,7 +21,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     there. So a state that was saved at any boundary, also amid an evaluation, goes on exactly.
     """
     progress, device = state.progress, plan.strategy.device
-    models = {name: plan.strategy.wrap(model.train()) for name, model in state.models.items()}
+    models = {name: plan.strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
     batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample, turn=progress.rollbacks)
     saved_at = (progress.global_step, progress.evaluated_at)
@@ -31,7 +31,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
         if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
             progress.check_finite()  # on a GPU seldom: to look at a loss is to wait for it
         if plan.evaluation_due(progress):
-            _evaluate(state, plan, averages or models)
+            _evaluate(state, plan, models | averages)
         if plan.report_due(progress):
             clock = _report(state, plan, clock)
 
@@ -48,7 +48,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
         batch = next(batches)
         with state.update():
             progress.begin_step()
-            for name in updates_of(plan.learner, progress.global_step, models):
+            for name in updates_of(plan.learner, progress.global_step, state.optimizers):
                 _update(state, plan, models, name, batch)
             progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)

@@ -73,7 +73,10 @@ class Trial:
             raise ConfigError(str(error)) from error
 
     def _train(self, batches: list[Batch]) -> None:
-        models = {name: self._strategy.wrap(model.train()) for name, model in self._state.models.items()}
+        state = self._state
+        models = {
+            name: self._strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()
+        }
         tried = set()
         for batch in batches:
             for part, size in zip(batch.parts, batch.counts, strict=True):
@@ -82,7 +85,7 @@ class Trial:
                     self._forward(models, part, size)
 
     def _forward(self, models: Mapping[str, nn.Module], part: Any, size: int) -> None:
-        names = updates_of(self._learner, self._state.progress.global_step, models)
+        names = updates_of(self._learner, self._state.progress.global_step, self._state.optimizers)
         try:
             for name in names:
                 with self._state.scaler.autocast():
@@ -94,7 +97,8 @@ class Trial:
             raise self._failure("training", part, size, error) from error
 
     def _evaluate(self, batches: list[Batch]) -> list[str]:
-        raw = {name: average.model for name, average in self._state.averages.items()} or self._state.models
+        averages = {name: average.model for name, average in self._state.averages.items()}
+        raw = {**self._state.models, **averages}
         models = {name: self._strategy.wrap(model) for name, model in raw.items()}
         sizes = {batch.size: batch for batch in reversed(batches)}
         device = self._strategy.device

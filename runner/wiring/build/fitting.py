@@ -40,16 +40,15 @@ def check_learner(learner: Any) -> None:
         names = getattr(learner, attribute, (example,))
         if isinstance(names, str) or not isinstance(names, Collection) or not names:
             raise ConfigError(f'learner: {name} has {attribute} = {names!r}; give it a tuple such as ("{example}",)')
+    _check_frozen(learner, name)
 
 
-def untrained(learner: Any) -> list[str]:
-    """Return one sentence if a learner has parameters of its own, which nobody trains."""
-    parameters = learner.named_parameters() if isinstance(learner, nn.Module) else ()
-    if names := [name for name, parameter in parameters if parameter.requires_grad]:
-        return [
-            f"no optimizer has the learner's own parameters: {', '.join(names)}; what is to learn belongs to a model"
-        ]
-    return []
+def _check_frozen(learner: Any, name: str) -> None:
+    models, frozen = getattr(learner, "models", ("model",)), getattr(learner, "frozen", ())
+    if isinstance(frozen, str) or not isinstance(frozen, Collection) or not set(frozen) < set(models):
+        raise ConfigError(
+            f"learner: {name} has frozen = {frozen!r}; give it names of its models, {', '.join(models)}, but not of all"
+        )
 
 
 def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:

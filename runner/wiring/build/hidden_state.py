@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from runner.checkpoint.difference import differences
 from runner.data.loaders.keyed import Key, Keyed
 from runner.data.loaders.loading import move
-from runner.learners import training_of
+from runner.learners import frozen_of, training_of
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.loading import collate_of
@@ -67,7 +67,13 @@ def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
 
 
 def _memory(problem: build.Problem, batch: Any, device: torch.device) -> Iterator[str]:
-    learner, models = problem.learner, {name: model.to(device).train() for name, model in problem.models.items()}
+    learner, models = (
+        problem.learner,
+        {
+            name: model.to(device).train(name not in frozen_of(problem.learner))
+            for name, model in problem.models.items()
+        },
+    )
     roots = {"learner": learner, **models}
     before = {root: _found(thing, root) for root, thing in roots.items()}
     for step in range(3):

@@ -12,6 +12,8 @@ from torch import nn
 from runner.checkpoint.format import read_plain
 from runner.data.loaders.loading import DataPosition, TrainLoader
 from runner.errors import ConfigError
+from runner.learners import frozen_of
+from runner.loop.evaluate import modules_within
 from runner.loop.state import TrainState
 from runner.optim.averaging import Average
 from runner.optim.schedules import Horizon
@@ -141,14 +143,16 @@ def build_state(
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
-    if isinstance(learner, nn.Module):
-        learner.to(strategy.device)
-    check_model_names({"optimizer": config.optimizer, "scheduler": config.scheduler}, models)
+    for module in modules_within(learner):
+        module.to(strategy.device)
+    frozen = {name: model.eval().requires_grad_(False) for name, model in models.items() if name in frozen_of(learner)}
+    updated = {name: model for name, model in models.items() if name not in frozen}
+    check_model_names({"optimizer": config.optimizer, "scheduler": config.scheduler}, updated)
     for name, model in models.items():
         check_model(model, name)
     updating = {
-        name: build_updating(config, name, model, trained(model), horizon=horizon, trust=problem.trust)
-        for name, model in models.items()
+        name: build_updating(config, name, model, trained(name, model, learner), horizon=horizon, trust=problem.trust)
+        for name, model in updated.items()
     }
     for name, (optimizer, _) in updating.items():
         check_optimizer(optimizer, models[name], config_place("optimizer", name))
@@ -159,7 +163,7 @@ def build_state(
         schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
         scaler=Precision(config.device.precision.value, strategy.device),
         data=DataPosition(train.size, train.batch_size, own_order=train.order.is_own),
-        averages={name: Average(model, decay=decay) for name, model in models.items()} if decay else {},
+        averages={name: Average(model, decay=decay) for name, model in updated.items()} if decay else {},
         rng=Randomness(devices.indices),
         progress=Progress(),
         learner=learner if isinstance(learner, Stateful) else None,

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from runner.errors import ConfigError
+from runner.learners import frozen_of
 from runner.optim.agreement import Agreement, is_known
 from runner.optim.groups import Named, Rules, grouped
 from runner.optim.matching import match_by_name
@@ -42,9 +43,13 @@ def check_model_names(groups: Mapping[str, Mapping[str, Any]], models: Iterable[
                 raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
 
 
-def trained(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters that are trained, with their names."""
-    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+def trained(name: str, model: nn.Module, learner: Any) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that the optimizer of a model trains: its own, and with the first model the learner's."""
+    named = list(model.named_parameters())
+    first = next(model for model in getattr(learner, "models", (name,)) if model not in frozen_of(learner))
+    if isinstance(learner, nn.Module) and name == first:
+        named += learner.named_parameters(prefix="learner")
+    return [(key, parameter) for key, parameter in named if parameter.requires_grad]
 
 
 def build_updating(

@@ -31,6 +31,7 @@ class Today:
     config: Config
     horizon: Horizon
     trust: Trust
+    learner: Any
 
 
 def carry_over(
@@ -68,7 +69,7 @@ class _Carrying:
     def __init__(self, name: str, model: nn.Module, former: Config, today: Today) -> None:
         self._name, self._model, self._today = name, model, today
         # Of parameters that share their numbers with the model's, so that what is built here is none of its own.
-        self._parameters = [(key, nn.Parameter(one.detach())) for key, one in trained(model)]
+        self._parameters = [(key, nn.Parameter(one.detach())) for key, one in trained(name, model, today.learner)]
         nodes = {group: (getattr(former, group), getattr(today.config, group)) for group in _GROUPS}
         self._nodes = {group: (node_of(was, name), node_of(now, name)) for group, (was, now) in nodes.items()}
         self._was, _, _ = self._built(former)

@@ -14,7 +14,6 @@ from runner.strategy.strategies import Strategy
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
-from runner.wiring.build.fitting import untrained
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loading import horizon_of, loaders
 from runner.wiring.build.trackers import build_trackers, tracker_words
@@ -63,12 +62,12 @@ def prepare(start: Start) -> Prepared:
     problem, identity = _problem(config, start)
     train_loader, val_loader = loaders(config, problem.data, devices.kind)
     restoring.check_monitor(config.checkpoint, problem.learner)
-    reports, entries = restoring.prepare_models(problem.models, start, config.warm_start)
+    reports, entries = restoring.prepare_models(problem, start, config.warm_start)
     start = restoring.check_data(start, entries, identity, config, train_loader.size)
     horizon = horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
-    start = replace(start, notices=[*start.notices, *untrained(problem.learner)])
-    start = restoring.restore_state(state, entries, start=start, today=Today(config, horizon, problem.trust))
+    today = Today(config, horizon, problem.trust, problem.learner)
+    start = restoring.restore_state(state, entries, start=start, today=today)
     text = text_of(start.config)  # with the settings of an adopted optimizer
     build_trackers(start.config, problem, start.directory, state.progress)  # to try them; the plan builds them again
     with bounded(state.modules(), config.model, problem.trust):

@@ -19,6 +19,7 @@ from runner.optim.buffers import take_buffers
 from runner.places import local_path
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
 from runner.wiring.build.loading import Position
+from runner.wiring.build.objects import Problem
 from runner.wiring.resume.effects import Today, carry_over, settle
 from runner.wiring.resume.rules import Change
 from runner.wiring.resume.stored_config import read_config
@@ -44,20 +45,18 @@ def check_monitor(options: NoCheckpoint, learner: Any) -> None:
         )
 
 
-def prepare_models(
-    models: Mapping[str, nn.Module], start: Start, options: WarmStart
-) -> tuple[dict[str, Report], dict[str, Any]]:
+def prepare_models(problem: Problem, start: Start, options: WarmStart) -> tuple[dict[str, Report], dict[str, Any]]:
     """Warm-start and freeze what is to be, before there are optimizers; return the reports and the checkpoint.
 
     Raises:
         CheckpointError: a file is damaged, refused, or of another model.
     """
     if start.checkpoint is None:
-        return (warm_start(models, options) if options.path else {}), {}
+        return (warm_start(problem.models, options) if options.path else {}), {}
     if start.origin is Origin.adopted:
         return {}, read_plain(start.checkpoint)
     entries = read_entries(start.checkpoint)
-    freeze_as_stored(models, entries)
+    freeze_as_stored(problem.models, problem.learner, entries)
     return {}, entries
 
 
@@ -147,7 +146,7 @@ def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Toda
     former = read_config(entries["config"], path)
     if former.get("ema") != asdict(today.config.ema):
         entries = _match_averages(state, entries)
-    return carry_over(entries, former, state.models, today, path)
+    return carry_over(entries, former, {name: state.models[name] for name in state.optimizers}, today, path)
 
 
 def _first_rate(state: TrainState, entries: Mapping[str, Any], path: Path) -> float:

@@ -47,7 +47,7 @@ def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today:
     restore_part("model", model, _weights(model, entries, path), path)
     for average in state.averages.values():
         average.load_state_dict(model.state_dict())
-    built = setup_of(optimizer, scheduler, trained(model))
+    built = setup_of(optimizer, scheduler, trained("model", model, today.learner))
     stored = _as_told(entries["optimizer_state_dict"], built, [o.key_or_group for o in parse(start.overrides)])
     if is_known(optimizer):
         optimizer, scheduler = _with_settings(state, _settings(stored, optimizer), start, today)
@@ -100,7 +100,9 @@ def _with_settings(state: TrainState, settings: Mapping[str, Any], start: Start,
             node[key] = value
     today.config.optimizer = checked(start.config).optimizer
     model = state.models["model"]
-    made = build_updating(today.config, "model", model, trained(model), horizon=today.horizon, trust=today.trust)
+    made = build_updating(
+        today.config, "model", model, trained("model", model, today.learner), horizon=today.horizon, trust=today.trust
+    )
     state.optimizers["model"] = made[0]
     if made[1] is not None:
         state.schedulers["model"] = made[1]

@@ -69,12 +69,16 @@ def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Warm
     return replace(report, frozen=freeze)
 
 
-def freeze_as_stored(models: Mapping[str, nn.Module], entries: Mapping[str, Any]) -> None:
+def freeze_as_stored(models: Mapping[str, nn.Module], learner: Any, entries: Mapping[str, Any]) -> None:
     """Freeze the parameters that the checkpoint's optimizers do not have, so that the same ones stay frozen."""
+    everywhere = set()
     for name, model in models.items():
         stored = entries.get(f"{part_name(name, 'optimizer')}{SUFFIX}")
         if trained := _trained(stored):
             _freeze(model, [key for key, _ in model.named_parameters() if key not in trained])
+            everywhere |= trained
+    if isinstance(learner, nn.Module) and everywhere:
+        _freeze(learner, [key for key, _ in learner.named_parameters() if f"learner.{key}" not in everywhere])
 
 
 def _trained(optimizer_state: Any) -> set[str]:
