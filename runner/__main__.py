@@ -4,7 +4,7 @@ import os
 import sys
 
 if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(os.path.dirname(__file__)):
-    del sys.path[0]  # or what lies beside a file would be imported, its zipfile.py say
+    del sys.path[0]  # or a zipfile.py in the current directory would be imported
 
 import argparse
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from runner.errors import RunnerError
 
 _PATHS = ("file", "directory", "paths", "one", "other", "output")
 _EPILOG = (
-    "Exit codes: 0 good (diff: equal), 1 diff: something differs, verify: damage that a resume can do without, "
+    "Exit codes: 0 success (diff: equal), 1 diff: the files differ, verify: damage that a resume can do without, "
     "2 a file or an argument is wrong."
 )
 
@@ -30,16 +30,16 @@ def main() -> int:
     except RunnerError as error:
         return _complain(str(error), error.exit_code)
     except RecursionError:
-        return _complain("a file is nested too deeply to be ours, so it is not read further", 2)
+        return _complain("a file is nested deeper than any checkpoint of this program, so it was not read", 2)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _understand_paths(arguments: argparse.Namespace) -> None:
-    """Let each path be one of this machine, with `~` as the user's home."""
+    """Replace each path by its local form, with `~` expanded; refuse URLs."""
     from runner.places import local_path
 
     for name, value in vars(arguments).items():
@@ -80,7 +80,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "show every run below a directory, how it stands, and the command that continues it"
+    text = "show every run below a directory, its state, and the command that continues it"
     tool = tools.add_parser("list", help=text, description=text)
     tool.add_argument("directory", nargs="?", default="outputs", help="by default outputs")
     tool.add_argument("--sort", choices=("run", "best", "step", "updated"), default="run", help="by default run")
@@ -95,7 +95,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add_verify(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "check every byte of files, or of all that run directories rest on"
+    text = "check every byte of files, or of every file that run directories depend on"
     tool = tools.add_parser("verify", help=text, description=text)
     tool.add_argument("paths", nargs="+", metavar="PATH", help="checkpoints or run directories")
     tool.add_argument("--json", action="store_true", help="print one JSON object")
@@ -123,7 +123,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _add_report(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "show what came of a sweep, the best first, and make its results.csv and plots again"
+    text = "show the results of a sweep, best first, and rewrite its results.csv and plots"
     tool = tools.add_parser("report", help=text, description=text)
     tool.add_argument("directory", help="a sweep's directory")
     tool.add_argument("--json", action="store_true", help="print a JSON list, and write nothing")
@@ -137,8 +137,8 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "write the models of a file for inference elsewhere, each compared with the original before it counts"
-    more = "Of several models each gets a file of its own, OUTPUT with the model's name before the ending."
+    text = "export the models of a file for inference elsewhere, and compare each with the original"
+    more = "Several models get one file each: OUTPUT with the model's name before the ending."
     tool = tools.add_parser("export", help=text, description=text, epilog=more)
     tool.add_argument(
         "file",
@@ -151,8 +151,8 @@ def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--trust",
         nargs="*",
         metavar="PACKAGE",
-        help="packages whose classes may be built; given at all, FILE may also be a pickled module, whose code "
-        "runs; it takes the words behind it, so FILE stands first",
+        help="packages whose classes may be built; with --trust, FILE may also be a pickled module, whose code "
+        "runs; put --trust after FILE",
     )
     tool.set_defaults(command=_export)
 
@@ -160,7 +160,7 @@ def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _export(arguments: argparse.Namespace) -> int:
     from runner.commands.tools.export import export_command
 
-    if arguments.trust:  # what was named may lie here, behind all that is installed
+    if arguments.trust:  # a trusted package may be here; installed ones come first
         sys.path.append(os.getcwd())
     average = arguments.weights == "ema"
     return export_command(arguments.file, arguments.format, arguments.output, average=average, trust=arguments.trust)

@@ -1,4 +1,4 @@
-"""Whose line raised: people look for it in their own files, not in ours or torch's."""
+"""Find the line of the user's own code that led to an error."""
 
 import sysconfig
 from pathlib import Path
@@ -11,19 +11,19 @@ _STANDARD = sysconfig.get_paths()["stdlib"]
 
 
 def raised(error: BaseException, longest: int = 300) -> str:
-    """Return an error in one line: its type, what it says, and the last line of people's own code that led to it."""
+    """Return an error in one line: its type, its message, and the last line of the user's code that led to it."""
     return f"{error_line(error, longest)}{own_line(error)}"
 
 
 def own_line(error: BaseException) -> str:
-    """Return ` (file:line)`, or nothing where no code but ours, torch's and Python's was running."""
+    """Return ` (file:line)` of the user's code, or nothing where none of it was running."""
     lines = [(frame.f_code.co_filename, number) for frame, number in walk_tb(error.__traceback__)]
     own = [(file, number) for file, number in lines if not _is_foreign(file)]
     return f" ({own[-1][0]}:{own[-1][1]})" if own else ""
 
 
 def from_own_line(error: BaseException) -> BaseException:
-    """Return the error with a traceback that begins where people's own code does; whole where none of it ran."""
+    """Return the error with its traceback cut to begin at the user's code; unchanged where none of it ran."""
     one: BaseException | None = error
     seen: set[int] = set()
     while one is not None and id(one) not in seen:

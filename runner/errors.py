@@ -9,20 +9,19 @@
     ├── NameTaken              (FileExistsError)    the run directory is in use already
     ├── RunInUse               (BlockingIOError)    another process works in the run directory
     ├── NotWritable            (PermissionError)    the run directory cannot be written
-    ├── LeadsElsewhere         (PermissionError)    something in a run directory leads out of it
+    ├── LeadsElsewhere         (PermissionError)    a link in a run directory leads out of it
     ├── CheckpointError        (RuntimeError)
     │   ├── CheckpointMissing  (FileNotFoundError)  there is no such file
-    │   ├── CheckpointDamaged  (ValueError)         the bytes are not those that were written
-    │   ├── CheckpointRefused  (ValueError)         intact, and still not to be opened
-    │   ├── CheckpointMismatch (KeyError)           intact, and not the state of this run
+    │   ├── CheckpointDamaged  (ValueError)         its bytes are not those that were written
+    │   ├── CheckpointRefused  (ValueError)         intact, but never opened
+    │   ├── CheckpointMismatch (KeyError)           intact, but not the state of this run
     │   └── Unsavable          (TypeError)          a state that plain files cannot hold
     ├── WorkerFailed           (ChildProcessError)  a data worker died, or hangs
     ├── SaveFailed             (OSError)            a checkpoint could not be written
     ├── DiskRefuses            (OSError)            something else could not be written
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
 
-`exit_code` is what the command line answers with: 2 for what the user can mend before anything
-ran, 1 for a run that failed on its way, whatever it was that failed.
+`exit_code` is what the process returns: 2 where the input is wrong and nothing ran, 1 where a run failed.
 """
 
 from runner.exit_codes import FAILED, WRONG
@@ -34,16 +33,16 @@ class RunnerError(Exception):
     exit_code = WRONG
 
     def __str__(self) -> str:
-        """Return the sentence itself, also where a built-in parent would dress it up."""
+        """Return the message alone, without what a built-in parent class adds."""
         return str(self.args[0]) if self.args else type(self).__name__
 
 
 class ConfigError(RunnerError, ValueError):
-    """A key, an option or an argument has a value that cannot be."""
+    """A key, an option or an argument is invalid."""
 
 
 class TargetRefused(ConfigError):
-    """A `_target_` that is not a class of its role, or that nobody allowed."""
+    """A `_target_` is not a class for its role, or is not trusted."""
 
 
 class DataMissing(RunnerError, FileNotFoundError):
@@ -55,7 +54,7 @@ class DeviceMissing(RunnerError, RuntimeError):
 
 
 class ClusterMissing(RunnerError, ConnectionError):
-    """No cluster answers where one was expected, or none that could ever run a job."""
+    """No cluster answers, or the one that does can never run a job."""
 
     exit_code = FAILED
 
@@ -73,11 +72,11 @@ class NotWritable(RunnerError, PermissionError):
 
 
 class LeadsElsewhere(RunnerError, PermissionError):
-    """Something in a run directory is a link or no file; nothing was read or written through it."""
+    """A path in a run directory is a link or not a regular file; nothing was read or written through it."""
 
 
 class CheckpointError(RunnerError, RuntimeError):
-    """Something about a checkpoint file; the three kinds below are never mixed up."""
+    """A checkpoint is missing, damaged, refused, or does not fit: the classes below tell which."""
 
 
 class CheckpointMissing(CheckpointError, FileNotFoundError):
@@ -85,11 +84,11 @@ class CheckpointMissing(CheckpointError, FileNotFoundError):
 
 
 class CheckpointDamaged(CheckpointError, ValueError):
-    """The file is not, byte for byte, what was once written."""
+    """The file is not, byte for byte, what was written."""
 
 
 class CheckpointRefused(CheckpointError, ValueError):
-    """The file may be intact but holds what is never opened: code, foreign forms, newer versions."""
+    """The file may be intact, but it holds what is never opened: code, a foreign form, a newer version."""
 
 
 class CheckpointMismatch(CheckpointError, KeyError):
@@ -109,7 +108,7 @@ class SaveFailed(RunnerError, OSError):
 
 
 class DiskRefuses(RunnerError, OSError):
-    """The disk takes nothing more: it is full, over a quota or read-only, or the file would be too large."""
+    """The disk refuses a write: it is full, over quota or read-only, or the file would be too large."""
 
     exit_code = FAILED
 
@@ -121,6 +120,6 @@ class WorkerFailed(RunnerError, ChildProcessError):
 
 
 class NonFinite(RunnerError, ArithmeticError):
-    """A training loss or a weight became NaN or infinite; nothing of it was saved."""
+    """A training loss or a weight became NaN or infinite; it was not saved."""
 
     exit_code = FAILED

@@ -1,9 +1,9 @@
-"""What a command's exit code says: the same for every command."""
+"""Exit codes, the same for every command."""
 
 FINISHED = 0
 FAILED = 1
 """The run failed, and left a directory that says why."""
 WRONG = 2
-"""The config or the input is wrong; nothing was made."""
+"""The config or the input is wrong; nothing was created."""
 INTERRUPTED = 75
-"""Stopped after a good checkpoint: the same command goes on (EX_TEMPFAIL of sysexits.h, which clusters requeue)."""
+"""Stopped after a good checkpoint; the same command continues (EX_TEMPFAIL of sysexits.h, which clusters requeue)."""

@@ -1,8 +1,7 @@
-"""A file is either its old self or its new self, whatever happens in between.
+"""Atomic, durable file writes: a file is either its old self or its new self.
 
-The order is the one that survives kills and power cuts: a unique temporary file beside the target,
-write, fsync, rename, fsync of the directory. All of it goes through `Disk`, so that a test can
-record, fail or interrupt any single operation.
+The order survives kills and power cuts: a unique temporary file beside the target, write, fsync, rename, fsync of
+the directory. Every operation goes through `Disk`, so that a test can record, fail or interrupt any one of them.
 """
 
 import errno
@@ -21,8 +20,8 @@ from runner.errors import DiskRefuses
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-_PIECE = 16 << 20  # bytes a system call
-_WORTH_A_WAY_OF_ITS_OWN = 8 << 20  # bytes; a smaller file would wait for the disk twice, in the write and in the sync
+_PIECE = 16 << 20  # bytes per system call
+_WORTH_A_WAY_OF_ITS_OWN = 8 << 20  # bytes; below, O_DIRECT waits for the disk twice, in write and in sync
 
 
 class Disk:
@@ -33,9 +32,9 @@ class Disk:
         return open(path, "xb")
 
     def put(self, file: BinaryIO, memory: memoryview) -> None:
-        """Write memory that begins at a page; its whole pages go past the page cache, where the file system lets them.
+        """Write page-aligned memory; whole pages bypass the page cache where the file system allows it.
 
-        A large file neither costs a second copy then nor drives the training data out of the cache.
+        A large file then costs no second copy and does not evict the training data from the cache.
         """
         file.flush()
         descriptor, whole = file.fileno(), len(memory) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -47,7 +46,7 @@ class Disk:
         _write(descriptor, memory[os.lseek(descriptor, 0, os.SEEK_CUR) - begin :])
 
     def sync(self, file: BinaryIO) -> None:
-        """Return only when the file's bytes are on the disk."""
+        """Return once the file's bytes are on the disk."""
         file.flush()
         os.fsync(file.fileno())
 
@@ -64,12 +63,12 @@ class Disk:
         os.unlink(path)
 
     def sync_directory(self, path: Path) -> None:
-        """Return only when the names in the directory are on the disk, where the file system can promise it."""
+        """Return once the directory's names are on the disk, where the file system can promise it."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such sync
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
                 raise
         finally:
             os.close(descriptor)
@@ -77,7 +76,7 @@ class Disk:
 
 @contextmanager
 def _past_the_cache(descriptor: int) -> Iterator[bool]:
-    """Let writes of whole pages go straight to the disk; yields whether that is possible."""
+    """Open the descriptor for direct I/O of whole pages; yield whether that is possible."""
     direct = getattr(os, "O_DIRECT", 0)
     if not direct:
         yield False
@@ -97,7 +96,7 @@ def _past_the_cache(descriptor: int) -> Iterator[bool]:
 
 
 def _write_directly(descriptor: int, memory: memoryview) -> None:
-    """Write as much as goes past the cache; some file systems take the flag, and then none of the writes."""
+    """Write as much as possible by direct I/O; some file systems accept the flag but refuse the writes."""
     try:
         _write(descriptor, memory)
     except OSError as error:
@@ -112,7 +111,7 @@ def _write(descriptor: int, memory: memoryview) -> None:
 
 
 def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> None:
-    """Make `path` hold what `write` writes, durably and in one step; on failure nothing has changed."""
+    """Replace `path` by what `write` writes, atomically and durably; on failure nothing changes."""
     temporary = temporary_beside(path)
     try:
         with disk.create(temporary) as file:
@@ -127,7 +126,7 @@ def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> 
 
 
 def make_directory(path: Path, disk: Disk) -> None:
-    """Make a directory and those above it that are missing, each with its name on the disk."""
+    """Create a directory and its missing parents, durably."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(exist_ok=True)
@@ -135,7 +134,7 @@ def make_directory(path: Path, disk: Disk) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Make `path` hold `text` in one step, for readers; not forced to the disk."""
+    """Replace `path` by `text` atomically, but not durably."""
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -146,9 +145,9 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def refusal(error: BaseException, directory: Path | None = None) -> DiskRefuses | None:
-    """Return the one sentence for an error that comes of a disk which takes nothing more; None for any other.
+    """Return an error caused by a disk that refuses writes as `DiskRefuses`, any other as None.
 
-    The free space is that of the file's directory, or of `directory` where the error names no file.
+    The message gives the free space of the file's directory, or of `directory` where the error names no file.
     """
     cause: BaseException | None = error
     while cause is not None and not (isinstance(cause, OSError) and cause.errno in _REFUSALS):
@@ -161,19 +160,19 @@ def refusal(error: BaseException, directory: Path | None = None) -> DiskRefuses 
     free = shutil.disk_usage(place).free
     return DiskRefuses(
         f"{cause.filename or 'a file'} could not be written: {cause.strerror}; {free >> 20} MiB are free in "
-        f"{place}; make space or mend it, and give the same command again"
+        f"{place}; make space, and run the same command again"
     )
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a name in the same directory that no other process and no later call will use."""
+    """Return a name in the same directory that no other process or call uses."""
     return path.with_name(f".{path.name}.tmp-{_HOST}-{os.getpid()}-{uuid4().hex[:8]}")
 
 
 def remove_stale_temporaries(directory: Path) -> None:
-    """Delete the temporary files that processes of this host, now dead, left in `directory`.
+    """Delete the temporary files that dead processes of this host left in `directory`.
 
-    To be called before this process writes there: a name with its own pid is an ancestor's.
+    Call it before this process writes there: a name with its own pid is from an earlier process.
     """
     for path in directory.glob(f".*.tmp-{_HOST}-*-*"):
         owner = path.name.rsplit("-", 2)[1]
@@ -182,7 +181,7 @@ def remove_stale_temporaries(directory: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether this host has a process of that number."""
+    """Return whether this host has a process with this pid."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

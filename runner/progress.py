@@ -1,4 +1,4 @@
-"""`Progress` is every counter of a run; nothing that counts lives anywhere else."""
+"""`Progress` holds every counter of a run."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,15 @@ from torch import Tensor
 
 from runner.errors import NonFinite
 
-_WAY_OUT = (
-    "go on from the last good checkpoint, if there is one, or start anew, with a smaller optimizer.lr or clip_norm=1"
-)
+_WAY_OUT = "go on from the last good checkpoint, or start again, with a smaller optimizer.lr or clip_norm=1"
 
 Seen = tuple[Mapping[str, Tensor], float]
-"""What a learner said of a micro-batch, detached scalars by name, and its share of the step's samples."""
+"""A learner's figures for a micro-batch, detached scalars by name, and its share of the step's samples."""
 
 
 @dataclass
 class Progress:
-    """Where training stands, at a boundary between two optimizer steps."""
+    """The position of training, at a boundary between two optimizer steps."""
 
     epoch: int = 0
     """Finished epochs."""
@@ -28,28 +26,28 @@ class Progress:
     """Optimizer steps done."""
     step_in_epoch: int = 0
     evaluated_at: int = 0
-    """The step of the latest finished evaluation; an interrupted one is made up for on resume."""
+    """The step of the latest finished evaluation; a resume repeats an interrupted one."""
     reported_at: int = 0
     best_metric: float | None = None
     best_step: int | None = None
     evaluations_without_improvement: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    """Updates of a model in a row that were left out, because they were not finite."""
+    """For each model, how many updates in a row were skipped because they were not finite."""
     rollbacks: int = 0
-    """How often training went back to a checkpoint, and took another order of the data from there."""
+    """How often training rolled back to a checkpoint and continued with another order of the data."""
     seconds: float = 0.0
     """Time spent in training, over all attempts."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """What was measured at `evaluated_at`."""
+    """The metrics measured at `evaluated_at`."""
     window: dict[str, Tensor] = field(default_factory=dict)
     """Sums of the training metrics since the latest report, each a scalar tensor."""
     window_counts: dict[str, int] = field(default_factory=dict)
-    """Of how many updates each is the sum."""
+    """How many updates each sum has."""
     loss: Tensor | float = 0.0
     """The latest step's training loss, summed over the updated models."""
 
     def observe(self, name: str, seen: Iterable[Seen]) -> None:
-        """Count an update of model `name`: what the learner said of each micro-batch, and its share of the step."""
+        """Count an update of model `name`, from the figures and the share of each micro-batch."""
         prefix = "" if name == "model" else f"{name}_"
         summed = set()
         for values, share in seen:
@@ -64,7 +62,7 @@ class Progress:
         self.skipped[name] = 0
 
     def skip(self, name: str, limit: int) -> None:
-        """Count an update of model `name` that was left out; raise NonFinite if more than `limit` in a row were."""
+        """Count a skipped update of model `name`; raise NonFinite after more than `limit` in a row."""
         self.skipped[name] = self.skipped.get(name, 0) + 1
         if self.skipped[name] > limit:
             raise NonFinite(
@@ -83,13 +81,13 @@ class Progress:
         self.epoch += int(epoch_ended)
 
     def take_window(self) -> dict[str, float]:
-        """Return the means over the updates since the latest report, and begin a new window."""
+        """Return the means over the updates since the latest report, and start a new window."""
         means = {f"train/{name}": float(total) / self.window_counts[name] for name, total in self.window.items()}
         self.window, self.window_counts, self.reported_at = {}, {}, self.global_step
         return means
 
     def measured_here(self) -> dict[str, float]:
-        """Return what was measured at exactly this step."""
+        """Return the metrics measured at exactly this step, if any."""
         return dict(self.metrics) if self.evaluated_at == self.global_step else {}
 
     def check_finite(self) -> None:
@@ -98,8 +96,7 @@ class Progress:
         for name, value in {"loss": self.loss, **losses}.items():
             if not math.isfinite(float(value)):
                 raise NonFinite(
-                    f"the {name} became {float(value)} by step {self.global_step}, and nothing of it was saved; "
-                    f"{_WAY_OUT}"
+                    f"the {name} became {float(value)} by step {self.global_step} and was not saved; {_WAY_OUT}"
                 )
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,18 +104,18 @@ class Progress:
         return asdict(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take all fields back; ValueError names those that are missing, unknown or of another kind."""
+        """Restore all fields; ValueError names those that are missing, unknown or of the wrong type."""
         kinds = get_type_hints(Progress)
         if kinds.keys() != state_dict.keys():
             raise ValueError(f"its counters differ: {sorted(map(str, kinds.keys() ^ state_dict.keys()))}")
         if odd := [name for name, value in state_dict.items() if not _is_a(value, kinds[name])]:
-            raise ValueError(f"its counter {odd[0]} is no {kinds[odd[0]]}")
+            raise ValueError(f"its counter {odd[0]} is not a {kinds[odd[0]]}")
         for name, value in state_dict.items():
             setattr(self, name, dict(value) if isinstance(value, dict) else value)
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """Return whether a value that comes out of a file may stand in a field of this kind; counts are not negative."""
+    """Return whether a value from a file is valid for a field of this type; counts are not negative."""
     if get_origin(kind) is UnionType:
         return any(_is_a(value, option) for option in get_args(kind))
     if get_origin(kind) is dict:

@@ -1,4 +1,4 @@
-"""Every global random generator: seeded, saved, restored, and lent out without a trace."""
+"""Every global random generator: seeded, saved, restored, isolated."""
 
 import os
 import random
@@ -13,8 +13,7 @@ import torch
 class Randomness:
     """The state of all global generators of this process; Stateful.
 
-    The generators of a run's CUDA devices stand in the order of its devices, so that a run on cuda:1
-    goes on exactly on cuda:0.
+    CUDA generators are in the order of the run's devices, so that a run on cuda:1 continues exactly on cuda:0.
     """
 
     def __init__(self, cuda: Sequence[int] = ()) -> None:
@@ -25,17 +24,17 @@ class Randomness:
         return {"rank_0": _capture(self._cuda)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put every generator back that exists here; those of further devices are passed over.
+        """Restore every generator that exists here; ignore those of further devices.
 
         Raises:
-            ValueError: these are not the states of the generators of one process.
+            ValueError: this is not the state of one process's generators.
         """
         try:
             if set(state_dict) != {"rank_0"}:
-                raise ValueError(f"it has the generators of {sorted(state_dict)}, wanted those of rank_0")
+                raise ValueError(f"it has the generators of {sorted(state_dict)}, not those of rank_0")
             _restore(state_dict["rank_0"], self._cuda)
         except (LookupError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"it is no state of random generators: {error!r}") from error
+            raise ValueError(f"it is not a state of random generators: {error!r}") from error
 
 
 def _capture(cuda: Sequence[int]) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def isolated(seed: int, step: int) -> Iterator[None]:
-    """Lend out generators that are seeded from (seed, step), and put the former states back in any case."""
+    """Seed the global generators from (seed, step) inside the block, and restore their states after it."""
     cuda = _cuda_in_use()
     former = _capture(cuda)
     try:
@@ -90,15 +89,15 @@ def isolated(seed: int, step: int) -> Iterator[None]:
 
 
 def _cuda_in_use() -> Sequence[int]:
-    """Return all CUDA devices; none where nothing has used CUDA, for asking would start it."""
+    """Return all CUDA devices; none where CUDA is unused, since a query would initialise it."""
     started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return range(torch.cuda.device_count()) if started else ()
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Let torch use deterministic algorithms only, or any. https://docs.pytorch.org/docs/stable/notes/randomness.html"""
+    """Restrict torch to deterministic algorithms, or not. https://docs.pytorch.org/docs/stable/notes/randomness.html"""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
-    if wanted != torch.are_deterministic_algorithms_enabled():  # to ask anew would import torch's compiler
+    if wanted != torch.are_deterministic_algorithms_enabled():  # each call imports torch's compiler
         torch.use_deterministic_algorithms(wanted)

@@ -1,4 +1,4 @@
-"""Small files of a run directory: read within bounds, and believed only where each value is what it should be.
+"""Read the small files of a run directory within bounds, each value checked.
 
 A directory may come from anywhere. So nothing here follows a link, waits for a pipe, reads a file of gigabytes, or
 returns a number, a text or a depth that no run writes.
@@ -23,14 +23,14 @@ _DEEPEST = 32  # levels
 
 
 class Malformed(ValueError):
-    """A file that is not what a run writes; the message says why, and goes on with "it"."""
+    """A file that no run writes; the message says why, with "it" for the file."""
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> IO[bytes]:
     """Open a regular file that is not a link, to read or, with other flags, to write.
 
     Raises:
-        OSError: it is absent, or may not be opened.
+        OSError: it is missing, or access is denied.
         Malformed: it is a link, a folder, a pipe or a device.
     """
     try:
@@ -50,7 +50,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> IO[bytes]:
 
 
 def read_text(path: Path, *, largest: int = _LARGEST) -> str:
-    """Return the text of a small file; raises as `open_regular`, and Malformed if it is too large or no UTF-8."""
+    """Return the text of a small file; raises as `open_regular`, and Malformed if it is too large or not UTF-8."""
     with open_regular(path) as file:
         content = file.read(largest + 1)
     if len(content) > largest:
@@ -62,9 +62,9 @@ def read_text(path: Path, *, largest: int = _LARGEST) -> str:
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the whole lines of a file that may be long, up to the first that is longer than any that a run writes.
+    """Yield the complete lines of a long file, up to the first that is longer than any run writes.
 
-    Raises as `open_regular`, when the first is asked for.
+    Raises as `open_regular`, at the first line.
     """
     with open_regular(path) as file:
         while (line := file.readline(_LONGEST_LINE)).endswith(b"\n"):
@@ -72,7 +72,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 
 def read_entries(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
-    """Return the entries of a JSON file, each of them plain; raises as `read_text`, and Malformed if they are not."""
+    """Return the object in a JSON file; raises as `read_text`, and Malformed if it is not one that a run writes."""
     try:
         entries = json.loads(read_text(path, largest=largest))
     except Malformed:
@@ -82,18 +82,18 @@ def read_entries(path: Path, *, largest: int = _LARGEST) -> dict[str, Any]:
     except ValueError as error:
         raise Malformed(f"it is not JSON: {error}") from error
     if not isinstance(entries, dict):
-        raise Malformed("it holds no entries")
+        raise Malformed("it is not a JSON object")
     _check_plain(entries, _DEEPEST)
     return entries
 
 
 def read_as(path: Path, kind: type[_Record], *, largest: int = _LARGEST) -> _Record:
-    """Return a JSON file as this dataclass, whose annotations are its schema; entries that it lacks are passed over.
+    """Return a JSON file as this dataclass, whose annotations are the schema; unknown entries are ignored.
 
-    A number is finite, a count is not negative, a text can be written, and no bool is taken for a number.
+    Numbers are finite, counts are not negative, and a bool is not a number.
 
     Raises:
-        OSError, Malformed: as `read_entries`; also where a value is absent or of another type.
+        OSError, Malformed: as `read_entries`; also where a value is missing or has another type.
     """
     entries, kinds = read_entries(path, largest=largest), get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def read_as(path: Path, kind: type[_Record], *, largest: int = _LARGEST) -> _Rec
 
 
 def conforms(value: Any, kind: Any) -> bool:
-    """Return whether a plain value is what an annotation says."""
+    """Return whether a plain value has the annotated type."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return True
@@ -123,7 +123,7 @@ def conforms(value: Any, kind: Any) -> bool:
 
 
 def _check_plain(value: Any, levels: int) -> None:
-    """Raise Malformed for what JSON can say and no run writes."""
+    """Raise Malformed for what JSON allows but no run writes."""
     if not levels:
         raise Malformed("it is nested too deeply")
     if isinstance(value, dict):

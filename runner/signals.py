@@ -1,7 +1,7 @@
-"""Signals ask for a stop, or a checkpoint, at the next boundary between steps; nothing else is done on arrival.
+"""Signals request a stop, or a checkpoint, at the next boundary between steps.
 
-An exception raised by a handler in the midst of `torch.save` would arrive as a RuntimeError and
-leave half a file, so the handler only sets a flag. https://docs.python.org/3/library/signal.html
+A handler that raised inside `torch.save` would surface as a RuntimeError and leave half a file, so a handler only
+sets a flag. https://docs.python.org/3/library/signal.html
 """
 
 import math
@@ -19,13 +19,13 @@ from typing import Any, NoReturn, Self
 from runner.errors import ConfigError
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), re.ASCII)
 
 
 class Stop:
-    """Listens while it is entered; the first reason to stop stays, the second SIGINT kills, SIGUSR2 wants a save."""
+    """Listens inside its `with` block: keeps the first reason to stop; a second SIGINT kills; SIGUSR2 asks to save."""
 
     def __init__(self, max_seconds: float | None = None) -> None:
         self._reason: str | None = None
@@ -35,16 +35,16 @@ class Stop:
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Install the handlers, where that is possible: in the main thread; `nohup` keeps its promise."""
+        """Install the handlers, in the main thread only; SIGHUP stays ignored under `nohup`."""
         if threading.current_thread() is threading.main_thread():
             numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name) and not _is_by_nohup(name)]
             self._former = {number: signal.signal(number, self._on_signal) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Put the former handlers back."""
+        """Restore the former handlers."""
         for number, former in self._former.items():
-            signal.signal(number, signal.SIG_DFL if former is None else former)  # None: not of Python's making
+            signal.signal(number, signal.SIG_DFL if former is None else former)  # None: not installed by Python
 
     def requested(self) -> str | None:
         """Return why to stop: a signal's name or "max_time"; None to go on."""
@@ -53,7 +53,7 @@ class Stop:
         return self._reason
 
     def save_requested(self) -> bool:
-        """Return whether SIGUSR2 has asked for a checkpoint since the last time."""
+        """Return whether SIGUSR2 arrived since the last call."""
         wanted, self._save = self._save, False
         return wanted
 
@@ -65,7 +65,7 @@ class Stop:
             self._save = True
             return
         if name == "SIGINT":
-            signal.signal(number, signal.SIG_DFL)  # the second one leaves at once, whatever is running then
+            signal.signal(number, signal.SIG_DFL)  # the second one ends the process at once
         self._reason = self._reason or name
 
 
@@ -74,17 +74,17 @@ def _is_by_nohup(name: str) -> bool:
 
 
 def kill_group(leader: int) -> None:
-    """End a process that leads a group of its own, and every process in it, at once and without a chance to react."""
+    """Kill a process group by SIGKILL."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
 def die_by_sigint() -> NoReturn:
-    """End this process by SIGINT itself, so that a shell's loop stops as well."""
+    """End this process by SIGINT itself, so that a shell loop stops too."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError, AttributeError):  # broken, closed, or never there
+        except (OSError, ValueError, AttributeError):  # broken, closed, or None
             continue
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGINT)
@@ -93,9 +93,9 @@ def die_by_sigint() -> NoReturn:
 
 @contextmanager
 def dying_by_sigint() -> Iterator[None]:
-    """Let Ctrl-C end this process wherever it is, since nothing is made; some libraries make another error of it."""
+    """Let Ctrl-C kill this process inside the block; some libraries turn KeyboardInterrupt into another error."""
     former = signal.getsignal(signal.SIGINT)
-    if former is signal.default_int_handler:  # not where `nohup`, or a shell's `&`, has it ignored
+    if former is signal.default_int_handler:  # not if `nohup` or a shell's `&` ignores it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -104,17 +104,17 @@ def dying_by_sigint() -> Iterator[None]:
 
 
 def parse_duration(text: str | int | float | None, key: str = "max_time") -> float | None:
-    """Return seconds from a number or a text such as "1h30m"; ConfigError, which names the key, for anything else."""
+    """Return the seconds of a number or a text such as "1h30m"; raise ConfigError, naming `key`, for anything else."""
     if text is None:
         return None
     seconds = _seconds(text)
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigError(f"{key}={text} cannot be: give seconds, or a duration such as 90s or 1h30m")
+        raise ConfigError(f"{key}={text} is invalid; use seconds, or a duration such as 90s or 1h30m")
     return seconds
 
 
 def _seconds(text: str | int | float) -> float:
-    """Return the seconds that `text` stands for, NaN if it stands for none."""
+    """Return the seconds in `text`, NaN if it is not a duration."""
     if isinstance(text, str) and (match := _DURATION.fullmatch(text)):
         counts = zip(match.groups(default="0"), _SECONDS.values(), strict=True)
         return sum(float(count) * unit for count, unit in counts)
@@ -127,9 +127,9 @@ def _seconds(text: str | int | float) -> float:
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """Let the kernel kill this process when the one that started it ends, however that happens; Linux only.
+    """Let the kernel kill this process when its parent ends; Linux only.
 
-    Who knows the number of the one that started it gives it as `parent`: it may have ended already.
+    Give the parent's pid, if known, as `parent`: it may have ended already.
     """
     import ctypes
 
@@ -141,7 +141,7 @@ def die_with_parent(parent: int | None = None) -> None:
 
 @contextmanager
 def sigterm_kept() -> Iterator[None]:
-    """Let SIGTERM do in the end what it did before, whatever a library makes of it meanwhile."""
+    """Restore the SIGTERM handler after the block, which a library may have replaced."""
     former = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -150,13 +150,13 @@ def sigterm_kept() -> Iterator[None]:
 
 
 def ask_group_to_stop(leader: int) -> None:
-    """Ask a process that leads a group of its own to stop after its step."""
+    """Ask the leader of a process group to stop after its step."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(leader, signal.SIGTERM)
 
 
 def pass_on_sigterm(leader: int) -> Callable[[], int]:
-    """Let SIGTERM, from now on, ask a process that leads a group of its own to stop; return what counts how often."""
+    """Forward SIGTERM to the leader of a process group; return a function that counts how often."""
     count = 0
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -170,7 +170,7 @@ def pass_on_sigterm(leader: int) -> Callable[[], int]:
 
 @contextmanager
 def deaf_children() -> Iterator[None]:
-    """Let processes that are started meanwhile not hear a terminal's Ctrl-C or hangup; this one hears it afterwards."""
+    """Block SIGINT and SIGHUP in processes started inside the block; this process receives them after it."""
     former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -179,7 +179,7 @@ def deaf_children() -> Iterator[None]:
 
 
 def signal_name(number: int) -> str:
-    """Return what a signal is called, such as SIGKILL."""
+    """Return a signal's name, such as SIGKILL."""
     try:
         return signal.Signals(number).name
     except ValueError:

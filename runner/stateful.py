@@ -1,4 +1,4 @@
-"""`Stateful` is the only thing that the loop and the checkpoint know about each other's objects."""
+"""`Stateful` is the only bridge between the loop and the checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -6,13 +6,13 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Stateful(Protocol):
-    """Whatever changes during training and can say and take back its state.
+    """Whatever changes during training and can save and restore its state.
 
     `torch.nn.Module`, `torch.optim.Optimizer`, every scheduler and `GradScaler` are Stateful.
     """
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return all that changes, as tensors and plain values."""
+        """Return everything that changes, as tensors and plain values."""
 
     def load_state_dict(self, state_dict: Any, /) -> Any:
-        """Take back what `state_dict` returned, completely, or raise."""
+        """Restore what `state_dict` returned, completely, or raise."""

@@ -1,4 +1,4 @@
-"""Text out of files, as it may reach a terminal or a cell of a table: never as a command."""
+"""Text from files, made safe to show on a terminal or in a table's cell."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -8,7 +8,7 @@ _COMMANDS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(value: object) -> str:
-    """Return one line whose control characters cannot reach the terminal."""
+    """Return one line with its control characters escaped."""
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
@@ -16,27 +16,27 @@ def printable(value: object) -> str:
 
 
 def printable_lines(value: object) -> str:
-    """Return lines of which each is `printable`; a tab stays what it is."""
+    """Return lines that are each `printable`; tabs stay."""
     return "\n".join("\t".join(map(printable, line.split("\t"))) for line in str(value).split("\n"))
 
 
 def one_line(said: object, longest: int | None = None) -> str:
-    """Return what an error or a value says in one line, at most so many characters of it."""
+    """Return the text of an error or a value in one line, cut to `longest` characters."""
     return " ".join(str(said).split())[:longest]
 
 
 def first_line(said: object) -> str:
-    """Return the first line of what an error says, empty where it says nothing."""
+    """Return the first line of an error's text, empty if it has none."""
     return one_line(str(said).strip().partition("\n")[0])
 
 
 def error_line(error: BaseException, longest: int = 300) -> str:
-    """Return an error in one line: its type, and at most so many characters of what it says."""
+    """Return an error in one line: its type and its message, cut to `longest` characters."""
     return f"{type(error).__name__}: {one_line(error, longest)}".removesuffix(": ")
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), between: str = "  ") -> str:
-    """Return rows of cells, each made `printable`, as columns; those whose numbers are in `right` end there."""
+    """Return rows of cells, each made `printable`, as columns; the columns in `right` are right-aligned."""
     rows = [[printable(text) for text in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
 
@@ -48,7 +48,7 @@ def aligned(rows: Sequence[Sequence[str]], *, right: Collection[int] = (), betwe
 
 
 def cell(value: object) -> str:
-    """Return what stands in a cell of a CSV file, `printable`, and no formula for the program that opens it.
+    """Return the text of a CSV cell: `printable`, and not a formula for the program that opens it.
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """

@@ -19,7 +19,7 @@ URL = "s3://bucket/x"
 
 @pytest.mark.parametrize("text", ["s3://b/x", "https://a/b.tar", "file:///tmp/x", "outputs/s3://x", "x://"])
 def test_a_url_is_no_path(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"resume=.* is a URL, and only a path of this machine"):
+    with pytest.raises(ConfigError, match=r"resume=.* is a URL, and only local paths work"):
         local_path(text, "resume")
 
 
