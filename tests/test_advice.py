@@ -125,7 +125,7 @@ TRAINED = [
     ("exists and holds no run; take another name=, or", f"{T} name=empty resume=auto", f"{T} name=y resume=auto"),
     ("already; use a larger number, or begin at", "resume=outputs/x epochs=1", f"{OLD} epochs=1 name=another_name"),
     ("already; use a larger number, or begin at", "resume=outputs/x epochs=1", f"{OLD} epochs=1 rewind=true"),
-    ("so no config either; if there are weights in it, begin a run with them by",
+    ("and has no config; to start a run with its weights, use",
      "task=evaluate checkpoint_path=weights.pt", f"{T} warm_start.path=weights.pt"),
     ("would keep the worst ", f"{T} checkpoint.monitor=val/accuracy",
      f"{T} checkpoint.monitor=val/accuracy checkpoint.mode=max"),
@@ -157,7 +157,7 @@ ELSEWHERE = {
     "write it anew with torch.save(": "checkpoint_foreign: the_old_form_becomes_readable_by_the_words_that_refuse_it",
     "use warm_start.path={}": "checkpoint_foreign: what_another_program_wrote_is_refused_and_not_damaged",
     "became NaN or infinite by step": "checkpoint_saving: what_is_not_finite_is_never_written",
-    "go on from the last good checkpoint, if there is one": "checkpoint_saving: what_is_not_finite_is_never_written",
+    "go on from the last good checkpoint, or start again": "checkpoint_saving: what_is_not_finite_is_never_written",
     "rerun it with hydra.launcher.rerun=all": (
         "local_sweep: a_failure_is_tried_again_stops_the_others_if_asked_and_what_is_to_begin_anew_is_set_aside"
     ),

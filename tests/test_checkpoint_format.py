@@ -156,14 +156,14 @@ def test_a_newer_version_is_answered_with_an_update(written: Callable[..., Path]
 
 @pytest.mark.parametrize("version", [0, -1, 1.0, True, "1", None])
 def test_an_impossible_version_is_refused(written: Callable[..., Path], version: Any) -> None:
-    with pytest.raises(CheckpointRefused, match="impossible version"):
+    with pytest.raises(CheckpointRefused, match="invalid version"):
         read_entries(written(version=version))
 
 
 @pytest.mark.parametrize("content", [{"model": 1}, {"format": "other"}, [1], 3])
 def test_another_programs_content_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "last.tar")
-    with pytest.raises(CheckpointRefused, match="no general checkpoint of this program"):
+    with pytest.raises(CheckpointRefused, match="is not a checkpoint of this program"):
         read_entries(tmp_path / "last.tar")
 
 
@@ -220,7 +220,7 @@ def test_a_missing_part_is_named(checkpoint: Path, entries: dict[str, Any]) -> N
 
 
 def test_an_unexpected_part_is_named(checkpoint: Path, entries: dict[str, Any]) -> None:
-    with pytest.raises(CheckpointMismatch, match=r"has the state of model, which .* wants meter"):
+    with pytest.raises(CheckpointMismatch, match=r"has the state of model, which .* needs meter"):
         restore({"meter": Metered(1)}, {**entries, "meter_state_dict": {"value": 2}}, checkpoint)
 
 
@@ -236,7 +236,7 @@ def test_nothing_is_restored_when_the_parts_differ(checkpoint: Path, entries: di
     "part", [torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2), Metered(1)], ids=lambda part: type(part).__name__
 )
 def test_a_part_that_does_not_fit_is_named_in_one_line(checkpoint: Path, entries: dict[str, Any], part: Any) -> None:
-    with pytest.raises(CheckpointMismatch, match="its model_state_dict is of another model") as caught:
+    with pytest.raises(CheckpointMismatch, match="its model_state_dict belongs to another model") as caught:
         restore_part("model", part, entries["model_state_dict"], checkpoint)
     assert "\n" not in str(caught.value)
 

@@ -208,17 +208,17 @@ def test_a_structure_without_end_or_bottom_is_not_believed() -> None:
     bomb: list[Any] = [torch.ones(1)]
     for _ in range(40):
         bomb = [bomb, bomb]
-    with pytest.raises(Unreasonable, match="again and again"):
+    with pytest.raises(Unreasonable, match="repeats the same"):
         structure(bomb)
 
 
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (10**700, "number of 2326 bits"),
+        (10**700, "integer of 2326 bits"),
         (b"", "empty bytes"),
-        ({(1, (2, 3)): 4}, "no reader would take"),
-        ({tuple(range(9)): 4}, "no reader would take"),
+        ({(1, (2, 3)): 4}, "cannot be read again"),
+        ({tuple(range(9)): 4}, "cannot be read again"),
     ],
     ids=["number", "bytes", "nested key", "long key"],
 )

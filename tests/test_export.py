@@ -118,7 +118,7 @@ def test_what_is_no_module_is_refused_even_then_and_a_plain_file_is_never_unpick
     torch.save({"model": Touching()}, "evil.pt")
     assert export("evil.pt", "--format", "state_dict").code == 2 and not Path("marker").exists()
     outcome = export("evil.pt", "--format", "state_dict", "--trust")
-    assert outcome.code == 2 and "wanted a whole nn.Module" in outcome.err
+    assert outcome.code == 2 and "not a whole nn.Module" in outcome.err
 
 
 def test_nothing_is_overwritten_and_nothing_half_is_left(export: Callable[..., Outcome]) -> None:

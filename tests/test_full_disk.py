@@ -51,7 +51,7 @@ def test_a_full_disk_ends_a_run_by_one_sentence_and_the_same_command_goes_on_whe
     assert (
         "No space left on device" in text and "MiB are free" in text and "every earlier checkpoint is untouched" in text
     )
-    assert "checkpoints of another" in text  # said after the first save, before it came to this
+    assert "for checkpoints, but the disk has" in text  # said after the first save, before it came to this
     assert "Traceback" not in text and ".tmp-" not in text, text
 
 

@@ -1,1 +1,1 @@
-"""General checkpoints: their format, the order of writing, what is kept, and what is believed."""
+"""General checkpoints: their format, writing, verification and retention."""

@@ -1,4 +1,4 @@
-"""The best checkpoint of a run: which file it is, that it is whole, and what `best.tar` may claim."""
+"""Find the best valid checkpoint of a run, and the metric of `best.tar`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,24 +15,24 @@ from runner.errors import CheckpointError
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a restored state stands in the history of its run, and what was best up to there."""
+    """The position of a restored state in the history of its run, and the best checkpoint up to it."""
 
     at: StepFile
     best: Saved | None
-    """The best one that is whole, a file of this run or of its parent."""
+    """The best valid one, a file of this run or of its parent."""
     damaged: tuple[Path, ...] = ()
-    """Those that say they are better, and are not whole."""
+    """Files with a better metric that are damaged."""
 
 
 def standing(checkpoint: Path, *, monitor: str, mode: Mode) -> Standing:
-    """Return where the state of a checkpoint stands among the files of the run that it lies in."""
+    """Return the position of a checkpoint among the files of its run."""
     run = run_directory_of(checkpoint)
     at = located(checkpoint, run)
     damaged = []
     upto = sorted(file for file in [*step_files(run), *_unlisted(run, checkpoint)] if file <= at)
     for entry in ranked([Saved(file.step, file.path, metric_of(file.path, monitor)) for file in upto], mode):
         try:
-            if not entry.path.samefile(checkpoint):  # which was verified before it was restored
+            if not entry.path.samefile(checkpoint):  # verified before the restore
                 verify(entry.path)
         except (CheckpointError, OSError):
             damaged.append(entry.path)
@@ -42,7 +42,7 @@ def standing(checkpoint: Path, *, monitor: str, mode: Mode) -> Standing:
 
 
 def _unlisted(run: Path, checkpoint: Path) -> Iterator[StepFile]:
-    """Yield the checkpoint itself and its run's `best.tar`, if they are no names of a listed file."""
+    """Yield the checkpoint itself and its run's `best.tar`, unless they are links to a listed file."""
     best = [run / BEST] if step_files(run) or checkpoint.name in (LAST, BEST) else []
     for path in dict.fromkeys((*best, checkpoint)):
         with suppress(CheckpointError, OSError):
@@ -51,7 +51,7 @@ def _unlisted(run: Path, checkpoint: Path) -> Iterator[StepFile]:
 
 
 def claimed(run_directory: Path, monitor: str) -> tuple[float, int] | None:
-    """Return the metric that `best.tar` claims, and its step; None if there is no such file, or it was not measured."""
+    """Return the metric and step of `best.tar`; None if the file is missing or has no such metric."""
     try:
         said = facts(run_directory / BEST)
     except CheckpointError:

@@ -1,4 +1,4 @@
-"""Where two states, or the checkpoints of two runs, are not equal bit for bit."""
+"""Find where two states, or the checkpoints of two runs, differ in any bit."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -19,14 +19,14 @@ _TIME = "seconds"
 
 @dataclass(frozen=True)
 class Difference:
-    """One place where two states are not the same."""
+    """One place where two states differ."""
 
     place: str
     how: str
 
     @property
     def part(self) -> str:
-        """The part of the checkpoint that it lies in: model, optimizer, rng..."""
+        """The part of the checkpoint that has it: model, optimizer, rng..."""
         return part_of(self.place.split(".")[0].split("[")[0])
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Departure:
-    """The first boundary at which one run is not the other any more."""
+    """The first boundary at which two runs differ."""
 
     step: int
     differences: tuple[Difference, ...]
@@ -48,7 +48,7 @@ class Departure:
 
 
 def differences(one: Any, other: Any, place: str = "") -> Iterator[Difference]:
-    """Yield every place where two nests of tensors and plain values differ, in their order; NaN is equal to NaN."""
+    """Yield every place where two nested states differ, in order; NaN equals NaN."""
     if type(one) is not type(other):
         yield Difference(place, _change(one, other))
     elif isinstance(one, Tensor):
@@ -58,7 +58,7 @@ def differences(one: Any, other: Any, place: str = "") -> Iterator[Difference]:
         yield from _in_mappings(one, other, place)
     elif isinstance(one, (list, tuple)):
         yield from _in_sequences(one, other, place)
-    elif repr(one) != repr(other):  # which tells -0.0 from 0.0, and not NaN from NaN
+    elif repr(one) != repr(other):  # tells -0.0 from 0.0, but not NaN from NaN
         yield Difference(place, _change(one, other))
 
 
@@ -95,7 +95,7 @@ def apart(one: Tensor, other: Tensor) -> str | None:
 
 
 def _stored(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Return the dense tensors that a sparse or quantized one is stored as."""
+    """Return the dense tensors that store a sparse or quantized one."""
     if tensor.is_quantized:
         return tensor.int_repr(), tensor.dequantize()
     if tensor.layout is torch.sparse_coo:
@@ -122,7 +122,7 @@ def _described(value: Any) -> str:
 
 
 def first_departure(one: Path, other: Path) -> Departure | None:
-    """Return where two runs part: the first step of which both have a checkpoint and these differ.
+    """Return where two runs part: the first step at which both have a checkpoint and these differ.
 
     Raises:
         CheckpointError: a file is damaged or refused.
@@ -137,7 +137,7 @@ def first_departure(one: Path, other: Path) -> Departure | None:
 
 
 def comparable(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the states of a file, then its other entries, without what equal runs differ in: times, descriptions."""
+    """Return a file's states, then its other entries, without what differs between equal runs, such as times."""
     names = [name for name in entries if name not in _DESCRIPTIONS]
     first = {name: entries[name] for name in sorted(names, key=lambda name: not name.endswith(SUFFIX))}
     return {name: {**value, _TIME: None} if name == f"progress{SUFFIX}" else value for name, value in first.items()}
@@ -149,7 +149,7 @@ def _in_metrics(one: Path, other: Path) -> Departure | None:
 
 
 def first_other_row(one: Path, other: Path) -> int | None:
-    """Return the step of the first row of `metrics.csv` that is not the same in both runs; times are exempt."""
+    """Return the first step whose rows in the two `metrics.csv` differ, times excepted."""
     left, right = rows(one), rows(other)
     unequal = [step for step in left.keys() | right.keys() if left.get(step) != right.get(step)]
     return min(unequal, default=None)

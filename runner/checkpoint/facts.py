@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself in a few plain values, read once for as long as it is the same file."""
+"""A few plain values of a checkpoint, cached until the file changes."""
 
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """The general checkpoint of PyTorch's tutorial, written and read: the only caller of torch.save and torch.load.
 
-A file is one flat dictionary: `epoch`, `global_step`, `loss`, one `<part>_state_dict` a part, and
-what describes the run. https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
+A file is one flat dictionary: `epoch`, `global_step`, `loss`, one `<part>_state_dict` per part, and a description of
+the run. https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
 """
 
 from collections.abc import Callable, Mapping
@@ -23,19 +23,19 @@ from runner.text import error_line, one_line
 
 
 def _without_overrides(entries: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 has no `overrides`; ways from key to key in a config of version 1 are settled by whoever reads one."""
+    """Drop `overrides`, which version 2 does not have; readers resolve the interpolations of a version 1 config."""
     return {name: value for name, value in entries.items() if name != "overrides"}
 
 
-# What turns a file of version n into one of version n + 1; version 1 is the first.
+# Each turns the entries of version n, its key, into those of version n + 1.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_overrides}
 
 
 def compose_entries(parts: Mapping[str, Stateful], entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the dictionary that a file holds: `entries`, then `<name>_state_dict` for each part.
+    """Return the dictionary for a file: `entries`, then `<name>_state_dict` for each part.
 
     Raises:
-        Unsavable: a state holds what plain files cannot hold.
+        Unsavable: a state holds something other than tensors and plain values.
     """
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in parts.items()}
     whole = {**entries, **states, "format": FORMAT, "version": VERSION}
@@ -48,16 +48,16 @@ def write_plain(file: BinaryIO, content: Mapping[str, Any]) -> None:
 
 
 def write_module(file: BinaryIO, module: nn.Module | None) -> None:
-    """Write a whole module as a pickle, which only those may open who trust its code."""
+    """Write a whole module as a pickle, to be opened only by those who trust its code."""
     torch.save(module, file)
 
 
 def read_module(path: Path) -> nn.Module:
-    """Return a pickled module, on the CPU: opening it RUNS what the file says, so only where the user asked for that.
+    """Return a pickled module, on the CPU. This RUNS the file's code: call it only where the user asked for that.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened`; also refused is
-            what is no module, or cannot be unpickled here.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened`; also refused if the
+            file cannot be unpickled here or holds no module.
     """
     with opened(path) as archive:
         archive.check()
@@ -67,12 +67,12 @@ def read_module(path: Path) -> nn.Module:
         except Exception as error:
             raise CheckpointRefused(f"{path} could not be unpickled: {error_line(error, 200)}") from error
     if not isinstance(content, nn.Module):
-        raise CheckpointRefused(f"{path} holds a {type(content).__name__}, wanted a whole nn.Module")
+        raise CheckpointRefused(f"{path} holds a {type(content).__name__}, not a whole nn.Module")
     return content
 
 
 def read_back(path: Path) -> Any:
-    """Return what plain PyTorch reads in a file that this program has just written."""
+    """Return what plain PyTorch reads from a file that this program has just written."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -80,17 +80,17 @@ def read_entries(path: Path) -> dict[str, Any]:
     """Return the entries of a general checkpoint of this program, every tensor on the CPU, every byte checked.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `read_plain`; also refused are another
-            program's dictionary and a newer version of the format.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `read_plain`; also refused if another program
+            or a newer version wrote the file.
     """
     return _current_version(path, read_plain(path))
 
 
 def read_plain(path: Path) -> Any:
-    """Return whatever tensors and plain values `torch.save` wrote, every tensor on the CPU, every byte checked.
+    """Return the tensors and plain values that `torch.save` wrote, every tensor on the CPU, every byte checked.
 
-    A tensor is made of the very bytes that were checked, in memory of its own; nothing that is done to the file
-    afterwards, or meanwhile, changes it. What `header.read_header` refuses is refused, and nothing else.
+    Tensors are built from the checked bytes, in their own memory, so that a change of the file cannot affect them.
+    Refuses exactly what `header.read_header` refuses.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened` and `header.structure_of`.
@@ -109,27 +109,29 @@ def _current_version(path: Path, entries: Any) -> dict[str, Any]:
 
 
 def restore(parts: Mapping[str, Stateful], entries: Mapping[str, Any], path: Path) -> None:
-    """Give every part its state back, strictly: none missing, none left over, none that does not fit.
+    """Restore every part strictly: no state may be missing, left over, or of another shape.
 
     Raises:
-        CheckpointMismatch: naming the part, and what was wanted and found.
+        CheckpointMismatch: names the part, what was wanted and what was found.
     """
     stored = states(entries)
     if missing := sorted(parts.keys() - stored.keys()):
         raise CheckpointMismatch(f"{path} lacks the state of {', '.join(missing)}; it has {', '.join(sorted(stored))}")
     if unexpected := sorted(stored.keys() - parts.keys()):
         raise CheckpointMismatch(
-            f"{path} has the state of {', '.join(unexpected)}, which this config has no use for; "
-            f"it wants {', '.join(sorted(parts))}"
+            f"{path} has the state of {', '.join(unexpected)}, which this config does not use; "
+            f"it needs {', '.join(sorted(parts))}"
         )
     for name, part in parts.items():
         restore_part(name, part, stored[name], path)
 
 
 def restore_part(name: str, part: Stateful, state: Any, path: Path) -> None:
-    """Give one part its state back, or raise `CheckpointMismatch` with the part's own reason in one line."""
+    """Restore one part, or raise `CheckpointMismatch` with the part's own reason in one line."""
     try:
         part.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = one_line(error, 400)
-        raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is of another {name}: {reason}") from error
+        raise CheckpointMismatch(
+            f"{path} does not fit: its {name}{SUFFIX} belongs to another {name}: {reason}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Which checkpoints a run directory holds, read from the directory itself, without torch."""
+"""List the checkpoints of a run directory, from the directory itself, without torch."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ SUPERSEDED = "superseded"
 _OURS = re.compile(r"step_([0-9]{10}|[1-9][0-9]{10,15})(?:\.([2-9]|[1-9][0-9]{1,8}))?\.tar")
 
 
-_BEHIND = 10**9  # a number that no file of a step has
+_BEHIND = 10**9  # sorts after every file of a step
 
 
 @dataclass(frozen=True, order=True)
 class StepFile:
-    """A checkpoint in the history of its run: a later one is greater, by its step and then by the order of saving."""
+    """A checkpoint in the history of its run, ordered by step, then by the order of saving."""
 
     step: int
     number: int
@@ -31,24 +31,24 @@ class StepFile:
 
 
 def checkpoint_path(run_directory: Path, step: int, number: int = 1) -> Path:
-    """Return where the checkpoint of a step stands; a step that is saved again gets another number, never the file."""
+    """Return the path of a step's checkpoint; a step that is saved again gets a new number, so no file is replaced."""
     suffix = "" if number == 1 else f".{number}"
     return run_directory / FOLDER / f"step_{step:010d}{suffix}.tar"
 
 
 def by_name(path: Path) -> StepFile | None:
-    """Return the checkpoint that a path names, None if it is not of our own naming."""
+    """Return the checkpoint that a path names, None if the name is not ours."""
     match = _OURS.fullmatch(path.name)
     return StepFile(int(match[1]), int(match[2] or 1), path) if match else None
 
 
 def run_directory_of(checkpoint: Path) -> Path:
-    """Return the directory of the run that a file lies in, if it lies in one."""
+    """Return the run directory of a checkpoint, or the directory that it is in."""
     return checkpoint.parent.parent if checkpoint.parent.name == FOLDER else checkpoint.parent
 
 
 def step_files(run_directory: Path) -> list[StepFile]:
-    """Return the checkpoint files of a run, the oldest first: regular files of our own naming, nothing else."""
+    """Return the checkpoint files of a run, oldest first: only regular files with our names."""
     folder = run_directory / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return []
@@ -64,7 +64,7 @@ def steps(run_directory: Path) -> dict[int, Path]:
 def located(path: Path, run_directory: Path) -> StepFile:
     """Return which of a run's checkpoints a file is; `last.tar` and `best.tar` are the one that they name.
 
-    One that is none of them stands behind those of its step.
+    Any other file comes after those of its step.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -87,25 +87,25 @@ def _says_the_same(path: Path, said: Mapping[str, Any]) -> bool:
 
 
 def candidates(run_directory: Path) -> Iterator[Path]:
-    """Yield what a resume may take, the newest first; the directory's listing is the authority."""
+    """Yield the files that a resume may use, newest first; the directory's listing is the authority."""
     yield from (file.path for file in reversed(step_files(run_directory)))
     yield from (path for path in (run_directory / LAST, run_directory / BEST) if _lies_in(run_directory, path))
 
 
 def named_checkpoints(run_directory: Path) -> list[Path]:
-    """Return all that has a checkpoint's name in a run directory, whatever it is: a check leaves nothing out."""
+    """Return every path in a run directory that has a checkpoint's name, whatever it is."""
     pointers = (run_directory / LAST, run_directory / BEST)
     there = [path for path in pointers if path.exists() or path.is_symlink()]
     return [*sorted((run_directory / FOLDER).glob("*.tar")), *there]
 
 
 def _lies_in(run_directory: Path, path: Path) -> bool:
-    """Return whether it is a file of the run, be it by a link that leads to another one of its files."""
+    """Return whether a path is a file of the run, or a link to one."""
     return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(run_directory.resolve()))
 
 
 def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:
-    """Return the newest undamaged checkpoint of a run, and why each newer one was passed over.
+    """Return the newest valid checkpoint of a run, and why each newer one was skipped.
 
     The path is None when there is none; with an empty list, none was ever written.
     """
@@ -121,10 +121,10 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
 
 
 def checkpoint_in(path: Path, preferred: str = BEST) -> Path:
-    """Return a path itself; for a run directory its file of the `preferred` name, or else its newest valid one.
+    """Return a file's path as it is; for a run directory its `preferred` file, or else its newest valid checkpoint.
 
     Raises:
-        CheckpointMissing: a directory without a checkpoint that could be used.
+        CheckpointMissing: the directory has no valid checkpoint.
     """
     if not path.is_dir():
         return path
@@ -140,4 +140,4 @@ def checkpoint_in(path: Path, preferred: str = BEST) -> Path:
 def _check_step(path: Path) -> None:
     named, step = by_name(path), verified_header(path).get("global_step")
     if named and step != named.step:
-        raise CheckpointError(f"{path} holds step {step}, not the step of its name")
+        raise CheckpointError(f"{path} holds step {step}, not the step in its name")

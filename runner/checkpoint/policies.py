@@ -10,18 +10,18 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Boundary:
-    """What a trigger may know about the boundary between two steps."""
+    """What a trigger knows about the boundary between two steps."""
 
     step: int
     """Optimizer steps done."""
     epoch: int
     """Epochs finished."""
     epoch_ended: bool
-    """Whether the latest step was the last one of its epoch."""
+    """Whether the latest step was the last of its epoch."""
     improved: bool
     """Whether the monitored metric has just reached its best value."""
     minutes: float
-    """Minutes since the latest save, or since the start."""
+    """Minutes since the latest save, or else the start."""
 
 
 class Trigger(Protocol):
@@ -49,7 +49,7 @@ class EveryEpochs:
     count: int
 
     def due(self, boundary: Boundary) -> bool:
-        """Return whether an epoch has just ended whose number is a multiple of `count`."""
+        """Return whether an epoch has just ended, and its number is a multiple of `count`."""
         return boundary.epoch_ended and boundary.epoch % self.count == 0
 
 
@@ -60,7 +60,7 @@ class EveryMinutes:
     minutes: float
 
     def due(self, boundary: Boundary) -> bool:
-        """Return whether so much time has passed."""
+        """Return whether `minutes` have passed since the latest save."""
         return boundary.minutes >= self.minutes
 
 
@@ -69,19 +69,19 @@ class OnImprovement:
     """Save whenever the monitored metric reaches a new best value."""
 
     def due(self, boundary: Boundary) -> bool:
-        """Return whether it has just done so."""
+        """Return whether the metric has just improved."""
         return boundary.improved
 
 
 class Mode(Enum):
-    """Whether a smaller or a larger metric is the better one."""
+    """Whether a smaller or a larger metric is better."""
 
     min = "min"
     max = "max"
 
 
 def is_better(mode: Mode, candidate: float, best: float | None) -> bool:
-    """Return whether `candidate` beats `best`; what is not finite never does, a tie keeps the earlier one."""
+    """Return whether `candidate` beats `best`; a value that is not finite never does, and a tie keeps `best`."""
     if not math.isfinite(candidate):
         return False
     return best is None or (candidate < best if mode is Mode.min else candidate > best)
@@ -94,14 +94,14 @@ class Saved:
     step: int
     path: Path
     metric: float | None
-    """The monitored metric of exactly this state; None if it was not measured."""
+    """The monitored metric of this state; None if it was not measured."""
 
 
 class Retention(Protocol):
-    """Names the checkpoints that stay; what no retention names is pruned."""
+    """Chooses the checkpoints to keep; those that no retention keeps are pruned."""
 
     def keep(self, saved: Sequence[Saved]) -> set[Path]:
-        """Return the files to keep of `saved`, which is in ascending order."""
+        """Return the files to keep among `saved`, which is in ascending order."""
 
 
 @dataclass(frozen=True)
@@ -129,26 +129,26 @@ class KeepBest:
 
 @dataclass(frozen=True)
 class KeepEvery:
-    """Keep for ever those whose step is a multiple of `steps`."""
+    """Keep every checkpoint whose step is a multiple of `steps`."""
 
     steps: int
 
     def keep(self, saved: Sequence[Saved]) -> set[Path]:
-        """Return those of such steps."""
+        """Return those at these steps."""
         return {entry.path for entry in saved if entry.step % self.steps == 0}
 
 
 @dataclass(frozen=True)
 class KeepPinned:
-    """Keep those with a file of their name and the ending `.pin` beside them, which a user makes with `touch`."""
+    """Keep every checkpoint with a file `<its stem>.pin` beside it, which a user creates with `touch`."""
 
     def keep(self, saved: Sequence[Saved]) -> set[Path]:
-        """Return those that are pinned at this moment."""
+        """Return those that are pinned now."""
         return {entry.path for entry in saved if entry.path.with_suffix(".pin").exists()}
 
 
 def ranked(saved: Sequence[Saved], mode: Mode) -> list[Saved]:
-    """Return those with a measured, finite metric; best first, ties earlier first."""
+    """Return the checkpoints with a finite metric, best first; of equal ones the earlier first."""
     measured = [entry for entry in saved if entry.metric is not None and math.isfinite(entry.metric)]
     sign = 1.0 if mode is Mode.min else -1.0
     return sorted(measured, key=lambda entry: (sign * (entry.metric or 0.0), entry.step))

@@ -1,4 +1,4 @@
-"""`Saving` is the loop's one line about checkpoints: when one is due, and that it is written."""
+"""`Saving` is the loop's interface to checkpoints: whether one is due, and writing it."""
 
 import logging
 import time
@@ -20,16 +20,16 @@ log = logging.getLogger("runner")
 
 
 class Saving(Protocol):
-    """What the loop knows of checkpoints."""
+    """What the loop knows about checkpoints."""
 
     def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
         """Return whether a checkpoint is wanted at this boundary."""
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
-        """Take the state as it is now; it is safe at the latest when `settle` returns."""
+        """Copy the present state; it is on disk at the latest when `settle` returns."""
 
     def settle(self) -> None:
-        """Return once everything that was taken is safe, or raise why the latest is not."""
+        """Return once every copied state is on disk, or raise why the latest is not."""
 
 
 class NoSaving:
@@ -40,7 +40,7 @@ class NoSaving:
         return False
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
     def settle(self) -> None:
         """Return."""
@@ -48,14 +48,14 @@ class NoSaving:
 
 @dataclass
 class Tolerance:
-    """So many saves in a row may fail with no more than a warning; the latest failure is remembered."""
+    """Up to `limit` failed saves in a row are only warnings; the latest failure is kept."""
 
     limit: int
     failures: int = field(default=0, init=False)
     latest: SaveFailed | None = field(default=None, init=False)
 
     def attempt(self, write: Callable[[], object]) -> None:
-        """Write; raise SaveFailed where more failed in a row than are tolerated."""
+        """Write; raise SaveFailed after more than `limit` failures in a row."""
         try:
             write()
         except SaveFailed as error:
@@ -68,7 +68,7 @@ class Tolerance:
 
 
 class StoreSaving:
-    """Saves into a store when one of the triggers says so; the training thread only copies the state."""
+    """Saves into a store when a trigger fires; the training thread only copies the state."""
 
     def __init__(
         self,
@@ -82,9 +82,9 @@ class StoreSaving:
         before: Callable[[], object] = lambda: None,
         after: Callable[[], object] = lambda: None,
     ) -> None:
-        """Save what `description` describes, written by `worker`, who calls `before` first and `after` once it is safe.
+        """Add `description` to each checkpoint; `worker` calls `before`, writes, and then calls `after`.
 
-        NaN and infinity are `meant` in these tensors, a mask for example.
+        NaN and infinity are allowed in the tensors named by `meant`, such as a mask.
         """
         self._store = store
         self._worker = worker
@@ -95,7 +95,7 @@ class StoreSaving:
         self._description = dict(description)
         self._image = Image()
         self._safe: Mapping[str, Any] | None = None
-        """The counters of what was last written."""
+        """The counters of the latest written checkpoint."""
         self._saved_at = time.monotonic()
 
     def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
@@ -105,14 +105,14 @@ class StoreSaving:
         return any(trigger.due(boundary) for trigger in self._triggers)
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
-        """Take the parts' states with `counters` (epoch, global_step, loss, metrics), once the former is written.
+        """Copy the parts' states with `counters` (epoch, global_step, loss, metrics), once the former save is written.
 
-        What was measured as much at that step and is safe already is not written again.
+        A save with the same counters as the latest written one does nothing.
 
         Raises:
-            NonFinite: a tensor became NaN or infinite; nothing of it is written.
-            SaveFailed: it could not be written, and is one too many; all earlier files are as they were.
-                Both may be of the former save.
+            NonFinite: a tensor became NaN or infinite; nothing is written.
+            SaveFailed: more writes failed in a row than are tolerated; all earlier files are unchanged.
+                Both may belong to the former save.
         """
         self._worker.settle()
         if counters == self._safe:
@@ -124,7 +124,7 @@ class StoreSaving:
         self._worker.start(lambda: self._write(entries, counters))
 
     def settle(self) -> None:
-        """Return once the latest checkpoint is safe; raise why it is not, also where that was tolerated."""
+        """Return once the latest checkpoint is on disk; raise why it is not, even if that was tolerated."""
         self._worker.settle()
         failure, self._tolerance.latest = self._tolerance.latest, None
         if failure is not None:
@@ -134,9 +134,8 @@ class StoreSaving:
         self._image.wait()
         if spoilt := sorted(non_finite(entries, self._image.tensor) - self._meant):
             raise NonFinite(
-                f"{spoilt[0]} became NaN or infinite by step {entries['global_step']}, and nothing of it was saved; "
-                "go on from the last good checkpoint, if there is one, or start anew, with a smaller optimizer.lr or "
-                "clip_norm=1"
+                f"{spoilt[0]} became NaN or infinite by step {entries['global_step']} and was not saved; "
+                "go on from the last good checkpoint, or start again, with a smaller optimizer.lr or clip_norm=1"
             )
         self._before()
         self._tolerance.attempt(lambda: self._store.save(entries, self._image))

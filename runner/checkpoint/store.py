@@ -1,4 +1,4 @@
-"""The checkpoints of one run: written in the one safe order, listed from the directory, pruned by policy."""
+"""The checkpoints of one run: written durably, listed from the directory, pruned by policy."""
 
 import logging
 import shutil
@@ -31,7 +31,7 @@ log = logging.getLogger("runner")
 
 
 class CheckpointStore:
-    """Saves under `checkpoints/`, points `last.tar` and `best.tar`, and prunes what no policy keeps."""
+    """Saves under `checkpoints/`, updates `last.tar` and `best.tar`, and prunes what no policy keeps."""
 
     def __init__(
         self,
@@ -48,15 +48,15 @@ class CheckpointStore:
         self._mode = mode
         self._disk = disk or Disk()
         self.best: Saved | None = None
-        """What `best.tar` is."""
+        """The checkpoint that `best.tar` is."""
         self._metrics: dict[Path, float | None] = {}
         self._measured = False
 
     def prepare(self, standing: Standing | None = None) -> None:
-        """Make the folder, clear what dead writers left, and let it be that of a state that stands there.
+        """Create the folder, delete what dead writers left, and match it to the restored state's `standing`.
 
-        A newer file is one that a resume has passed over, and is set aside: among the kept it would push out good
-        ones. The best one that no listed file is, of the parent or of `best.tar` alone, is taken among them.
+        Newer files, which the resume did not take, are set aside: they would displace good ones in retention.
+        A best checkpoint that exists only in the parent or as `best.tar` is linked into the folder.
         """
         folder = self._run_directory / FOLDER
         make_directory(folder, self._disk)
@@ -70,13 +70,12 @@ class CheckpointStore:
             self._publish(saved)
 
     def save(self, entries: Mapping[str, Any], image: Image | None = None) -> Path:
-        """Write `entries` as a new checkpoint of their step; when this returns, it will not be lost.
+        """Write `entries` durably as a new checkpoint of their step.
 
-        No earlier file changes, not even one of the same step. An image has taken the entries before, and what it
-        took is what is written.
+        No earlier file changes, not even one of the same step. With an `image`, write the tensors that it has copied.
 
         Raises:
-            SaveFailed: the file could not be written; all earlier files are as they were.
+            SaveFailed: the file could not be written; all earlier files are unchanged.
         """
         taken, step = image or _taken(entries), entries["global_step"]
         path = checkpoint_path(self._run_directory, step)
@@ -88,7 +87,7 @@ class CheckpointStore:
             self._publish(saved)
         except OSError as error:
             raise self._failed(path, error) from error
-        with suppress(OSError):  # what fails from here on costs space, never a run
+        with suppress(OSError):  # a failure from here on costs only space
             self._prune(saved)
             if not self._measured:
                 self._measured = True
@@ -96,7 +95,7 @@ class CheckpointStore:
         return path
 
     def _free(self, step: int) -> Path:
-        """Return the name of the next file of a step."""
+        """Return the path of the next file of a step."""
         names = (by_name(path) for path in (self._run_directory / FOLDER).iterdir())
         numbers = [file.number for file in names if file and file.step == step]
         return checkpoint_path(self._run_directory, step, max(numbers, default=0) + 1)
@@ -110,7 +109,7 @@ class CheckpointStore:
             (folder / SUPERSEDED).mkdir(exist_ok=True)
             for path in newer:
                 self._disk.replace(path, _unused(folder / SUPERSEDED / path.name))
-            for changed in (folder / SUPERSEDED, folder, self._run_directory):  # or a power cut would bring them back
+            for changed in (folder / SUPERSEDED, folder, self._run_directory):  # or a power cut undoes the move
                 self._disk.sync_directory(changed)
         if best is not None and best > at and (self._run_directory / BEST).is_file():
             self._disk.unlink(self._run_directory / BEST)
@@ -128,18 +127,18 @@ class CheckpointStore:
             return
         if run_directory_of(best.path).resolve() != self._run_directory.resolve() and best.step == standing.at.step:
             return  # a fork's own first checkpoint holds the same
-        with suppress(FileNotFoundError):  # pruned since, by a parent that is at work
+        with suppress(FileNotFoundError):  # pruned by the parent run, which still trains
             self._link(best.path, self._free(best.step))
         self._disk.sync_directory(self._run_directory / FOLDER)
 
     def check_space(self, size: int) -> None:
-        """Warn if the disk has too little space for all that is to be kept, each file of `size` bytes."""
+        """Warn if the disk has too little space for the checkpoints to keep, each of `size` bytes."""
         kept = sum(policy.count for policy in self._keep if isinstance(policy, (KeepLast, KeepBest)))
         wanted = max(0, kept + 1 - len(step_files(self._run_directory))) * size
         free = shutil.disk_usage(self._run_directory).free
         if wanted > free:
             log.warning(
-                "%s is to hold checkpoints of another %d MiB, and the disk has %d MiB free; make space, or keep fewer "
+                "%s needs another %d MiB for checkpoints, but the disk has %d MiB free; make space, or keep fewer "
                 "with checkpoint.keep_last and checkpoint.keep_best",
                 self._run_directory, wanted >> 20, free >> 20,
             )  # fmt: skip
@@ -162,7 +161,7 @@ class CheckpointStore:
         self._disk.sync_directory(self._run_directory)
 
     def _may_be_last(self, path: Path) -> bool:
-        """Return whether a file is `last.tar` already, or whole: if not, that may be what a resume took."""
+        """Return whether a file is `last.tar` already, or valid; else `last.tar` may be what the resume took."""
         last = self._run_directory / LAST
         with suppress(OSError):
             if last.samefile(path):
@@ -176,11 +175,11 @@ class CheckpointStore:
     def _point(self, name: str, target: Path) -> None:
         pointer = self._run_directory / name
         if not pointer.is_symlink() and pointer.exists() and pointer.samefile(target):
-            return  # renaming one name of a file over another would do nothing and leave the first
+            return  # renaming one hard link over another does nothing
         self._link(target, pointer)
 
     def _link(self, target: Path, name: Path) -> None:
-        """Make `name` another name of a file in one step, or of a durable copy where there are no hard links."""
+        """Make `name` a hard link to a file, atomically, or a durable copy where there are no hard links."""
         temporary = temporary_beside(name)
         try:
             self._disk.link(target, temporary)
@@ -199,21 +198,21 @@ class CheckpointStore:
         kept = {saved[-1].path}.union(*(policy.keep(saved) for policy in self._keep))
         for entry in saved:
             if entry.path not in kept:
-                with suppress(OSError):  # one that stays is no reason to keep the others
+                with suppress(OSError):  # go on with the others
                     self._disk.unlink(entry.path)
 
     def _failed(self, path: Path, error: OSError) -> SaveFailed:
         with suppress(OSError):
             free = shutil.disk_usage(self._run_directory).free
             return SaveFailed(
-                f"{path} could not be written: {error.strerror or error}; {free / 2**20:.0f} MiB are free there, "
+                f"{path} could not be written: {error.strerror or error}; {free / 2**20:.0f} MiB are free, "
                 "and every earlier checkpoint is untouched"
             )
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
 
 
 def _unused(path: Path) -> Path:
-    """Return a name like this one that no file has: what an earlier rewinding set aside stays."""
+    """Return this path, or a numbered one if it exists: an earlier rewind may have set aside a file of this name."""
     others = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(2))
     return next(name for name in chain([path], others) if not name.exists())
 

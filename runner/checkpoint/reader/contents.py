@@ -1,4 +1,4 @@
-"""What a file holds, as facts: every tensor with its shape and size, every plain value; without torch."""
+"""List what a file holds, without torch: every tensor with its shape and size, every plain value."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,7 +14,7 @@ from runner.checkpoint.reader.tree import leaves
 
 
 class Kind(Enum):
-    """What a file is."""
+    """The kind of a file."""
 
     ours = "general checkpoint"
     general = "general checkpoint of another program"
@@ -36,12 +36,12 @@ class State:
 
     @property
     def elements(self) -> int:
-        """Elements of all tensors."""
+        """The number of elements of all tensors."""
         return sum(tensor.elements for tensor in self.tensors)
 
     @property
     def size(self) -> int:
-        """Bytes of all storages, those that are shared counted once."""
+        """Bytes of all storages, shared ones counted once."""
         stored = {storage.key: storage.size for tensor in self.tensors for storage in tensor.storages}
         return sum(stored.values())
 

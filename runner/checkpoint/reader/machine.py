@@ -1,8 +1,7 @@
-"""The stack machine whose program a pickle is, with no more opcodes than `torch.save` uses for plain values.
+"""A stack machine for pickles, with only the opcodes that `torch.save` uses for plain values.
 
-A name becomes an inert stand-in, a call the facts of its result; any other opcode is refused unread, which
-`pickletools.genops` could not do: it reads an opcode's argument first.
-https://github.com/python/cpython/blob/main/Lib/pickletools.py
+A name becomes an inert stand-in, and a call the facts of its result. Any other opcode is refused before its argument
+is read, which `pickletools.genops` cannot do. https://github.com/python/cpython/blob/main/Lib/pickletools.py
 """
 
 import pickle
@@ -16,21 +15,21 @@ from typing import Any, ClassVar
 from runner.checkpoint.reader.forms import is_key, made, named, storage
 from runner.checkpoint.reader.inert import Size, Storage, TensorFacts
 
-MOST_ODD_KEYS = 5_000  # of kinds whose hashes a file can make collide
+MOST_ODD_KEYS = 5_000  # keys whose hashes a file can make collide
 _COPIED = (str, bytes, list, dict, tuple, Size)
 SCALARS = (type(None), bool, int, float, str)
 
 
 class Unreasonable(ValueError):
-    """A structure that no checkpoint has: too large, or written in another way than torch.save's own."""
+    """A structure that no checkpoint has: too large, or not as torch.save writes it."""
 
 
 class Foreign(ValueError):
-    """A structure with something that is neither a tensor nor plain: the name of it."""
+    """A structure that names something other than tensors and plain values; the message is that name."""
 
 
 class Machine:
-    """Runs one pickle; what it remembers is a dictionary, so that no number in a file asks for memory."""
+    """Runs one pickle; its memo is a dictionary, so that no index in a file can allocate memory."""
 
     def __init__(self, pickled: bytes, most: int) -> None:
         self.storages: dict[str, Storage] = {}
@@ -46,8 +45,8 @@ class Machine:
         """Return what the pickle holds.
 
         Raises:
-            Unreasonable: it takes more steps, has another opcode or too many odd keys, or repeats values.
-            Foreign: it names something that is neither a tensor nor plain.
+            Unreasonable: it takes too many steps, has another opcode or too many odd keys, or repeats values.
+            Foreign: it names something other than tensors and plain values.
             ValueError, EOFError, UnpicklingError: it is malformed.
         """
         file, read, memory, actions = self._file, self._file.read, self._memory, self._ACTIONS
@@ -79,7 +78,7 @@ class Machine:
         raise EOFError("its structure ends early")
 
     def _taken(self, count: int | None) -> list[Any]:
-        """Take so many values from the stack, or all above the latest mark."""
+        """Pop `count` values from the stack, or all above the latest mark."""
         stack = self._stack
         if count is None:
             self._stack = self._below.pop()
@@ -105,27 +104,27 @@ class Machine:
         found = storage(items[0])
         known = self.storages.setdefault(found.key, found)
         if (known.dtype, known.size) != (found.dtype, found.size):
-            raise UnpicklingError("it says of one storage different things")
+            raise UnpicklingError("it describes one storage in two ways")
         self._stack.append(known)
 
     def _check_key(self, key: Any, others: int) -> None:
         if not is_key(key):
-            raise UnpicklingError("its structure has a key that is no plain value")
+            raise UnpicklingError("its structure has a key that is not a plain value")
         self._odd_keys += is_odd(key, others)
         if self._odd_keys > MOST_ODD_KEYS:
-            raise Unreasonable(f"its structure has more than {MOST_ODD_KEYS} keys that are no names")
+            raise Unreasonable(f"its structure has more than {MOST_ODD_KEYS} keys that are tuples or numbers")
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) not in (dict, OrderedDict, Counter):
-            raise UnpicklingError("its structure has items of what is no dictionary")
+            raise UnpicklingError("its structure sets items of what is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             self._check_key(key, len(target))
             target[key] = value
 
     def _extend(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
-            raise UnpicklingError("its structure has elements of what is no list")
+            raise UnpicklingError("its structure appends to what is not a list")
         self._stack[-1].extend(items)
 
     def _call(self, items: list[Any]) -> None:
@@ -141,7 +140,7 @@ class Machine:
         self._stack[-1] = result
 
     def _copy(self, argument: Any) -> None:
-        """Count what a call copies: in a pickle that somebody wrote, every element stands once for each copy."""
+        """Count what a call copies: in a pickle that torch wrote, every element is there once for each copy."""
         if type(argument) in (str, bytes):
             self._encoded += len(argument)
         else:
@@ -150,15 +149,15 @@ class Machine:
                 for index, key in enumerate(argument):
                     self._check_key(key, index)
         if self._encoded > 2 * self._length or self._copied > self._most:
-            raise Unreasonable("its structure holds the same values again and again")
+            raise Unreasonable("its structure repeats the same values")
 
     def _attributes(self, items: list[Any]) -> None:
-        """Of an ordered dictionary's own attributes, those that a module's state_dict has are kept."""
+        """Set the attribute that a module's state_dict has, `_metadata`, and refuse any other."""
         state, target = items[0], self._stack[-1]
         if type(target) is not OrderedDict or type(state) is not dict or not state.keys() <= {"_metadata"}:
-            raise UnpicklingError("its structure gives attributes to what has none")
+            raise UnpicklingError("its structure sets attributes of what has none")
         if not is_metadata(state.get("_metadata", {})):
-            raise UnpicklingError("its structure has odd attributes")
+            raise UnpicklingError("its structure sets invalid attributes")
         target.__dict__.update(state)
 
     _ACTIONS: ClassVar[Mapping[bytes, tuple[int | None, Callable[[Any, list[Any]], None]]]] = {
@@ -207,14 +206,14 @@ _GETS = {pickle.BINGET: read_uint1, pickle.LONG_BINGET: read_uint4}
 
 
 def is_odd(key: Any, others: int) -> bool:
-    """Return whether a key can be made to collide: not a number that counts what is there, not a text, hashed anew."""
+    """Return whether a file can make a key's hash collide: unlike a string, whose hash is salted, or a small index."""
     if type(key) is int:
         return not 0 <= key <= 2 * others + 64
     return isinstance(key, (float, tuple))
 
 
 def is_metadata(value: Any) -> bool:
-    """Return whether something is what a module's state_dict says of versions: by module, plain values by name."""
+    """Return whether a value is like a state_dict's `_metadata`: for each module, plain values by name."""
     if type(value) not in (dict, OrderedDict):
         return False
     inner = (entry for name, entry in value.items() if type(name) is str and type(entry) in (dict, OrderedDict))

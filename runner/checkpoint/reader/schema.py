@@ -1,4 +1,4 @@
-"""What makes a dictionary a general checkpoint of this program, checked without torch."""
+"""Check that a dictionary is a general checkpoint of this program, without torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,42 +21,42 @@ _OPTIONAL = {"data_identity": dict, "environment": dict, "created": str}
 
 
 def states(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the states among entries, each by the name of its part."""
+    """Return the states among entries, by part name."""
     return {part_of(name): state for name, state in entries.items() if isinstance(name, str) and name.endswith(SUFFIX)}
 
 
 def part_of(name: str) -> str:
-    """Return which part the entry of this name is the state of."""
+    """Return the part whose state has this entry name."""
     return name.removesuffix(SUFFIX)
 
 
 def version_of(path: Path, entries: Any) -> int:
-    """Return the version of the format that entries have.
+    """Return the format version of entries.
 
     Raises:
-        CheckpointRefused: another program's entries, or a version that this program does not know.
+        CheckpointRefused: another program wrote them, or this program does not know the version.
     """
     if not isinstance(entries, dict) or entries.get("format") != FORMAT:
         raise CheckpointRefused(
-            f"{path} holds no general checkpoint of this program (its `format` is not {FORMAT!r}), so no config "
-            f"either; if there are weights in it, begin a run with them by warm_start.path={path}"
+            f"{path} is not a checkpoint of this program (its `format` is not {FORMAT!r}) and has no config; "
+            f"to start a run with its weights, use warm_start.path={path}"
         )
     version = entries.get("version")
     if type(version) is not int or version < 1:
-        raise CheckpointRefused(f"{path} has the impossible version {str(version)[:50]!r}")
+        raise CheckpointRefused(f"{path} has the invalid version {str(version)[:50]!r}")
     if version > VERSION:
         raise CheckpointRefused(
             f"{path} was written by a newer version of this program (format {version}, this one reads "
-            f"up to {VERSION}); update the program"
+            f"up to {VERSION}); update this program"
         )
     return version
 
 
 def check_if_ours(path: Path, entries: Mapping[str, Any]) -> bool:
-    """Return whether entries are of a general checkpoint of this program, checked as such; others are not looked at.
+    """Return whether entries are of a general checkpoint of this program, and check them if so.
 
     Raises:
-        CheckpointRefused: a version that this program does not know, or an entry that no run has.
+        CheckpointRefused: the version is unknown, or an entry is invalid.
     """
     if entries.get("format") != FORMAT:
         return False
@@ -66,24 +66,24 @@ def check_if_ours(path: Path, entries: Mapping[str, Any]) -> bool:
 
 
 def check_schema(path: Path, entries: Mapping[str, Any]) -> None:
-    """Return if entries of the present version have all that they need.
+    """Check that entries of the present version are complete and valid.
 
     Raises:
-        CheckpointRefused: naming what is missing or wrong.
+        CheckpointRefused: names what is missing or wrong.
     """
     for name, kind in {**_REQUIRED, **{key: kind for key, kind in _OPTIONAL.items() if key in entries}}.items():
         if type(entries.get(name)) is not kind:
             found = f"is {type(entries[name]).__name__}" if name in entries else "is missing"
-            raise CheckpointRefused(f"{path} is no valid checkpoint: `{name}` {found}, wanted {kind.__name__}")
+            raise CheckpointRefused(f"{path} is not a valid checkpoint: `{name}` {found}, wanted {kind.__name__}")
     for name, value in entries.items():
         if type(name) is not str or (name.endswith(SUFFIX) and not isinstance(value, Mapping)):
             raise CheckpointRefused(
-                f"{path} is no valid checkpoint: its entry {str(name)[:50]!r} is no state by its name"
+                f"{path} is not a valid checkpoint: its entry {str(name)[:50]!r} is not a state_dict"
             )
     if entries["epoch"] < 0 or not 0 <= entries["global_step"] < 2**53:
         raise CheckpointRefused(
-            f"{path} is no valid checkpoint: epoch {entries['epoch']}, global_step {entries['global_step']}"
+            f"{path} is not a valid checkpoint: epoch {entries['epoch']}, global_step {entries['global_step']}"
         )
     for name, value in entries["metrics"].items():
         if type(name) is not str or type(value) not in (int, float) or (type(value) is int and abs(value) >= 2**63):
-            raise CheckpointRefused(f"{path} is no valid checkpoint: one of its metrics is no number by its name")
+            raise CheckpointRefused(f"{path} is not a valid checkpoint: one of its metrics is not a named number")

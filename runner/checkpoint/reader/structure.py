@@ -1,7 +1,7 @@
-"""What a pickled structure says, without anything that it names being imported or called.
+"""Read a pickled structure without importing or calling anything that it names.
 
-Only what `torch.save` writes of tensors and plain values is read: its opcodes, its calls. Work and
-memory are bounded by the length of the pickle and by `most_steps`, whatever it holds.
+Only the opcodes and calls that `torch.save` writes for tensors and plain values are read. The length of the pickle
+and `most_steps` bound work and memory.
 """
 
 import gc
@@ -17,34 +17,34 @@ from runner.checkpoint.reader.machine import SCALARS, Machine, Unreasonable
 from runner.checkpoint.reader.tree import MOST_LEVELS, leaves
 from runner.text import printable
 
-_MOST_STEPS, _STEPS_OF_TENSOR = 2_000_000, 40  # some two seconds; a tensor takes about 25
+_MOST_STEPS, _STEPS_OF_TENSOR = 2_000_000, 40  # about two seconds; a tensor takes about 25
 _LEAVES = (*SCALARS, complex, bytes, bytearray, set, Dtype, Device, Size)
 _CONTAINERS = (dict, OrderedDict, Counter, list, tuple)
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What a pickle holds."""
+    """The content of a pickle."""
 
     content: Any
     storages: Mapping[str, Storage]
-    """By the name of the member that has the bytes."""
+    """By the name of the member with its bytes."""
     odd: list[TensorFacts]
-    """The sparse and quantized tensors, whose values have to fit each other too."""
+    """The sparse and quantized tensors, whose values must also be consistent."""
     byte_order: str
 
 
 def most_steps(tensors: int) -> int:
-    """Return how many steps of reading a structure with so many tensors may take."""
+    """Return how many steps reading a structure with this many tensors may take."""
     return _MOST_STEPS + _STEPS_OF_TENSOR * tensors
 
 
 def read_structure(pickled: bytes, tensors: int, byte_order: str = "little") -> Structure:
-    """Return the structure of a pickle whose file has members for so many tensors.
+    """Return the structure of a pickle; its file has `tensors` members for storages.
 
     Raises:
-        Unreasonable: it takes unreasonably long, is nested too deeply, or has tensors larger than their storages.
-        Foreign: it names something that is neither a tensor nor plain.
+        Unreasonable: it takes too many steps, is nested too deeply, or has tensors larger than their storages.
+        Foreign: it names something other than tensors and plain values.
         ValueError, EOFError, UnpicklingError...: it is malformed.
     """
     machine = Machine(pickled, most_steps(tensors))
@@ -63,7 +63,7 @@ def _misfit(content: Any) -> str:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Nothing is let go of meanwhile, so that looking for garbage among millions of new objects finds none."""
+    """Disable garbage collection inside the block: among millions of new objects it costs time and frees nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -74,8 +74,8 @@ def uncollected() -> Iterator[None]:
 
 
 def _check_tree(content: Any, steps: Iterator[int]) -> None:
-    """Return if a walk through something ends, and meets nothing but tensors and plain values."""
-    # `leaves` would follow what contains itself for ever, and believes in types.
+    """Check that a walk through `content` ends, and meets only tensors and plain values."""
+    # `leaves` would never end on a container that holds itself, and does not check types.
     end: Any = object()
     waiting: list[Iterator[Any]] = [iter((content,))]
     for _ in steps:
@@ -89,5 +89,5 @@ def _check_tree(content: Any, steps: Iterator[int]) -> None:
                 raise Unreasonable("it is nested too deeply")
             waiting.append(iter(entry.values() if issubclass(kind, dict) else entry))
         elif kind not in _LEAVES and not issubclass(kind, TensorFacts):
-            raise UnpicklingError("it holds the name of something and not the thing")
-    raise Unreasonable("it holds more values than any checkpoint, or the same ones again and again")
+            raise UnpicklingError("it holds a bare name in place of a value")
+    raise Unreasonable("it holds more values than any checkpoint, or repeats the same ones")

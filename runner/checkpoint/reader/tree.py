@@ -1,4 +1,4 @@
-"""What is inside something nested, one leaf after the other."""
+"""Walk the leaves of a nested state, and show values in bounded text."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,9 +12,9 @@ _PLAIN = (type(None), str, int, float, complex, bytes, bytearray, set)
 
 
 def leaves(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each tensor and plain value of a state or checked structure under its dotted name, cut where it is long.
+    """Yield each leaf of a state or checked structure with its dotted name, cut to a bounded length.
 
-    A list of plain values is one of them.
+    A leaf is a tensor, a plain value or a list of plain values.
     """
     waiting: list[Iterator[tuple[str, Any]]] = [iter([("", value)])]
     while waiting:
@@ -44,13 +44,13 @@ def _text(key: Any) -> str:
 
 
 def brief(value: Any, longest: int = 100) -> str:
-    """Return a value as text of bounded length, whatever it is."""
+    """Return any value as text of bounded length."""
     text = _brief(value, longest, 2)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def glimpse(value: object, longest: int = 100) -> str:
-    """Return a value as text of bounded length that is `printable`."""
+    """Return any value as `printable` text of bounded length."""
     return printable(brief(value, longest))
 
 
