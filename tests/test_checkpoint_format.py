@@ -113,7 +113,7 @@ def test_a_full_disk_is_reported_through_a_buffer_too(entries: dict[str, Any]) -
 
 def test_pickled_code_is_refused_and_not_run(written: Callable[..., Path], tmp_path: Path) -> None:
     path = written(evil=Touching(tmp_path / "marker"))
-    with pytest.raises(CheckpointRefused, match="nothing in it was executed") as caught:
+    with pytest.raises(CheckpointRefused, match="nothing was executed") as caught:
         read_entries(path)
     assert not (tmp_path / "marker").exists()
     assert "weights_only" not in str(caught.value) and caught.value.__cause__ is None
@@ -132,7 +132,7 @@ except CheckpointRefused as error:
     print(error)
 """
     answer = python(tmp_path, "-c", program, str(path), TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1").stdout
-    assert "nothing in it was executed" in answer and "weights_only" not in answer
+    assert "nothing was executed" in answer and "weights_only" not in answer
     assert not (tmp_path / "marker").exists()
 
 

@@ -90,7 +90,7 @@ assert "torch" not in sys.modules and "imported" not in sys.modules
 @pytest.mark.parametrize("value", [3, [1], "text", None])
 def test_a_file_without_named_entries_is_refused(tmp_path: Path, value: Any) -> None:
     torch.save(value, tmp_path / "x.tar")
-    with pytest.raises(CheckpointRefused, match="no dictionary"):
+    with pytest.raises(CheckpointRefused, match="not a dictionary"):
         read_header(tmp_path / "x.tar")
 
 

@@ -58,7 +58,7 @@ def test_a_file_that_says_something_else_than_it_holds_is_damaged(
         for name, content in members_of(checkpoint)
     ]
     write(checkpoint, forged)
-    with pytest.raises(CheckpointDamaged, match=r"runner\.json is not of what it holds"):
+    with pytest.raises(CheckpointDamaged, match=r"runner\.json disagrees with its content"):
         reader(checkpoint)
 
 

@@ -1,1 +1,1 @@
-"""The zip archive that a checkpoint is: how it is laid out, found, and checked before it is believed."""
+"""The zip archive of a checkpoint: its layout, its members, its checks."""

@@ -1,4 +1,4 @@
-"""Every byte of an archive's stored members, read once and held against its checksum, by two threads where it pays."""
+"""Read the members of an archive once and check their CRCs, with two threads where it pays."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 
 from runner.checkpoint.archive.layout import Member
 
-try:  # by the processor's own instructions, where there is a wheel
+try:  # faster, where the package is installed
     from isal.isal_zlib import crc32 as crc32
 except ImportError:
     from zlib import crc32 as crc32
@@ -17,19 +17,19 @@ _WORTH_THREADS = 32 << 20  # bytes; starting threads costs as much as checking a
 
 
 def check_contents(descriptor: int, members: Sequence[Member], kept: Mapping[str, memoryview] | None = None) -> None:
-    """Return if each member of an open file has the bytes of its checksum.
+    """Check that each member of an open file matches its CRC.
 
-    The bytes of those that are `kept` are read into the memory given for their names, and it is there that
-    they are checked: what becomes of the file afterwards does not matter.
+    Members named in `kept` are read into the memory given there and checked there, so that later changes of the file
+    do not matter.
 
     Raises:
-        BadZipFile: one has not.
+        BadZipFile: one does not match.
     """
     queue = iter(sorted(members, key=lambda member: -member.size))
     if sum(member.size for member in members) < _WORTH_THREADS:
         _check_each(descriptor, queue, kept or {})
         return
-    with ThreadPoolExecutor(2) as threads:  # zlib and the system let go of Python's lock
+    with ThreadPoolExecutor(2) as threads:  # crc32 and reads release the GIL
         for result in [threads.submit(_check_each, descriptor, queue, kept or {}) for _ in range(2)]:
             result.result()
 

@@ -1,6 +1,6 @@
-"""Where the members of an archive are, as Python's zip reader, torch's and this program's find them alike.
+"""Locate the members of an archive such that Python's zip reader, torch's and this one agree.
 
-What does not change what is read is passed over: padding, dates, attributes, records behind a member.
+Ignores what does not affect the content: padding, dates, attributes, records after a member.
 https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
 
@@ -14,12 +14,12 @@ _ENCRYPTED, _DEFERRED, _UTF_8 = 0x1 | 0x20 | 0x40, 0x8, 0x800
 
 
 def find_members(descriptor: int, listed: Sequence[ZipInfo], directory: int, size: int) -> list[Member]:
-    """Return where the members are, in the file's order, if all that says so agrees.
+    """Return the members in the file's order, if its headers and directory agree.
 
-    `directory` is the position of the central directory, `size` that of the end of the file.
+    `directory` is the position of the central directory, `size` the size of the file.
 
     Raises:
-        BadZipFile: something disagrees.
+        BadZipFile: they disagree.
     """
     members = [_member(descriptor, one) for one in sorted(listed, key=lambda one: one.header_offset)]
     for member, end in zip(members, [*(following.header for following in members[1:]), directory], strict=True):

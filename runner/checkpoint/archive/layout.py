@@ -1,7 +1,6 @@
-"""The frame of a zip archive as `torch.load` reads it, laid out from the names and sizes of its members.
+"""The layout of a zip archive for `torch.load`, computed from the names and sizes of its members.
 
-Members are stored one behind the other, none is compressed, and the bytes of each begin at a
-multiple of 64, by the padding that torch itself writes.
+Members are stored one after the other, uncompressed; the bytes of each start at a multiple of 64, padded as torch does.
 https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
 
@@ -14,18 +13,18 @@ CENTRAL = struct.Struct("<4s6H3L5H2L")
 LONG_END = struct.Struct("<4sQ2H2L4Q")
 LOCATOR = struct.Struct("<4sLQL")
 END = struct.Struct("<4s4H2LH")
-PADDING = b"FB"  # torch fills an extra field of this name with "Z", so that tensors are aligned
+PADDING = b"FB"  # torch aligns tensors by an extra field of this name, filled with "Z"
 
 ROOT = "archive/"
-CRC_IN_LOCAL = 14  # bytes from the beginning of a local header
+CRC_IN_LOCAL = 14  # bytes from the start of a local header
 _ALIGNMENT = 64
-_LIMIT, _MANY = 0xFFFFFFFF, 0xFFFF  # from here on a field of 4 or 2 bytes refers to one of 8
+_LIMIT, _MANY = 0xFFFFFFFF, 0xFFFF  # a field of 4 or 2 bytes that refers to one of 8
 _FIRST_OF_1980 = (0, 33)  # time, date: equal contents give equal bytes
 _VERSION, _LONG_VERSION = 20, 45
 
 
 class Member(NamedTuple):
-    """Where a member stands in the file, and the checksum of its bytes."""
+    """The place of a member in the file, and its CRC."""
 
     name: str
     size: int
@@ -54,7 +53,7 @@ def place(name: str, size: int, position: int, crc: int = 0) -> Member:
 
 
 def local_header(member: Member) -> bytes:
-    """Return all bytes from the member's header to its start."""
+    """Return the member's local header, padded up to its first byte."""
     long = struct.pack("<2H2Q", 1, 16, member.size, member.size) if member.size >= _LIMIT else b""
     extra = member.start - member.header - LOCAL.size - len(member.name)
     pad = extra - len(long) - 4
@@ -64,7 +63,7 @@ def local_header(member: Member) -> bytes:
 
 
 def directory(members: Sequence[Member], position: int) -> bytes:
-    """Return the archive's directory and end, which begin at `position`."""
+    """Return the archive's directory and end records, which start at `position`."""
     entries = b"".join(map(_entry, members))
     count, end = len(members), position + len(entries)
     facts = (min(count, _MANY), min(count, _MANY), min(len(entries), _LIMIT), min(position, _LIMIT))

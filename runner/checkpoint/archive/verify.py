@@ -1,7 +1,6 @@
-"""A checkpoint file is believed only after every byte that matters was checked.
+"""Check every byte of a checkpoint file before it is used, without torch.
 
-`torch.load` does not check the CRCs that `torch.save` writes: of single-bit flips in tensor data
-not one is noticed. Nothing here imports torch or runs anything that a file says.
+`torch.load` does not check the CRCs that `torch.save` writes, so it misses every bit flip in tensor data.
 """
 
 import os
@@ -20,14 +19,14 @@ from runner.checkpoint.archive.framing import find_members
 from runner.checkpoint.archive.layout import Member
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, RunnerError
 
-LARGEST_DIRECTORY = 24 << 20  # bytes; some 300,000 members
+LARGEST_DIRECTORY = 24 << 20  # bytes; about 300,000 members
 _END_OF_ZIP = b"PK\x05\x06"
-_ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, those of large ones first
+_ENDS = 56 + 20 + 22  # bytes of the records at the end of an archive, the two of zip64 first
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An open file whose members are found; everything that is said of it is read through this one descriptor."""
+    """An open file with located members; all reads go through this one descriptor."""
 
     path: Path
     file: BinaryIO
@@ -43,10 +42,7 @@ class Archive:
     def check(
         self, names: Iterator[str] | list[str] | None = None, kept: Mapping[str, memoryview] | None = None
     ) -> None:
-        """Return if every byte of the members, all of them by default, is as it was written.
-
-        The bytes of those that are `kept` are read into that memory, and checked there.
-        """
+        """Check every byte of the members, all of them by default; those in `kept` are read into that memory."""
         chosen = self.members if names is None else names
         inside = {self.members[name].name: memory for name, memory in (kept or {}).items()}
         check_contents(self.file.fileno(), [self.members[name] for name in chosen], inside)
@@ -54,12 +50,12 @@ class Archive:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """Open a file once, as an archive of the form that `torch.save` writes; errors inside are about this file too.
+    """Open a file once, as an archive of `torch.save`; errors in the block are reported as errors of the file.
 
     Raises:
-        CheckpointMissing: there is no such file.
-        CheckpointDamaged: truncated, holed, flipped or empty.
-        CheckpointRefused: another kind of file, or an archive that `torch.save` never writes.
+        CheckpointMissing: the file does not exist.
+        CheckpointDamaged: it is truncated, empty, or has holes or flipped bits.
+        CheckpointRefused: it is another kind of file, or an archive that `torch.save` never writes.
     """
     with open_regular(path) as file:
         try:
@@ -72,29 +68,29 @@ def opened(path: Path) -> Iterator[Archive]:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file that is not empty; what fails in reading it is said of the file.
+    """Open a regular file that is not empty; read errors in the block are reported as errors of the file.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: absent, empty or unreadable, and anything else.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: missing; empty or unreadable; not a regular file.
     """
     check_regular(path)
     try:
         with open(path, "rb", opener=_open_now) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # another may have taken its place since
-                raise CheckpointRefused(f"{path} is not a regular file, so it is not opened")
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it may have been replaced since
+                raise CheckpointRefused(f"{path} is not a regular file, so it was not opened")
             yield file
     except RunnerError:
         raise
     except PermissionError as error:
         raise CheckpointRefused(f"{path} cannot be read: {error.strerror}") from error
-    except FileNotFoundError as error:  # pruned a moment ago
+    except FileNotFoundError as error:  # pruned just now
         raise _missing(path) from error
     except OSError as error:
         raise _damaged(path, f"reading it failed: {error}") from error
 
 
 def verify(path: Path) -> None:
-    """Return if a file is an undamaged archive of the form that `torch.save` writes; what it says is not looked at.
+    """Check that a file is an undamaged archive of `torch.save`, without reading its content.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened`.
@@ -104,7 +100,7 @@ def verify(path: Path) -> None:
 
 
 def _open_now(path: str, flags: int) -> int:
-    """Open what may have become a pipe meanwhile, without waiting for its writer."""
+    """Open a path that may have become a pipe, without waiting for its writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -119,17 +115,17 @@ def _archive(path: Path, file: BinaryIO) -> Archive:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return the status of a regular file that is not empty; anything else raises as `verify` does."""
+    """Return the status of a regular file that is not empty; raise as `verify` for anything else."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _missing(path) from error
     except (OSError, ValueError) as error:
-        raise CheckpointMissing(f"{path!s:.200} cannot be a checkpoint: {error}") from error
+        raise CheckpointMissing(f"{path!s:.200} cannot be opened: {error}") from error
     if stat.S_ISDIR(status.st_mode):
         raise CheckpointMissing(f"{path} is a directory; name a checkpoint file in it, such as last.tar")
     if not stat.S_ISREG(status.st_mode):
-        raise CheckpointRefused(f"{path} is not a regular file, so it is not opened")
+        raise CheckpointRefused(f"{path} is not a regular file, so it was not opened")
     if status.st_size == 0:
         raise _damaged(path, "it is empty")
     return status
@@ -143,9 +139,9 @@ def _tail(file: BinaryIO, size: int) -> bytes:
 def _check_envelope(path: Path, head: bytes, tail: bytes) -> None:
     check_known(path, head)
     if not head.startswith(b"PK\x03\x04"):
-        raise _damaged(path, "it does not start like a file that torch.save wrote")
+        raise _damaged(path, "it does not start like a file of torch.save")
     if tail[-22:-18] != _END_OF_ZIP or tail[-2:] != b"\0\0":
-        raise _damaged(path, "its end is missing or something was appended to it")
+        raise _damaged(path, "its end is missing, or something was appended")
     if _directory_size(tail) > LARGEST_DIRECTORY:
         raise CheckpointRefused(f"{path} is refused: it lists more members than any checkpoint has tensors")
 
@@ -156,7 +152,7 @@ def _directory_size(tail: bytes) -> int:
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo], size: int) -> str:
-    """Return the folder that all members are in."""
+    """Return the folder that holds all members."""
     names = [member.filename for member in members]
     if len({name.lower() for name in names}) != len(names):
         raise CheckpointRefused(f"{path} has two members of one name, which torch.save never writes")
@@ -173,7 +169,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], size: int) -> str
     if sum(member.file_size for member in members) > size:
         raise CheckpointRefused(f"{path} claims to hold more bytes than it has")
     if min(member.header_offset for member in members) != 0:
-        raise _damaged(path, "something was put before its beginning")
+        raise _damaged(path, "something was put before its start")
     return root
 
 

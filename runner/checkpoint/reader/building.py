@@ -1,4 +1,4 @@
-"""Tensors made of the facts that a structure states and the bytes that its file stores: no code of the file's runs."""
+"""Build tensors from the facts in a structure and the bytes in its file, without running the file's code."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from runner.checkpoint.reader.inert import Device, Dtype, QuantizedFacts, Size, 
 from runner.checkpoint.reader.structure import Structure, uncollected
 from runner.text import first_line
 
-# Typed too narrowly, or not at all.
+# torch types these too narrowly, or not at all.
 _make_coo: Any = torch.sparse_coo_tensor
 _make_compressed: Any = torch.sparse_compressed_tensor
 _make_quantized: Any = torch._utils._rebuild_qtensor
@@ -21,14 +21,14 @@ _typed: Any = TypedStorage
 
 
 def build(archive: Archive, structure: Structure) -> Any:
-    """Return a checked structure with real tensors, dtypes, devices and sizes; dictionaries and lists are changed.
+    """Return a checked structure with real tensors, dtypes, devices and sizes; changes its dictionaries and lists.
 
-    Every byte of the archive is checked, those of tensors in the memory that the tensors have; those that share a
-    storage in the file share it in memory.
+    Checks every byte of the archive, those of tensors in the tensors' own memory. Tensors that share a storage in the
+    file share it in memory.
 
     Raises:
-        ValueError: some bytes are not those of the checksums, or the values of a sparse or quantized tensor do not fit
-            each other, or torch does not know a dtype.
+        ValueError: a checksum does not match, the values of a sparse or quantized tensor are inconsistent, or torch
+            does not know a dtype.
     """
     memory = _read(archive, structure.storages.values(), structure.byte_order)
     archive.check([name for name in archive.members if name.removeprefix("data/") not in memory])
@@ -36,7 +36,7 @@ def build(archive: Archive, structure: Structure) -> Any:
 
 
 def check_odd(archive: Archive, structure: Structure) -> None:
-    """Return if the sparse and quantized tensors can be built, the others being sound by their facts alone.
+    """Check that the sparse and quantized tensors can be built; for other tensors the facts suffice.
 
     Raises:
         ValueError: as `build`.
@@ -46,16 +46,16 @@ def check_odd(archive: Archive, structure: Structure) -> None:
 
 
 def built(content: Any, memory: Mapping[str, UntypedStorage]) -> Any:
-    """Return a structure with real tensors, whose bytes are in the memory of their storages, by key.
+    """Return a structure with real tensors; `memory` has the bytes of each storage, by key.
 
     Raises:
-        ValueError: the values of a sparse or quantized tensor do not fit each other, or torch does not know a dtype.
+        ValueError: the values of a sparse or quantized tensor are inconsistent, or torch does not know a dtype.
     """
     try:
         with uncollected():
             return _Builder(memory).built(content)
     except (RuntimeError, ValueError, TypeError, IndexError, OverflowError) as error:
-        raise ValueError(f"a tensor cannot be: {first_line(error) or repr(error)}") from error
+        raise ValueError(f"a tensor cannot be built: {first_line(error) or repr(error)}") from error
 
 
 def _read(archive: Archive, storages: Iterable[Storage], order: str) -> dict[str, UntypedStorage]:
@@ -72,11 +72,11 @@ def _read(archive: Archive, storages: Iterable[Storage], order: str) -> dict[str
 class _Builder:
     def __init__(self, storages: Mapping[str, UntypedStorage]) -> None:
         self._storages = storages
-        self._filled: set[int] = set()  # of lists and dictionaries, which stay where they are
-        self._made: dict[int, tuple[Any, Any]] = {}  # of the others with what they are made of, or ids would come again
+        self._filled: set[int] = set()  # ids of lists and dictionaries, changed in place
+        self._made: dict[int, tuple[Any, Any]] = {}  # by id, with the source: or its id could be reused
 
     def built(self, value: Any) -> Any:
-        """Return what stands for a value: itself where it is plain, and of a list or dictionary always."""
+        """Return the real object for a value; a plain value, list or dictionary stays the same object."""
         kind = type(value)
         if kind in _PLAIN:
             return value
@@ -99,7 +99,7 @@ class _Builder:
         if isinstance(value, dict) and not _PLAIN.issuperset(map(type, value)):
             items = [(self.built(key), item) for key, item in value.items()]
             value.clear()
-            for key, item in items:  # a Counter's update would count them
+            for key, item in items:  # a Counter's update would add counts
                 value[key] = item
         for place, item in value.items() if isinstance(value, dict) else enumerate(value):
             if type(item) not in _PLAIN:

@@ -55,9 +55,9 @@ class Contents:
     size: int
     """Bytes of the file."""
     states: dict[str, State]
-    """By the name of the entry; that of a file that is a state_dict itself is empty."""
+    """By entry name; the name is empty where the file itself is a state_dict."""
     entries: dict[str, Any] = field(default_factory=dict)
-    """All that is no state: epoch, metrics, config..."""
+    """Everything but the states: epoch, metrics, config..."""
 
     @property
     def whole(self) -> State:
@@ -66,7 +66,7 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Return what a file holds after every byte of it was checked; nothing in it is built or run.
+    """Return what a file holds after checking every byte; nothing in it is built or run.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened` and `header.structure_of`.

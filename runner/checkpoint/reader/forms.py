@@ -1,7 +1,7 @@
-"""The forms in which `torch.save` writes tensors and plain values, each made into an inert stand-in.
+"""The calls and names by which `torch.save` writes tensors and plain values, each turned into an inert stand-in.
 
-Anything else is refused, also where `torch.load(weights_only=True)` would take it: a tensor that is
-no view of a storage in the file has no values of its own.
+Anything else is refused, even where `torch.load(weights_only=True)` accepts it: a tensor that is not a view of a
+storage in the file has no values.
 """
 
 import re
@@ -37,7 +37,7 @@ _LARGEST = 2**63
 
 
 def named(name: str) -> Any:
-    """Return what stands for a class or function; None for one that no plain file has."""
+    """Return the stand-in for a class or function; None for one that no plain file names."""
     if name in ITEM_BYTES:
         return Dtype(name)
     known = name in _MAKERS or name in _SCHEMES or name in _TENSORS or _STORAGE.fullmatch(name)
@@ -45,28 +45,28 @@ def named(name: str) -> Any:
 
 
 def storage(pid: Any) -> Storage:
-    """Return the storage that a persistent id means.
+    """Return the storage that a persistent id names.
 
     Raises:
-        UnpicklingError: it means something else.
+        UnpicklingError: it does not name a storage.
     """
     if type(pid) is not tuple or len(pid) != 5 or pid[0] != "storage":
-        raise UnpicklingError("it refers to something that is no storage")
+        raise UnpicklingError("it refers to something other than a storage")
     _, kind, key, location, length = pid
     match = _STORAGE.fullmatch(kind.name) if type(kind) is Inert else None
     dtype = f"torch.{_STORAGES.get(match[1], '')}" if match else ""
-    _require(dtype in ITEM_BYTES and type(key) is type(location) is str and _is_length(length), "an odd storage")
+    _require(dtype in ITEM_BYTES and type(key) is type(location) is str and _is_length(length), "an invalid storage")
     return Storage("storage", key, dtype, length * ITEM_BYTES[dtype])
 
 
 def made(function: Any, arguments: Any) -> Any:
-    """Return what stands for the result of a call.
+    """Return the stand-in for the result of a call.
 
     Raises:
-        UnpicklingError: no call that `torch.save` writes.
+        UnpicklingError: `torch.save` writes no such call.
     """
     maker = _MAKERS.get(function.name) if type(function) is Inert else None
-    _require(maker is not None and type(arguments) is tuple, "a call of what is no function")
+    _require(maker is not None and type(arguments) is tuple, "a call of what is not a function")
     assert maker is not None
     try:
         return maker(*arguments)
@@ -135,12 +135,12 @@ def _sparse(layout: Any, data: Any) -> TensorFacts:
 
 
 def _parameter(tensor: Any, grad: Any, hooks: Any, state: Any = None) -> TensorFacts:
-    _require(isinstance(tensor, TensorFacts), "a parameter that is no tensor")
+    _require(isinstance(tensor, TensorFacts), "a parameter that is not a tensor")
     return tensor  # type: ignore[no-any-return]
 
 
 def _of_type(function: Any, kind: Any, arguments: Any, state: Any) -> TensorFacts:
-    """A tensor with attributes of its own, which are left out."""
+    """Return the facts of a tensor without the attributes that were set on it."""
     direct = type(function) is Inert and function.name.startswith("torch._utils._rebuild_")
     _require(direct and type(kind) is Inert and kind.name in _TENSORS, "a tensor of another kind")
     return made(function, arguments)  # type: ignore[no-any-return]
@@ -184,7 +184,7 @@ def _counter(items: Any) -> Counter[Any]:
 
 
 def is_key(value: Any) -> bool:
-    """Return whether a value may be a dictionary's key or in a set: hashable, short, flat, and no tensor in it."""
+    """Return whether a value may be a dictionary's key or in a set: hashable, short, flat, without a tensor."""
     kind = type(value)
     return kind in _KEYS or (kind in (tuple, Size) and len(value) <= 8 and all(type(item) in _KEYS for item in value))
 

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself (config, step, metrics), read without torch and without its tensors."""
+"""Read the header of a checkpoint (config, step, metrics), without torch and without its tensors."""
 
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,18 @@ _STRUCTURE = "data.pkl"
 def read_header(path: Path) -> dict[str, Any]:
     """Return the entries of a checkpoint with every tensor and object replaced by an inert stand-in.
 
-    Whatever class or function the file names, none is imported and none is called. Every byte of the entries
-    is checked, those of the tensors are not.
+    Nothing that the file names is imported or called. The bytes of the entries are checked, those of tensors are not.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `structure_of`; also refused is what is
-            no dictionary, or one of this program's with an entry that no run has.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `structure_of`; also refused if the file holds
+            no dictionary, or is a checkpoint of this program with an invalid entry.
     """
     with opened(path) as archive:
         return _entries(path, structure_of(archive))
 
 
 def verified_header(path: Path) -> dict[str, Any]:
-    """Return the entries of a checkpoint as `read_header` does, after every byte of the file was checked.
+    """Return the entries of a checkpoint as `read_header` does, after checking every byte of the file.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: as `read_header`.
@@ -44,15 +43,15 @@ def verified_header(path: Path) -> dict[str, Any]:
 
 
 def structure_of(archive: Archive) -> Structure:
-    """Return the structure of what `torch.save` wrote, whatever it is, which every reader takes or none.
+    """Return the structure of whatever `torch.save` wrote; every reader goes through this check.
 
     Raises:
-        CheckpointDamaged: it cannot be read, or has not the bytes for a tensor.
+        CheckpointDamaged: it cannot be read, or lacks the bytes of a tensor.
         CheckpointRefused: it is unreasonably large, or holds more than tensors and plain values.
     """
     path, size = archive.path, archive.members[_STRUCTURE].size
     if size > LARGEST:
-        raise CheckpointRefused(f"{path} describes itself in {size} bytes, which is too many")
+        raise CheckpointRefused(f"{path} is refused: its structure has {size} bytes, which is too many")
     pickled = archive.read(_STRUCTURE)
     try:
         structure = read_structure(pickled, len(archive.members), _byte_order(archive))
@@ -68,7 +67,7 @@ def structure_of(archive: Archive) -> Structure:
 
 
 def holds_code(path: Path) -> bool:
-    """Return whether a file of torch's names classes or functions of somebody's, as a whole module does; none is run.
+    """Return whether a file of torch's names foreign classes or functions, as a whole module does; runs none.
 
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened`.
@@ -82,7 +81,7 @@ def holds_code(path: Path) -> bool:
 
 
 def verified_structure(archive: Archive) -> Structure:
-    """Return the structure after every byte of the file was checked, and what only the values of a tensor can tell.
+    """Return the structure after checking every byte of the file, and the values of sparse and quantized tensors.
 
     Raises:
         CheckpointDamaged, CheckpointRefused: see `structure_of`.
@@ -90,7 +89,7 @@ def verified_structure(archive: Archive) -> Structure:
     """
     structure = structure_of(archive)
     archive.check()
-    if structure.odd:  # for these few torch is needed
+    if structure.odd:  # only these need torch
         from runner.checkpoint.reader.building import check_odd
 
         check_odd(archive, structure)
@@ -98,10 +97,10 @@ def verified_structure(archive: Archive) -> Structure:
 
 
 def _byte_order(archive: Archive) -> str:
-    """Return the order of the bytes of every number in the file, which is little where nothing is said."""
+    """Return the byte order of the file, little where it gives none."""
     order = archive.read("byteorder").decode("ascii") if "byteorder" in archive.members else "little"
     if order not in ("little", "big"):
-        raise ValueError("its order of bytes is unknown")
+        raise ValueError("its byte order is unknown")
     return order
 
 
@@ -110,20 +109,20 @@ def _check_stored(archive: Archive, structure: Structure) -> None:
         member = archive.members.get(f"data/{key}")
         if member is None or member.size != storage.size:
             raise CheckpointDamaged(
-                f"{archive.path} is damaged (it has no {storage.size} bytes for the storage {printable(key[:60])!r})"
+                f"{archive.path} is damaged (it lacks the {storage.size} bytes of the storage {printable(key[:60])!r})"
             )
 
 
 def _check_summary(archive: Archive, content: Any) -> None:
-    """Raise CheckpointDamaged if a checkpoint of ours says something else of itself than it holds."""
+    """Raise CheckpointDamaged if the summary in a checkpoint of ours disagrees with its content."""
     if MEMBER in archive.members and isinstance(content, dict) and content.get("format") == FORMAT:
         check_if_ours(archive.path, content)
         if archive.members[MEMBER].size > LARGEST or archive.read(MEMBER) != summary(content):
-            raise CheckpointDamaged(f"{archive.path} is damaged (its {MEMBER} is not of what it holds)")
+            raise CheckpointDamaged(f"{archive.path} is damaged (its {MEMBER} disagrees with its content)")
 
 
 def _entries(path: Path, structure: Structure) -> dict[str, Any]:
     if not isinstance(structure.content, dict):
-        raise CheckpointRefused(f"{path} is not a general checkpoint: it holds no dictionary of named entries")
+        raise CheckpointRefused(f"{path} is not a general checkpoint: it is not a dictionary of named entries")
     check_if_ours(path, structure.content)
     return structure.content

@@ -1,4 +1,4 @@
-"""Inert stand-ins for what a pickle names: of tensors the facts are kept, of types the name; nothing is called."""
+"""Inert stand-ins for what a pickle names: the facts of a tensor, the name of a type."""
 
 import math
 from collections.abc import Mapping
@@ -15,23 +15,23 @@ _SIZES = {
     16: "complex128",
 }
 ITEM_BYTES = {f"torch.{name}": size for size, names in _SIZES.items() for name in names.split()}
-"""Bytes of one element, by the name of the dtype."""
+"""Bytes per element, by dtype name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inert:
-    """Stands where a checkpoint has an object; does nothing, whatever is done to it."""
+    """Stands for an object of a checkpoint, and does nothing."""
 
     name: str = "object"
-    """The dotted name that the file gives, or of what made it."""
+    """The dotted name of the object, or of the function that made it."""
 
 
 class Dtype(str):
-    """The name of a dtype, where a file has the dtype."""
+    """The name of a dtype; stands for the dtype."""
 
 
 class Device(str):
-    """The name of a device, where a file has the device."""
+    """The name of a device; stands for the device."""
 
 
 class Size(tuple[int, ...]):
@@ -40,7 +40,7 @@ class Size(tuple[int, ...]):
 
 @dataclass(frozen=True, eq=False)
 class Storage(Inert):
-    """The bytes behind tensors: the member of the archive called `key`."""
+    """The bytes of tensors: the member `key` of the archive."""
 
     key: str = ""
     dtype: str = "torch.uint8"
@@ -50,19 +50,20 @@ class Storage(Inert):
 
 @dataclass(frozen=True, eq=False)
 class TensorFacts(Inert):
-    """What is known of a dense tensor without its values."""
+    """The facts of a dense tensor: everything but its values."""
 
     dtype: str = "unknown"
     shape: tuple[int, ...] = ()
     storages: tuple[Storage, ...] = ()
     """One; two or three for a sparse tensor."""
     offset: int = 0
-    """Elements before the first one, and between neighbours in each dimension:"""
+    """Elements of the storage before the first one."""
     stride: tuple[int, ...] = ()
+    """Elements between neighbours in each dimension."""
     marks: Mapping[str, bool] | None = None
-    """Whether the values are to be conjugated or negated."""
+    """Whether the values are conjugated or negated when read."""
     parts: "tuple[TensorFacts, ...]" = ()
-    """The tensors that a sparse or quantized one consists of: indices and values, or scales and zero points."""
+    """The tensors inside a sparse or quantized one: indices and values, or scales and zero points."""
 
     @property
     def elements(self) -> int:
@@ -71,12 +72,12 @@ class TensorFacts(Inert):
 
     @property
     def size(self) -> int:
-        """Bytes: of the elements of a dense tensor, of all that is stored for a sparse one."""
+        """Bytes of all elements; for a sparse tensor, of all storages."""
         return self.elements * ITEM_BYTES[self.dtype]
 
     @property
     def fits(self) -> bool:
-        """Return whether the tensor lies in its storage, and does not claim more than that has."""
+        """Return whether the tensor, and each of its parts, lies within its storage."""
         stored = self.storages[0].size // ITEM_BYTES[self.dtype]
         last = sum((length - 1) * step for length, step in zip(self.shape, self.stride, strict=True))
         inside = self.elements <= stored and self.offset + (last + 1 if self.elements else 0) <= stored
@@ -85,25 +86,25 @@ class TensorFacts(Inert):
 
 @dataclass(frozen=True, eq=False)
 class SparseFacts(TensorFacts):
-    """What is known of a sparse tensor."""
+    """The facts of a sparse tensor."""
 
     layout: str = ""
     coalesced: bool | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of all that is stored."""
+        """Bytes of all storages."""
         return sum(storage.size for storage in self.storages)
 
     @property
     def fits(self) -> bool:
-        """Return whether each part does."""
+        """Return whether each part fits."""
         return all(part.fits for part in self.parts)
 
 
 @dataclass(frozen=True, eq=False)
 class QuantizedFacts(TensorFacts):
-    """What is known of a quantized tensor."""
+    """The facts of a quantized tensor."""
 
     scheme: tuple[Any, ...] = ()
-    """Its name, scale and zero point, and for one of each channel the axis."""
+    """Its name, scale and zero point, and the axis of a per-channel one."""

@@ -29,7 +29,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class WeightFile:
-    """An open `.safetensors` file: what it says of itself, and where its tensors begin."""
+    """An open `.safetensors` file: its metadata, and where its tensors begin."""
 
     file: BinaryIO
     tensors: Mapping[str, tuple[int, TensorFacts]]
@@ -39,12 +39,12 @@ class WeightFile:
 
 @contextmanager
 def opened_weights(path: Path) -> Iterator[WeightFile]:
-    """Open a file once and read its header; errors inside are about this file too.
+    """Open a file once and read its header; errors in the block are reported as errors of the file.
 
-    The format has no checksums: flipped bits of a tensor cannot be found in it.
+    The format has no checksums, so flipped bits in a tensor are not found.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: absent, truncated, or another kind of file.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: missing, truncated, or another kind of file.
     """
     with open_regular(path) as file:
         try:
@@ -52,7 +52,7 @@ def opened_weights(path: Path) -> Iterator[WeightFile]:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, (CheckpointDamaged, CheckpointRefused)):
                 raise
-            raise CheckpointDamaged(f"{path} is damaged, or no safetensors file ({str(error)[:200]})") from error
+            raise CheckpointDamaged(f"{path} is damaged, or not a safetensors file ({str(error)[:200]})") from error
 
 
 def _weight_file(path: Path, file: BinaryIO) -> WeightFile:
@@ -65,29 +65,29 @@ def _weight_file(path: Path, file: BinaryIO) -> WeightFile:
     header = json.loads(file.read(length), object_pairs_hook=_unique, parse_constant=_no_number)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(type(text) is str for text in metadata.values()):
-        raise ValueError("its metadata are no texts")
+        raise ValueError("its metadata are not strings")
     tensors = sorted((_facts(name, entry) for name, entry in header.items()), key=lambda found: found[1])
     _check_places([place for _, place, _ in tensors], size - 8 - length)
     return WeightFile(file, {name: (8 + length + begin, facts) for name, (begin, _), facts in tensors}, metadata)
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no length")
+    raise ValueError(f"{text} is not a length")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) != len(pairs):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("it has a name twice")
     return entries
 
 
 def _facts(name: str, entry: Mapping[str, Any]) -> tuple[str, tuple[int, int], TensorFacts]:
     dtype, shape, (begin, end) = f"torch.{_DTYPES[entry['dtype']]}", tuple(entry["shape"]), entry["data_offsets"]
     if not all(type(length) is int and 0 <= length < 2**63 for length in (*shape, begin, end)) or len(shape) > 64:
-        raise ValueError("a tensor has an impossible shape")
+        raise ValueError("a tensor has an invalid shape")
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
-        raise ValueError("a tensor claims another number of bytes than it has")
+        raise ValueError("a tensor's size does not match its shape")
     storage = Storage("storage", name, dtype, end - begin)
     strides = tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
     return name, (begin, end), TensorFacts("tensor", dtype, shape, (storage,), 0, strides)
@@ -97,7 +97,7 @@ def _check_places(places: list[tuple[int, int]], size: int) -> None:
     position = 0
     for begin, end in places:
         if begin != position:
-            raise ValueError("its tensors do not follow each other")
+            raise ValueError("its tensors overlap or leave gaps")
         position = end
     if position != size:
-        raise ValueError(f"its tensors take {position} bytes and it has {size}")
+        raise ValueError(f"its tensors take {position} bytes, but it has {size}")

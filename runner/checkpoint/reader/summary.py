@@ -1,6 +1,6 @@
-"""`runner.json`: what a checkpoint says of itself, as a member that any tool reads; torch passes it over.
+"""`runner.json`: a summary in the checkpoint's archive that any tool can read; torch ignores it.
 
-It holds the entries that are no states, and the dtype and shape of each tensor in the states.
+It holds the entries that are not states, and the dtype and shape of each tensor in the states.
 """
 
 import json
@@ -12,11 +12,11 @@ from runner.checkpoint.reader.schema import SUFFIX
 from runner.checkpoint.reader.tree import brief, leaves
 
 MEMBER = "runner.json"
-_LONGEST = 1 << 256  # an integer from here on is told, not written
+_LONGEST = 1 << 256  # a larger integer is described, not written
 
 
 def summary(entries: Mapping[str, Any]) -> bytes:
-    """Return the text of `runner.json` for entries of ours, with tensors or with the facts of them."""
+    """Return the text of `runner.json` for entries with tensors, or with their facts."""
     states = {name: value for name, value in entries.items() if name.endswith(SUFFIX)}
     said = {name: _json(value) for name, value in entries.items() if name not in states}
     tensors = {name: {"dtype": str(leaf.dtype), "shape": list(leaf.shape)} for name, leaf in _tensors(states)}
@@ -28,7 +28,7 @@ def _tensors(states: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _json(value: Any) -> Any:
-    """Return a plain value as JSON has it: what is not finite, and what JSON lacks, as text."""
+    """Return a plain value in JSON's types; numbers that are not finite, and unknown types, become text."""
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

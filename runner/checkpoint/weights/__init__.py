@@ -1,1 +1,1 @@
-"""Weights out of any file, and where they fit into a new model: warm start."""
+"""Warm start: read the weights of any file, and match them to a new model."""

@@ -15,28 +15,28 @@ from torch import Tensor
 from runner.checkpoint.weights.sources import Weights
 from runner.errors import CheckpointMismatch, ConfigError
 
-_WRAPPERS = frozenset({"module", "_orig_mod"})  # what DataParallel, DDP and torch.compile put before a name
+_WRAPPERS = frozenset({"module", "_orig_mod"})  # prefixes of DataParallel, DDP and torch.compile
 _MOST = 8  # names in a printed line
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """Which of a file's weights go where; all patterns are regular expressions that are searched for in a name."""
+    """Which of a file's weights go where; patterns are regular expressions, searched for in a name."""
 
     rename: Sequence[str] = ()
-    """`pattern=replacement`, parted at the last "=", for the file's names without wrappers, one after the other."""
+    """`pattern=replacement`, split at the last "=", applied in order to the file's names without wrappers."""
     include: Sequence[str] = ()
-    """Of our model's names those to load; none means all."""
+    """Patterns of our model's names to load; empty means all."""
     exclude: Sequence[str] = ()
-    """Of our model's names those to leave as they are."""
+    """Patterns of our model's names not to load."""
 
     def wants(self, name: str) -> bool:
-        """Return whether one of our model's names is to be loaded."""
+        """Return whether to load one of our model's names."""
         included = not self.include or matches(name, self.include)
         return included and not matches(name, self.exclude)
 
     def renamed(self, name: str) -> str:
-        """Return what a name of the file is to be called."""
+        """Return a name of the file after all renaming."""
         for rule in self.rename:
             pattern, _, replacement = rule.rpartition("=")
             name = re.sub(pattern, replacement, name)
@@ -45,20 +45,20 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a model's weights, each list in the model's or the file's own order."""
+    """The result of a match, each list in the order of the model or the file."""
 
     loaded: list[str]
     missing: list[str]
     """Wanted by the model, absent from the file."""
     unexpected: list[str]
-    """In the file, without a place in the model."""
+    """In the file, absent from the model."""
     reshaped: dict[str, str]
-    """Of another shape, and therefore not loaded: `(4, 3) in the file, (5, 3) wanted`."""
+    """Not loaded because the shape differs: `(4, 3) in the file, (5, 3) wanted`."""
     partial: list[str]
-    """They fit, but another one of their layer does not, so that the layer is left as it is."""
+    """Not loaded, though they fit, because another weight of their layer does not."""
     excluded: list[str]
     frozen: list[str] = field(default_factory=list)
-    """Of the loaded parameters those that are not trained."""
+    """The loaded parameters that are not trained."""
 
     @property
     def matched(self) -> float:
@@ -71,13 +71,13 @@ class Report:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Return the report for a reader, a line for each list that is not empty."""
+        """Return the report as text, a line for each list that is not empty."""
         shown = [f"{kind} {len(names)}: {_brief(names)}" for kind, names in self.entries().items() if names]
         return [f"loaded {len(self.loaded)}", *(line for line in shown if not line.startswith("loaded"))]
 
 
 def check_patterns(options: Mapping[str, Sequence[str]]) -> None:
-    """Raise ConfigError for a pattern that is no regular expression, or a renaming that cannot be done."""
+    """Raise ConfigError for an invalid regular expression or renaming."""
     for key, patterns in options.items():
         for pattern in patterns:
             if key == "rename" and "=" not in pattern:
@@ -86,16 +86,16 @@ def check_patterns(options: Mapping[str, Sequence[str]]) -> None:
                 )
             try:
                 searched, _, replacement = pattern.rpartition("=") if key == "rename" else (pattern, "", "")
-                re.sub(searched, replacement, "")  # also tells of a group that the pattern has not
+                re.sub(searched, replacement, "")  # also finds a reference to a missing group
             except (re.error, IndexError) as error:
-                raise ConfigError(f"warm_start.{key}={pattern} is no regular expression: {error}") from error
+                raise ConfigError(f"warm_start.{key}={pattern} is not a regular expression: {error}") from error
 
 
 def fit(own: Weights, found: Weights, fitting: Fitting) -> tuple[dict[str, Any], Report]:
-    """Return our model's state_dict with the file's weights wherever they fit, and the report; nothing is copied.
+    """Return our model's state_dict with the file's weights wherever they fit, and the report; copies nothing.
 
     Raises:
-        CheckpointMismatch: two names of the file would go to one of ours.
+        CheckpointMismatch: two names of the file map to one of ours.
     """
     ours, places = _assigned(own, found, fitting)
     wanted = [name for name in own if fitting.wants(name)]
@@ -115,28 +115,28 @@ def fit(own: Weights, found: Weights, fitting: Fitting) -> tuple[dict[str, Any],
 
 
 def require_enough(report: Report, *, strict: bool, min_matched: float, path: Path, part: str) -> None:
-    """Raise CheckpointMismatch if nothing was loaded, less than asked for, or, if `strict`, not all."""
+    """Raise CheckpointMismatch if nothing was loaded, less than `min_matched`, or, if `strict`, not everything."""
     what = f"{path} does not fit {part}"
     detail = "; ".join(line for line in report.lines() if not line.startswith("excluded"))
     if not report.loaded:
         raise CheckpointMismatch(
-            f"{what}: nothing of it was found there ({detail}); compare the names with python -m runner inspect, "
-            "and mend them with \"warm_start.rename=['pattern=replacement']\""
+            f"{what}: no weight matched ({detail}); compare the names with python -m runner inspect, "
+            "and map them with \"warm_start.rename=['pattern=replacement']\""
         )
     if strict and (report.missing or report.unexpected or report.reshaped):
-        raise CheckpointMismatch(f"{what} exactly, which warm_start.strict=true asks for ({detail})")
+        raise CheckpointMismatch(f"{what} exactly, as warm_start.strict=true requires ({detail})")
     if report.matched < min_matched:
         raise CheckpointMismatch(
-            f"{what}: {report.matched:.0%} of its names were found, warm_start.min_matched={min_matched} asks for "
-            f"more ({detail}); mend the names with warm_start.rename, leave layers out with warm_start.exclude, or "
+            f"{what}: {report.matched:.0%} of its names were found, but warm_start.min_matched={min_matched} requires "
+            f"more ({detail}); map the names with warm_start.rename, skip layers with warm_start.exclude, or "
             "lower warm_start.min_matched"
         )
 
 
 def strip_wrappers(own: Iterable[str], found: Iterable[str]) -> dict[str, str]:
-    """Return which of our names each of the file's has, both compared without `module.` and `_orig_mod.` in them.
+    """Return our name for each name of the file, both compared without `module.` and `_orig_mod.`.
 
-    A name that is ours as it stands stays; so does one that without wrappers could be several of ours.
+    A name that equals one of ours is kept. One that matches none, or several, of ours only loses its wrappers.
     """
     ours = set(own)
     counts = Counter(map(_unwrapped, ours))
@@ -145,12 +145,12 @@ def strip_wrappers(own: Iterable[str], found: Iterable[str]) -> dict[str, str]:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether one of the regular expressions is found in the name."""
+    """Return whether any of the regular expressions is found in the name."""
     return any(re.search(pattern, name) for pattern in patterns)
 
 
 def _assigned(own: Weights, found: Weights, fitting: Fitting) -> tuple[dict[str, Any], set[str]]:
-    """Return the file's values under our names, and which of the file's names have such a place."""
+    """Return the file's values under our names, and the file's names that were used."""
     ours: dict[str, Any] = {}
     origin: dict[str, str] = {}
     renamed = {name: fitting.renamed(plain) for name, plain in strip_wrappers(own, found).items()}
@@ -160,7 +160,9 @@ def _assigned(own: Weights, found: Weights, fitting: Fitting) -> tuple[dict[str,
         if place not in own:
             continue
         if place in origin:
-            raise CheckpointMismatch(f"both {origin[place]} and {name} of the file would become {place}; mend rename")
+            raise CheckpointMismatch(
+                f"{origin[place]} and {name} of the file both become {place}; change warm_start.rename"
+            )
         ours[place], origin[place] = value, name
     return ours, set(origin.values())
 
@@ -194,7 +196,7 @@ def _layer(name: str) -> str:
 
 
 def _innermost(own: Iterable[str]) -> set[str]:
-    """Return the modules that hold weights and no module that does: what they hold belongs together."""
+    """Return the modules that hold weights and contain no other such module; their weights belong together."""
     layers = {_layer(name) for name in own}
     return layers - {outer for layer in layers for outer in _around(layer)}
 

@@ -1,4 +1,4 @@
-"""Weights out of whatever file people have: ours, the tutorial's, bare state_dicts, safetensors."""
+"""Read weights from any file: our checkpoints, the tutorial's, bare state_dicts, safetensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ BARE = ""
 _EMA = "ema"
 
 Weights = Mapping[str, Any]
-"""Parameters and buffers by name: tensors, and whatever plain values a module adds to its own."""
+"""Parameters and buffers by name: tensors, and the plain values of a module's extra state."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The weights that a file holds."""
+    """The weights of a file."""
 
     path: Path
     parts: Mapping[str, Weights]
-    """By the name of the part; a file that is a state_dict itself has one part, `BARE`."""
+    """By part name; a file that is itself a state_dict has one part, `BARE`."""
 
     def choose(self, wanted: str, *, named: str | None = None, averaged: bool = False) -> Weights:
-        """Return the weights for our model called `wanted`.
+        """Return the weights for our model `wanted`.
 
-        `named` is the part to take; without it the one of the same name is taken, or the only one
-        there is. `averaged` asks for the moving average of the part.
+        They are those of the part `named`; without it, of the part of the same name, or the only part.
+        `averaged` chooses the part's moving average.
 
         Raises:
-            CheckpointMismatch: there is no such part, or several might be meant.
+            CheckpointMismatch: there is no such part, or the choice is ambiguous.
         """
         name = self._name(wanted, named)
         if not averaged:
             return self.parts[name]
         average = _EMA if name == "model" else f"{name}_{_EMA}"
         if average not in self.parts:
-            raise CheckpointMismatch(f"{self.path} has no moving average of {wanted}; take warm_start.weights=raw")
+            raise CheckpointMismatch(f"{self.path} has no moving average of {wanted}; use warm_start.weights=raw")
         return self.parts[average]
 
     def _name(self, wanted: str, named: str | None) -> str:
@@ -56,7 +56,7 @@ class Source:
             return name
         if len(raw) != 1 or raw == averages:
             raise CheckpointMismatch(
-                f"{self.path} has no part {wanted!r} but {', '.join(raw)}; choose one with "
+                f"{self.path} has no part {wanted!r}, only {', '.join(raw)}; choose one with "
                 f"'warm_start.parts={{{wanted}: {raw[0]}}}'"
             )
         return raw[0]
@@ -70,7 +70,7 @@ def read_source(path: Path) -> Source:
     """
     content = load_safetensors(path) if path.suffix == ENDING else read_plain(path)
     if not isinstance(content, Mapping):
-        raise CheckpointRefused(f"{path} holds a {type(content).__name__} and no weights; name a state_dict's file")
+        raise CheckpointRefused(f"{path} holds a {type(content).__name__}, not weights; name the file of a state_dict")
     if _is_weights(content):
         return Source(path, {BARE: content})
     parts = {
@@ -84,7 +84,7 @@ def read_source(path: Path) -> Source:
 
 
 def _is_weights(value: Mapping[Any, Any]) -> bool:
-    """Return whether a mapping is a module's state_dict: names to tensors, and nothing nested but extra state."""
+    """Return whether a mapping is a module's state_dict: names to tensors, nothing nested except extra state."""
     flat = all(isinstance(key, str) and (_is_extra(key) or not _is_nested(item)) for key, item in value.items())
     return flat and any(isinstance(item, Tensor) and item.dim() > 0 for item in value.values())
 
@@ -99,16 +99,16 @@ def _is_nested(value: Any) -> bool:
 
 
 def safetensors_bytes(weights: Weights, path: Path) -> bytes:
-    """Return weights as a `.safetensors` file holds them; tied ones stand there once under each name.
+    """Return weights as the bytes of a `.safetensors` file; tied weights are written under each name.
 
     Raises:
-        ConfigError: the package is absent, or a value is no dense tensor.
+        ConfigError: the package is not installed, or a value is not a dense tensor.
     """
     odd = [
         name for name, value in weights.items() if not isinstance(value, Tensor) or value.layout is not torch.strided
     ]
     if odd:
-        raise ConfigError(f"{path} has {odd[0]!r}, which is no dense tensor and has no place in a .safetensors file")
+        raise ConfigError(f"{path} has {odd[0]!r}, which is not a dense tensor, so a .safetensors file cannot hold it")
     try:
         from safetensors.torch import save
     except ImportError as error:
@@ -117,7 +117,7 @@ def safetensors_bytes(weights: Weights, path: Path) -> bytes:
 
 
 def read_safetensors_back(path: Path) -> Weights:
-    """Return what the package safetensors reads in a file that this program has just written with it."""
+    """Return what the safetensors package reads from a file that this program has just written."""
     from safetensors.torch import load_file
 
     found: Weights = load_file(path)
@@ -125,10 +125,10 @@ def read_safetensors_back(path: Path) -> Weights:
 
 
 def load_safetensors(path: Path) -> Weights:
-    """Return the weights in a `.safetensors` file, each in memory of its own.
+    """Return the weights in a `.safetensors` file, each in its own memory.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: there is no such file, it is none, or may not be read.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: missing, truncated, or another kind of file.
     """
     with opened_weights(path) as weights:
         memory = {name: torch.empty(facts.size, dtype=torch.uint8) for name, (_, facts) in weights.tensors.items()}

@@ -1,4 +1,4 @@
-"""Work that is done at once, or meanwhile by one thread, whose failures are never lost."""
+"""Do work at once, or in a background thread that never loses a failure."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,10 +11,10 @@ class Worker(Protocol):
     """Does one piece of work at a time."""
 
     def start(self, work: Work) -> None:
-        """Begin the work once the former is done; raise what that raised."""
+        """Start the work once the former is done; raise what that raised."""
 
     def settle(self) -> None:
-        """Return when nothing is left to do; raise what the latest work raised, once."""
+        """Return once no work is left; raise what the latest work raised, once."""
 
 
 class AtOnce:
@@ -29,19 +29,19 @@ class AtOnce:
 
 
 class Background:
-    """Does the work in a thread; a process that ends in an orderly way waits for it."""
+    """Does the work in a thread; a process that exits normally waits for it."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[object] | None = None
 
     def start(self, work: Work) -> None:
-        """Begin the work once the former is done; raise what that raised, and leave this undone."""
+        """Start the work once the former is done; if that raised, raise it and do not start."""
         self.settle()
         self._pending = self._thread.submit(work)
 
     def settle(self) -> None:
-        """Return when the work is done; raise what it raised, once."""
+        """Return once the work is done; raise what it raised, once."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()

@@ -1,4 +1,4 @@
-"""Whether a state may be written at all: weights that became NaN are no checkpoint to go on from."""
+"""Find NaN and infinity in a state before it is written."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from runner.checkpoint.reader.tree import leaves
 
-_PIECE = 32_000  # elements; from 32,768 on torch would take further threads, which belong to the training
-_ALWAYS_FINITE = getattr(torch, "float4_e2m1fn_x2", None)  # it has no bits for anything else
+_PIECE = 32_000  # elements; from 32,768 on torch uses more threads, which training needs
+_ALWAYS_FINITE = getattr(torch, "float4_e2m1fn_x2", None)  # it cannot represent NaN or infinity
 _MEASURED = ("progress_state_dict",)  # metrics, which may be infinite without harm
 
 
 def non_finite(entries: Mapping[str, Any], taken: Callable[[Tensor], Tensor] = lambda live: live) -> frozenset[str]:
-    """Return the places of the floating tensors, such as `model_state_dict.fc1.weight`, that hold NaN or infinity.
+    """Return the places of floating tensors that hold NaN or infinity, such as `model_state_dict.fc1.weight`.
 
-    What is looked at is what `taken` returns for each tensor.
+    `taken` returns the copy to look at for each tensor.
     """
     states = {name: value for name, value in entries.items() if name not in _MEASURED}
     floating = (
@@ -31,13 +31,13 @@ def _may_be_spoilt(tensor: Tensor) -> bool:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """Look at sums first, which NaN and infinity never leave; an overflow of their own is told apart."""
+    """Check sums first, since NaN and infinity survive a sum; check the elements where a finite sum overflowed."""
     pieces = map(_summable, _pieces(_numbers(tensor)))
     return all(math.isfinite(float(piece.sum())) or bool(torch.isfinite(piece).all()) for piece in pieces)
 
 
 def _numbers(tensor: Tensor) -> Tensor:
-    """Return the real numbers that a tensor stores, be it sparse or complex."""
+    """Return the stored values of a dense or sparse tensor as real numbers."""
     if tensor.layout is not torch.strided:
         tensor = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
@@ -48,7 +48,7 @@ def _summable(piece: Tensor) -> Tensor:
 
 
 def _pieces(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Return the elements in one dimension, in pieces: as they lie in memory where that has no gaps."""
+    """Return the elements as flat pieces, in memory order if the storage has no gaps."""
     if tensor.numel() <= _PIECE:
         return (tensor,)
     dense = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()

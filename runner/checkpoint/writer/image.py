@@ -1,7 +1,7 @@
-"""A checkpoint's file as it lies in memory: laid out once, refilled at each save, written by whoever has the time.
+"""A checkpoint file in memory: laid out once, refilled at each save, written in the background.
 
-Taking the state is one copy of its bytes, each storage into its place in the file to come. Checksums,
-structure and writing follow from that copy, so that training may go on meanwhile.
+A save copies each storage into its place in the future file. Checksums, structure and writing work on that copy, so
+that training can continue.
 """
 
 import mmap
@@ -22,11 +22,11 @@ from runner.checkpoint.writer.pickling import identity, pickled, storages
 from runner.checkpoint.writer.readable import check_directory, check_structure
 from runner.files import Disk
 
-_GRANULE = 2 << 20  # bytes; memory is taken in pieces of a huge page
+_GRANULE = 2 << 20  # bytes; memory is allocated in huge pages
 
 
 class Image:
-    """Memory for one state after the other; only the latest one taken can be written."""
+    """Memory for one state after another; only the latest copy can be written."""
 
     def __init__(self) -> None:
         self._memory = torch.empty(0, dtype=torch.uint8)
@@ -37,9 +37,9 @@ class Image:
         self._arrived: list[torch.cuda.Event] = []
 
     def take(self, content: Mapping[str, Any]) -> None:
-        """Copy the bytes of every tensor in `content`, whose containers must not change any more.
+        """Copy the bytes of every tensor in `content`, whose containers must not change afterwards.
 
-        Tensors on a GPU are on their way when this returns, in the order of the GPU's own work.
+        Copies from a GPU are queued on its stream when this returns.
         """
         found = {identity(storage): storage for storage in storages(content)}
         sources = list(found.values())
@@ -50,7 +50,7 @@ class Image:
         self._arrived = [_event(device) for device in {s.device for s in sources if s.device.type == "cuda"}]
 
     def tensor(self, live: Tensor) -> Tensor:
-        """Return what was taken of a tensor; of a sparse one the tensor itself."""
+        """Return the copy of a tensor; a sparse tensor itself."""
         if live.layout is not torch.strided:
             return live
         storage = self._slots[self._keys[identity(live.untyped_storage())]]
@@ -58,15 +58,15 @@ class Image:
         return taken.set_(storage, live.storage_offset(), live.size(), live.stride())
 
     def wait(self) -> None:
-        """Return when everything taken has arrived."""
+        """Return once every copy is complete."""
         for event in self._arrived:
             event.synchronize()
 
     def write(self, file: BinaryIO, disk: Disk) -> None:
-        """Write the file; what was taken is not changed by it.
+        """Write the file.
 
         Raises:
-            Unsavable: the file could not be read again.
+            Unsavable: a reader would refuse the file.
         """
         self.wait()
         memory = memoryview(self._memory.numpy())  # type: ignore[arg-type]
@@ -76,13 +76,13 @@ class Image:
         file.write(self._tail(members, end))
 
     def _sealed(self, memory: memoryview, member: Member) -> Member:
-        """Return a member with the checksum of its bytes, which its header has from now on."""
+        """Return a member with its CRC, and put that into the member's header."""
         crc = crc32(memory[member.start : member.end])
         struct.pack_into("<L", memory, member.header + CRC_IN_LOCAL, crc)
         return Member(member.name, member.size, member.header, member.start, crc)
 
     def _tail(self, members: list[Member], position: int) -> bytes:
-        """Return everything that follows the tensors, which are the `members`."""
+        """Return the part of the file after the tensors, which are `members`."""
         pieces: list[bytes] = []
         structure = pickled(self._content, self._keys)
         check_structure(self._content, structure, len(members))
@@ -96,7 +96,7 @@ class Image:
         return b"".join([*pieces, listed])
 
     def _lay_out(self, sizes: list[int], *, pinned: bool) -> None:
-        """Give every storage its place; what begins like the former state keeps the places that it has."""
+        """Give every storage its place; leading storages of unchanged size keep theirs."""
         same = sum(1 for _ in takewhile(lambda pair: pair[0].size == pair[1], zip(self._members, sizes, strict=False)))
         del self._members[same:]
         position = self._members[-1].end if self._members else 0
@@ -119,9 +119,9 @@ def _event(device: torch.device) -> torch.cuda.Event:
 
 
 def _memory(size: int, *, pinned: bool) -> Tensor:
-    """Return memory that begins at a page; on the CPU one that forked loader workers do not share.
+    """Return page-aligned memory; unless pinned, forked loader workers do not share it.
 
-    Shared pages would be copied one by one when the next state is taken.
+    The next save would have to copy shared pages one by one.
     """
     whole = -(-max(size, 1) // _GRANULE) * _GRANULE
     if pinned:

@@ -1,4 +1,4 @@
-"""The structure of a checkpoint, pickled as `torch.save` does it: tensors by reference to their storages."""
+"""Pickle the structure of a checkpoint as `torch.save` does: tensors refer to their storages."""
 
 import copyreg
 import io
@@ -23,8 +23,8 @@ _KINDS = {
 
 
 def storages(value: Any) -> Iterator[UntypedStorage]:
-    """Yield the storage of every tensor inside plain containers; one that is shared comes as often as it is used."""
-    # Training waits for this walk at each save, and `leaves`, which makes names, takes twice as long.
+    """Yield the storage of every tensor inside plain containers; a shared one once for each use."""
+    # Training waits for this walk at each save; `leaves`, which makes names, takes twice as long.
     if isinstance(value, Tensor):
         simple = value.layout is torch.strided and not value.is_quantized
         yield from (value.untyped_storage(),) if simple else _parts(value)
@@ -39,25 +39,25 @@ def storages(value: Any) -> Iterator[UntypedStorage]:
 
 
 def _parts(tensor: Tensor) -> Iterator[UntypedStorage]:
-    """Yield what a sparse or quantized tensor consists of."""
+    """Yield the storages of a sparse or quantized tensor."""
     _, arguments = tensor.__reduce_ex__(_PROTOCOL)  # type: ignore[no-untyped-call]
     return storages(arguments)
 
 
 def size_of(value: Any) -> int:
-    """Return the bytes of all tensors inside plain containers, what is shared counted once."""
+    """Return the bytes of all tensors inside plain containers, shared storages counted once."""
     return sum({identity(storage): storage.nbytes() for storage in storages(value)}.values())
 
 
 def identity(storage: UntypedStorage) -> int:
-    """Return what two Python objects for one storage have in common."""
+    """Return the same number for every Python object of one storage."""
     return int(storage._cdata)
 
 
 def pickled(content: Any, keys: Mapping[int, int]) -> bytes:
     """Return the bytes of `data.pkl`; `keys` gives the number of each storage by its identity.
 
-    No tensor's content is looked at, and every storage is said to be on the CPU.
+    Tensor values are not read, and every storage is declared to be on the CPU.
     """
     buffer = io.BytesIO()
     _Pickler(buffer, keys).dump(content)
@@ -71,7 +71,7 @@ class _Pickler(pickle.Pickler):
         self.dispatch_table = {**copyreg.dispatch_table, Tensor: self._tensor, _NoHooks: _no_hooks}
 
     def persistent_id(self, value: Any) -> Any:
-        """Return what stands for a storage, None for everything else."""
+        """Return the reference to a storage, None for everything else."""
         kind = type(value)
         if kind is _Reference:
             return value.words
@@ -82,7 +82,7 @@ class _Pickler(pickle.Pickler):
         return None
 
     def _tensor(self, tensor: Tensor) -> Any:
-        """Return how a tensor is rebuilt, for ordinary ones as it would say itself, in a fraction of the time."""
+        """Return how to rebuild a tensor; for ordinary ones the same as `__reduce_ex__`, but faster."""
         if tensor.layout is not torch.strided or tensor.dtype not in _KINDS:
             return tensor.__reduce_ex__(_PROTOCOL)  # type: ignore[no-untyped-call]
         storage = tensor.untyped_storage()
@@ -95,7 +95,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Reference:
-    """A storage, as the pickle refers to it."""
+    """The pickle's reference to a storage."""
 
     __slots__ = ("words",)
 
@@ -104,7 +104,7 @@ class _Reference:
 
 
 class _NoHooks:
-    """The empty dictionary that each tensor has of its own."""
+    """The empty dictionary of backward hooks, one for each tensor."""
 
     __slots__ = ()
 
