@@ -80,9 +80,13 @@ class Progress:
         self.step_in_epoch = 0 if epoch_ended else self.step_in_epoch + 1
         self.epoch += int(epoch_ended)
 
+    def window_means(self) -> dict[str, float]:
+        """Return the means over the updates since the latest report."""
+        return {f"train/{name}": float(total) / self.window_counts[name] for name, total in self.window.items()}
+
     def take_window(self) -> dict[str, float]:
         """Return the means over the updates since the latest report, and start a new window."""
-        means = {f"train/{name}": float(total) / self.window_counts[name] for name, total in self.window.items()}
+        means = self.window_means()
         self.window, self.window_counts, self.reported_at = {}, {}, self.global_step
         return means
 

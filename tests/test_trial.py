@@ -52,7 +52,7 @@ def tried(learner: Any, models: dict[str, Any], *, average: bool = False) -> lis
     val = EvaluationLoader(data.val, Loading(8, workers=0))
     state = state_of(models, learner, average=average)
     trial = Trial(config_of("batch_size=8", "accumulate=2"), state, learner, Single(Devices("cpu")))
-    trial.run(train, val, Horizon(9, 3))
+    trial.run(train, {"": val}, Horizon(9, 3))
     whole = [*models.values(), *(average.model for average in state.averages.values())]
     return [value for model in whole for value in model.state_dict().values()]
 
@@ -160,9 +160,9 @@ def test_what_does_not_fit_is_exit_code_2_and_nothing_made(
 def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
     sets = [Wrong(lambda index: torch.zeros(4)) for _ in range(2)]
     train = TrainLoader(sets[0], Loading(8, workers=1), seed=0)
-    val = EvaluationLoader(sets[1], Loading(8, workers=1))
+    val = {"": EvaluationLoader(sets[1], Loading(8, workers=1))}
     keys, _ = train.telling(epoch=0, sample=0)
-    assert [batch.size for batch in tried_batches(train, val, keys)[1]] == [8, 4]
+    assert [[batch.size for batch in one] for one in tried_batches(train, val, keys)[1]] == [[8, 4]]
     former = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
@@ -182,7 +182,7 @@ def test_a_batch_is_tried_on_a_resume_too(work: Path, capsys: Any, monkeypatch: 
 def test_a_trial_that_fails_leaves_no_worker_behind() -> None:
     before, data = set(multiprocessing.active_children()), Data("missing")
     train = TrainLoader(data.train, Loading(8, workers=1), seed=0)
-    val = EvaluationLoader(data.val, Loading(8, workers=1))
+    val = {"": EvaluationLoader(data.val, Loading(8, workers=1))}
     keys, _ = train.telling(epoch=0, sample=0)
     with pytest.raises(ConfigError, match="sample 13 of Wrong is None") as kept:
         tried_batches(train, val, keys)

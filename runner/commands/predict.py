@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.checkpoint.listing import run_directory_of
 from runner.commands.checkpointed import ask, open_checkpoint
+from runner.data.splits import sets_of
 from runner.errors import ConfigError
 from runner.exit_codes import FINISHED
 from runner.places import local_path
@@ -28,6 +29,10 @@ def predict_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
         _check(local_path(named, "output"))
     subject, split = open_checkpoint(asked)
     _check_predicts(subject.learner)
+    if len(sets := sets_of(subject.dataset)) != 1:
+        raise ConfigError(
+            f"data.split={split} has the sets {', '.join(sets)}, and task=predict takes one; choose another split"
+        )
     output = _default(asked.path, split) if named is None else local_path(named, "output")
     _check(output)
     samples = _predict(subject, output)
@@ -68,7 +73,8 @@ def _predict(subject: "Subject", output: Path) -> int:
     from runner.tracking.predictions import write_predictions
     from runner.wiring.build.identity import classes_of
 
-    with running(subject) as (models, loader):
+    with running(subject) as (models, loaders):
+        (loader,) = loaders.values()
         predictions = predict(models, subject.learner, loader, subject.strategy.device)
     write_predictions(output, predictions, classes_of(subject.identity or {}))
     return loader.size  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from runner.data.loaders.loading import EvaluationLoader, move
+from runner.data.splits import place_of
 from runner.learners import Learner
 from runner.loop.figures import Figures
 from runner.strategy.strategies import Strategy
@@ -32,6 +33,24 @@ def evaluate(
                 return None
             figures.add(learner.evaluation(models, move(batch.whole, strategy.device)), batch.size)
         return figures.of_all()
+
+
+def evaluate_each(
+    models: Mapping[str, nn.Module],
+    learner: Learner,
+    *,
+    loaders: Mapping[str, EvaluationLoader],
+    strategy: Strategy,
+    stop: Callable[[], str | None] = lambda: None,
+) -> dict[str, float] | None:
+    """Return the metrics of each set, behind its name, as `evaluate` does; None if `stop` broke it off."""
+    found: dict[str, float] = {}
+    for name, loader in loaders.items():
+        metrics = evaluate(models, learner, loader=loader, strategy=strategy, stop=stop)
+        if metrics is None:
+            return None
+        found |= {place_of(name, metric): value for metric, value in metrics.items()}
+    return found
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`Plan` is all that does not change during training, and what is due at a boundary between steps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,7 +33,8 @@ class Plan:
     learner: Learner
     strategy: Strategy
     train_loader: TrainLoader
-    val_loader: EvaluationLoader
+    val_loaders: Mapping[str, EvaluationLoader]
+    """Of each set of `val`, by its name; "" is the name of the only one."""
     horizon: Horizon
     seed: int
     clip_norm: float | None

@@ -1,5 +1,6 @@
 """`TrainState` is all that changes during training; its fields are the checkpoint."""
 
+import math
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -108,7 +109,7 @@ class TrainState:
 
     def record(self, metrics: Mapping[str, float], monitor: str, mode: Mode) -> None:
         """Enter what an evaluation at this step measured: whether it is the best, or how long ago that was."""
-        progress, value = self.progress, metrics[monitor]
+        progress, value = self.progress, metrics.get(monitor, math.nan)  # no update since the latest report, perhaps
         progress.metrics, progress.evaluated_at = dict(metrics), progress.global_step
         if is_better(mode, value, progress.best_metric):
             progress.best_metric, progress.best_step = value, progress.global_step

@@ -1,5 +1,6 @@
 """The loop. Whatever changes during training changes here, between two boundaries, and nowhere else."""
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -8,7 +9,7 @@ from torch import nn
 from runner.data.loaders.loading import Batch, move
 from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
-from runner.loop.evaluate import evaluate
+from runner.loop.evaluate import evaluate_each
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
 from runner.randomness import isolated
@@ -75,14 +76,18 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:
-    """Measure on `val` and record it, unless a stop comes first; training's generators are not touched."""
+    """Measure on `val` and record it, unless a stop comes first; training's generators are not touched.
+
+    Without a `val` the means of training since the latest report are recorded.
+    """
     with isolated(plan.seed, state.progress.global_step), state.scaler.autocast():
-        metrics = evaluate(
-            models, plan.learner, loader=plan.val_loader, strategy=plan.strategy, stop=plan.stop_requested
+        metrics = evaluate_each(
+            models, plan.learner, loaders=plan.val_loaders, strategy=plan.strategy, stop=plan.stop_requested
         )
     if metrics is not None:
-        state.record({f"val/{name}": value for name, value in metrics.items()}, plan.monitor, plan.mode)
-        plan.pacing.after_evaluation(state.schedulers, state.progress.metrics[plan.monitor])
+        measured = {f"val/{name}": value for name, value in metrics.items()}
+        state.record(measured or state.progress.window_means(), plan.monitor, plan.mode)
+        plan.pacing.after_evaluation(state.schedulers, state.progress.metrics.get(plan.monitor, math.nan))
 
 
 def _report(state: TrainState, plan: Plan, clock: float) -> float:

@@ -13,8 +13,9 @@ from runner.blame import raised
 from runner.checkpoint.format import read_entries, restore_part
 from runner.checkpoint.reader.schema import states
 from runner.data.loaders.loading import EvaluationLoader, Loading
+from runner.data.splits import sets_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
-from runner.loop.evaluate import evaluate
+from runner.loop.evaluate import evaluate_each
 from runner.loop.state import inference_part
 from runner.optim.buffers import take_buffers
 from runner.randomness import isolated
@@ -48,8 +49,8 @@ def measure(subject: Subject, stop: Callable[[], str | None] = lambda: None) -> 
     Raises:
         CheckpointMismatch: the file is of another model.
     """
-    with running(subject) as (models, loader):
-        return evaluate(models, subject.learner, loader=loader, strategy=subject.strategy, stop=stop)
+    with running(subject) as (models, loaders):
+        return evaluate_each(models, subject.learner, loaders=loaders, strategy=subject.strategy, stop=stop)
 
 
 @contextmanager
@@ -65,12 +66,12 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
     _restore(subject, entries)
-    loader = EvaluationLoader(subject.dataset, subject.loading)
+    loaders = {name: EvaluationLoader(one, subject.loading) for name, one in sets_of(subject.dataset).items()}
     precision = Precision(config.device.precision.value, strategy.device)
     with isolated(config.seed, entries["global_step"]), precision.autocast():
         try:
             with bounded(subject.models.values(), config.model, subject.trust):
-                yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loader
+                yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loaders
         except (RunnerError, OSError):
             raise
         except Exception as error:

@@ -52,7 +52,7 @@ def make_plan(
         learner=run.problem.learner,
         strategy=run.strategy,
         train_loader=run.train_loader,
-        val_loader=run.val_loader,
+        val_loaders=run.val_loaders,
         horizon=run.horizon,
         seed=config.seed,
         clip_norm=config.clip_norm,

@@ -4,7 +4,7 @@ import pickle
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -140,14 +140,17 @@ class EvaluationLoader:
         return _raised(iter(self._loader))
 
 
-def tried_batches(train: TrainLoader, val: EvaluationLoader, training: Sequence[Key]) -> tuple[list[Any], list[Any]]:
-    """Return the training batches of some keys, and the first and last of validation, fetched once as the run would.
+def tried_batches(
+    train: TrainLoader, val: Mapping[str, EvaluationLoader], training: Sequence[Key]
+) -> tuple[list[Batch], list[list[Batch]]]:
+    """Return the training batches of some keys, and the first and last of each set, fetched once as the run would.
 
     Raises:
         ConfigError: a batch cannot be made, or sent by a worker; the sample is named.
     """
-    keys = [*(("train", key) for key in training), *(("val", key) for key in val.telling())]
-    sets = _Tried({"train": train.keyed, "val": val.keyed})
+    keys = [("", key) for key in training]
+    keys += [(f"val/{name}", key) for name, loader in val.items() for key in loader.telling()]
+    sets = _Tried({"": train.keyed, **{f"val/{name}": loader.keyed for name, loader in val.items()}})
     known = replace(train.loading, workers=min(1, train.loading.workers))
     try:
         with warnings.catch_warnings():
@@ -158,8 +161,8 @@ def tried_batches(train: TrainLoader, val: EvaluationLoader, training: Sequence[
             f"the data cannot be sent to a worker ({raised(error)}): leave open files, lambdas and local classes out "
             "of what a data set holds, or add data.workers=0"
         ) from error
-    batches = list(_raised(iter(found)))
-    return batches[: len(training)], batches[len(training) :]
+    batches = _raised(iter(found))
+    return list(islice(batches, len(training))), [list(islice(batches, len(one.telling()))) for one in val.values()]
 
 
 class _Tried(Dataset[Any]):

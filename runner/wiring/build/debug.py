@@ -10,6 +10,7 @@ from torch.autograd import set_detect_anomaly
 
 from runner.data.loaders.order import Shortened
 from runner.data.selection import selection
+from runner.data.splits import sets_of
 from runner.loop.plan import Plan
 from runner.tracking.profile import profiled
 from runner.wiring.build.loading import order_of
@@ -45,7 +46,10 @@ def limited(data: Any, debug: Debug, batch_size: int) -> Any:
         return dataset if batches is None or dataset is None else selection(dataset, batches * batch_size)
 
     train, evaluated = debug.limit_train, debug.limit_eval
-    val, test = part(data.val, evaluated), part(getattr(data, "test", None), evaluated)
+    val, test = (
+        {name: part(one, evaluated) for name, one in sets_of(getattr(data, split, None)).items()} or None
+        for split in ("val", "test")
+    )
     if (order := order_of(data)) is None:
         return Splits(part(data.train, train), val, test, collate)
     return Splits(data.train, val, test, collate, order if train is None else Shortened(order, train, batch_size))

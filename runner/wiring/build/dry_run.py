@@ -32,7 +32,7 @@ class Trial:
         self._config, self._state, self._learner = config, state, learner
         self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
 
-    def run(self, train: TrainLoader, val: EvaluationLoader, horizon: Horizon) -> list[str]:
+    def run(self, train: TrainLoader, val: Mapping[str, EvaluationLoader], horizon: Horizon) -> list[str]:
         """Try the first batches, and the last ones if they are reached; return what is to be said of them.
 
         Every state and generator is left as it was.
@@ -52,7 +52,7 @@ class Trial:
             self._train(training)
             self._state.check_models()
             self._of_learner()
-            said = self._evaluate(evaluating)
+            said = list(dict.fromkeys(line for batches in evaluating for line in self._evaluate(batches)))
         if before is not None and any(differences(before, self._of_learner())):
             self._state.learner.load_state_dict(before)  # type: ignore[union-attr]
         return said

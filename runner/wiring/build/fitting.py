@@ -1,6 +1,7 @@
 """What was built and does not fit its place: each is one sentence, before anything is created."""
 
 import inspect
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -8,19 +9,34 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer, SparseAdam
 
+from runner.data.splits import place_of, sets_of
 from runner.errors import ConfigError
-from runner.learners import Gan
+from runner.learners import Gan, frozen_of
 from runner.models import Generator
 
+_SET_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _METHODS = ("updates", "training", "evaluation")
 _STATE = ("state_dict", "load_state_dict")
 
 
 def check_data(data: Any) -> None:
-    """Raise ConfigError for data without a split to train or to validate on."""
-    for split in ("train", "val"):
-        if getattr(data, split, None) is None:
-            raise ConfigError(f"data: {type(data).__name__} has no `{split}`; give it `train`, `val` and maybe `test`")
+    """Raise ConfigError for data without a split to train on, or with sets whose names are none."""
+    name = type(data).__name__
+    if getattr(data, "train", None) is None:
+        raise ConfigError(f"data: {name} has no `train`; give it `train`, and where there are `val` and `test`")
+    for split in ("val", "test"):
+        sets = sets_of(getattr(data, split, None))
+        for one in sets:
+            if (one or len(sets) > 1) and not _SET_NAME.fullmatch(one):
+                raise ConfigError(f"data: {name}.{split} has a set called {one!r}; name it by letters, digits, - and _")
+
+
+def measured_of(data: Any, learner: Any) -> list[str]:
+    """Return what an evaluation measures: the metrics of each set of `val`, or without one the training's losses."""
+    if sets := sets_of(getattr(data, "val", None)):
+        return [f"val/{place_of(name, metric)}" for name in sets for metric in learner.metrics]
+    models = [name for name in getattr(learner, "models", ("model",)) if name not in frozen_of(learner)]
+    return ["train/loss"] if models == ["model"] else [f"train/{name}_loss" for name in models]
 
 
 def check_learner(learner: Any) -> None:

@@ -8,6 +8,7 @@ import numpy
 
 from runner.checkpoint.reader.tree import glimpse
 from runner.data.loaders.keyed import size_of
+from runner.data.splits import place_of, sets_of
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
 from runner.text import printable
 
@@ -44,7 +45,11 @@ def identity_of(data: Any) -> dict[str, Any]:
         raise ConfigError(
             f"{place} returned `classes` that are {glimpse(own['classes'], _LONGEST)}; return a list of their names"
         )
-    samples = {split: size_of(part) for split in _SPLITS if (part := getattr(data, split, None)) is not None}
+    samples = {
+        place_of(split, name) if name else split: size_of(part)
+        for split in _SPLITS
+        for name, part in sets_of(getattr(data, split, None)).items()
+    }
     return {"samples": samples, **own}
 
 

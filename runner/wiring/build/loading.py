@@ -8,6 +8,7 @@ from torch.utils.data import Sampler
 
 from runner.data.loaders.loading import TIMEOUT, EvaluationLoader, Loading, TrainLoader
 from runner.data.loaders.order import Own
+from runner.data.splits import sets_of
 from runner.errors import ConfigError
 from runner.optim.schedules import Horizon
 from runner.wiring.schema import Config
@@ -22,8 +23,8 @@ class Position:
     sample: int = 0
 
 
-def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, EvaluationLoader]:
-    """Return the loaders of training and validation.
+def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, dict[str, EvaluationLoader]]:
+    """Return the loader of training, and that of each set of `val` by its name.
 
     Raises:
         ConfigError: a split, or what the data say of their batches and their order, is of no use.
@@ -37,7 +38,7 @@ def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, Evalua
         order=order_of(data),
         even=config.epochs is not None,
     )
-    return train, EvaluationLoader(data.val, loading)
+    return train, {name: EvaluationLoader(part, loading) for name, part in sets_of(getattr(data, "val", None)).items()}
 
 
 def loading_of(config: Config, data: Any, device: str) -> Loading:

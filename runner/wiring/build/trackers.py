@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from runner.errors import ConfigError
 from runner.progress import Progress
 from runner.tracking import Tracker
+from runner.wiring.build.fitting import measured_of
 from runner.wiring.build.objects import Problem
 from runner.wiring.config.compose import resolved, without_hydra
 from runner.wiring.config.flat import flatten
@@ -35,7 +36,7 @@ def build_trackers(config: DictConfig, problem: Problem, directory: Path, progre
         "directory": directory,
         "first_step": progress.reported_at,
         "hparams": _hparams(values),
-        "measured": [f"val/{name}" for name in problem.learner.metrics],
+        "measured": measured_of(problem.data, problem.learner),
     }
     nodes = {name: node for name, node in values["tracker"].items() if node is not None}
     return [_built(node, f"tracker.{name}", problem.trust, given) for name, node in nodes.items()]

@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.checkpoint.weights.match import Report
 from runner.data.loaders.loading import EvaluationLoader, TrainLoader
+from runner.data.splits import sets_of
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon
 from runner.randomness import set_deterministic
@@ -26,6 +27,8 @@ from runner.wiring.starts import restore as restoring
 from runner.wiring.starts.start import Origin, Start
 from runner.wiring.trust.forwards import bounded
 
+_OF_VAL, _OF_TRAINING = "val/loss", "train/loss"
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -40,7 +43,7 @@ class Prepared:
     strategy: Strategy
     devices: Devices
     train_loader: TrainLoader
-    val_loader: EvaluationLoader
+    val_loaders: Mapping[str, EvaluationLoader]
     horizon: Horizon
     reports: Mapping[str, Report]
     """What a warm start loaded, by model."""
@@ -60,8 +63,9 @@ def prepare(start: Start) -> Prepared:
     set_deterministic(config.deterministic)
     strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem, identity = _problem(config, start)
-    train_loader, val_loader = loaders(config, problem.data, devices.kind)
-    restoring.check_monitor(config.checkpoint, problem.learner)
+    _monitor_training(config, start, problem)
+    train_loader, val_loaders = loaders(config, problem.data, devices.kind)
+    restoring.check_monitor(config.checkpoint, problem)
     reports, entries = restoring.prepare_models(problem, start, config.warm_start)
     start = restoring.check_data(start, entries, identity, config, train_loader.size)
     horizon = horizon_of(config, train_loader, restoring.position(start, entries))
@@ -71,7 +75,7 @@ def prepare(start: Start) -> Prepared:
     text = text_of(start.config)  # with the settings of an adopted optimizer
     build_trackers(start.config, problem, start.directory, state.progress)  # to try them; the plan builds them again
     with bounded(state.modules(), config.model, problem.trust):
-        said = Trial(config, state, problem.learner, strategy).run(train_loader, val_loader, horizon)
+        said = Trial(config, state, problem.learner, strategy).run(train_loader, val_loaders, horizon)
     start = replace(start, notices=[*start.notices, *said])
     return Prepared(
         start=start,
@@ -82,7 +86,7 @@ def prepare(start: Start) -> Prepared:
         strategy=strategy,
         devices=devices,
         train_loader=train_loader,
-        val_loader=val_loader,
+        val_loaders=val_loaders,
         horizon=horizon,
         reports=reports,
         again=_again(start),
@@ -97,6 +101,12 @@ def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any
     problem = build.build_problem(config, trust)
     identity = identity_of(problem.data)
     return replace(problem, data=limited(problem.data, config.debug, config.batch_size)), identity
+
+
+def _monitor_training(config: Config, start: Start, problem: build.Problem) -> None:
+    """Let the training's loss tell what is best of data without a `val`, where nothing else was asked for."""
+    if config.checkpoint.monitor == _OF_VAL and not sets_of(getattr(problem.data, "val", None)):
+        start.config.checkpoint.monitor = config.checkpoint.monitor = _OF_TRAINING
 
 
 def _again(start: Start) -> list[str]:

@@ -17,6 +17,7 @@ from runner.loop.state import TrainState, part_name
 from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
+from runner.wiring.build.fitting import measured_of
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
 from runner.wiring.build.loading import Position
 from runner.wiring.build.objects import Problem
@@ -33,9 +34,9 @@ from runner.wiring.starts.warm_start import freeze_as_stored, warm_start
 _BETTER = dict.fromkeys(("loss", "error"), Mode.min) | dict.fromkeys(("accuracy", "acc", "auc", "f1", "iou"), Mode.max)
 
 
-def check_monitor(options: NoCheckpoint, learner: Any) -> None:
-    """Raise ConfigError if the monitored metric is none that the learner's evaluation returns."""
-    names, monitor, mode = [f"val/{name}" for name in learner.metrics], options.monitor, options.mode
+def check_monitor(options: NoCheckpoint, problem: Problem) -> None:
+    """Raise ConfigError if the monitored metric is none that an evaluation returns."""
+    names, monitor, mode = measured_of(problem.data, problem.learner), options.monitor, options.mode
     if monitor not in names:
         raise ConfigError(f"checkpoint.monitor={monitor} is not measured; choose one of {', '.join(names)}")
     better = _BETTER.get(monitor.rpartition("/")[2], mode)
