@@ -85,7 +85,7 @@ TRAINED = [
      f"{OFF} seed=1,2 hydra.sweeper.pruner=null"),
     ("is named by its class; leave it as it is, or write", f"{T} tracker.csv=false", f"{T} tracker.csv=null"),
     ("for one of yours, write +", f"{T} tracker.mine=a", f"--cfg job {T} +tracker.mine._target_=my_package.MyTracker"),
-    ("holds a run, not a sweep; take another name=", M.replace("name=s", "name=x"), M),
+    ("holds a run, not a sweep; use another name=", M.replace("name=s", "name=x"), M),
     ("holds no sweep (no ", "report outputs/x", M),
     ("has no such split; try data.split=", f"{E} data.split=test", f"{E} data.split=val"),
     ("is never overwritten; delete it, or name another with output=",
@@ -175,7 +175,7 @@ ELSEWHERE = {
     "start it without torchrun": "strategy: several_processes_for_one_run_are_refused_before_anything_is_made",
     "needs submitit": "slurm: without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made",
     "needs Slurm's": "slurm: without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made",
-    "which cannot be compared": "local_sweep: runs_that_are_judged_differently_cannot_come_into_one_table",
+    "; use another name=": "local_sweep: runs_that_are_judged_differently_cannot_come_into_one_table",
     "say which to take with device=cuda": (
         "strategy: a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told"
     ),
@@ -200,8 +200,8 @@ UNTRIED = {
     "needs the package safetensors": "every test has the package",
     "needs Ray": "every test has the package",
     "needs Optuna": "every test has the package",
-    "needs a package: python -m pip install": "every test has the package",
-    "no plots were drawn": "every test has the package",
+    ": python -m pip install {": "every test has the package",
+    "no plots: ": "every test has the package",
     "kernels may add up in any order": "needs a GPU",
     "DataParallel over %s": "needs several GPUs",
     "name another --output": "a disk that refuses",

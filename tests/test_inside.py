@@ -132,11 +132,11 @@ def test_a_run_directory_that_is_itself_a_link_works_as_any_other(
 @pytest.mark.parametrize("name", ["../base", "a/b", "..", ".", "", "/etc", "a\n", "\x1b[2J", "x" * 300])
 def test_a_job_is_called_by_a_name_or_the_record_is_not_read(tmp_path: Path, name: str) -> None:
     write_record(tmp_path, Record("val/loss", "min", {name: []}))
-    with pytest.raises(ConfigError, match="no name of a job"):
+    with pytest.raises(ConfigError, match="is not a job's name"):
         read_record(tmp_path)
     (tmp_path / RECORD).unlink()
     write_record(tmp_path, Record("val/loss", "min", {"a": []}, pruned=[name]))
-    with pytest.raises(ConfigError, match="no name of a job"):
+    with pytest.raises(ConfigError, match="is not a job's name"):
         read_record(tmp_path)
 
 

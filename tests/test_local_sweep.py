@@ -28,8 +28,8 @@ WORDS = (
 IN_WORK = 4  # the batch that is tried first, the step that is cut, and what waits to be saved and is being saved
 BAD = {
     "raises": "ValueError: as asked for", "exits": "SystemExit: 3", "killed": "killed by SIGKILL",
-    "leaves": "it ended with exit code 0 before it was finished",
-    "pretends": "exit code 75, though nothing had stopped it",
+    "leaves": "it exited with code 0 before the run finished",
+    "pretends": "code 75 although nothing stopped it",
 }  # fmt: skip
 Sweep = Callable[..., Outcome]
 CASES = f"+model.case=good,{','.join(BAD)}"
@@ -164,7 +164,7 @@ def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(t
 def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: Path) -> None:
     write_record(tmp_path, Record("val/loss", "min", {"a": ["seed=0"]}))
     check_goal(tmp_path, "val/loss", "min")
-    with pytest.raises(ConfigError, match="cannot be compared with the max of val/accuracy; take another name="):
+    with pytest.raises(ConfigError, match="not for the max of val/accuracy; use another name="):
         check_goal(tmp_path, "val/accuracy", "max")
     (tmp_path / "sweep.json").write_text('{"jobs": 3')
     with pytest.raises(ConfigError, match=r"sweep\.json cannot be read .it is not JSON.*; move it away"):
@@ -186,7 +186,7 @@ def test_after_its_last_attempt_a_failure_ends_the_sweep_with_all_batches_if_tha
     limits = ("hydra.launcher.on_failure=stop", "hydra.launcher.retries=1", "hydra.sweeper.max_batch_size=1")
     failed = sweep("+model.case=raises", "seed=0,1", *limits)
     assert failed.code == 1 and failed.out.count(": started") == 2, failed.out + failed.err
-    assert failed.out.count("to be tried again") == 1 and failed.out.count("(1 of 1)") == 1
+    assert failed.out.count("; retrying") == 1 and failed.out.count("(1 of 1)") == 1
 
 
 def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_path: Path, sweep: Sweep) -> None:

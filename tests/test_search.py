@@ -101,7 +101,7 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
     [
         (["optimizer.lrr=interval(0,1)"], "lrr"),
         ([LR, "hydra.sweeper.sampler=TPE"], "choose GPSampler"),
-        ([LR, "hydra/launcher=basic"], "take hydra/launcher=local"),
+        ([LR, "hydra/launcher=basic"], "use hydra/launcher=local"),
         ([LR, "+hydra.sweeper.storage=x"], "no hydra.sweeper.storage; the study is study.db in"),
         ([LR, "hydra.sweeper.direction=maximize"], "no hydra.sweeper.direction; checkpoint.mode=min or max says it"),
         ([LR, "hydra.sweeper.study_name=x"], "no hydra.sweeper.study_name; the study is found by name="),
@@ -359,7 +359,7 @@ def test_a_failed_trial_is_no_result_and_its_values_are_run_again_once(work: Pat
 def test_a_run_without_a_value_and_values_that_make_no_config_are_failures_that_are_reported(work: Path) -> None:
     source = source_of(work, study_of(work), 1)
     source.ended(end_job(take(source), None))
-    assert [failure.reason for failure in source.failures] == ["it has no val/loss at its best"]
+    assert [failure.reason for failure in source.failures] == ["its best checkpoint has no val/loss"]
 
     def refuse(words: Sequence[str]) -> Job:
         raise ConfigError("these cannot be together")
@@ -383,7 +383,7 @@ def test_several_objectives_are_read_from_the_best_checkpoint(work: Path) -> Non
         assert source.given_up([job]) == []
         source.ended(ended)
     assert [trial.values for trial in study.trials] == [[0.5, 2.0], [0.4, 3.0], None]
-    assert [failure.reason for failure in source.failures] == ["it has no val/loss and val/size at its best"]
+    assert [failure.reason for failure in source.failures] == ["its best checkpoint has no val/loss and val/size"]
     best = best_of(study)
     assert best is not None and [solution["values"] for solution in best["solutions"]] == [[0.5, 2.0], [0.4, 3.0]]
 
@@ -431,7 +431,7 @@ def test_a_study_with_other_directions_than_its_metrics_is_refused(work: Path) -
 def test_a_trial_with_values_that_are_not_of_the_space_is_a_failure_and_the_others_go_on(work: Path) -> None:
     study_of(work).enqueue_trial({"model": "trust=[os]"})
     source = source_of(work, study_of(work), 2)
-    assert "trust" not in str(take(source).words) and source.failures[0].reason.endswith("not of the space")
+    assert "trust" not in str(take(source).words) and source.failures[0].reason.endswith("outside the space")
 
 
 # Real processes.
@@ -478,7 +478,7 @@ def test_failed_trials_are_borne_and_run_again_and_several_objectives_have_a_fro
     )
     words = (*SEARCH, *RUN, "--config-dir", "options", "experiment=tune", "+model.case=good,raises")
     code, said = finish(start(work, *words))
-    assert code == 1 and "case-raises-" in said and "nothing is pruned" in said, said
+    assert code == 1 and "case-raises-" in said and "no trial is pruned" in said, said
     code, said = finish(start(work, *words, MENDED="1"))
     assert code == 0 and "beaten by none in val/loss, val/accuracy" in said, said
     rows = results(work)

@@ -125,7 +125,7 @@ def test_a_job_that_waits_is_followed_by_a_repeated_command_and_is_cancelled_by_
     monkeypatch.setenv("FAKE_SLOTS", "0")
     first = Queue(request())
     first.start(order(1, "--help"))  # and no end: as after a SIGKILL
-    with pytest.raises(ConfigError, match="job-1 still waits or runs as job 1"):
+    with pytest.raises(ConfigError, match="job-1 is still queued or running as job 1"):
         Queue(request()).check_nothing_runs(Path("outputs/s/logs"))
     with Queue(request()) as second:
         second.start(order(1, "--help"))

@@ -38,7 +38,7 @@ def test_exit_code_0_alone_is_a_failure(job: Job, state: str | None) -> None:
     if state is not None:
         left(job, state)
     code, reason = verdict(job, 0, read_status(job.directory), asked=False, lag=0.0)
-    assert code == 1 and reason == "it ended with exit code 0 before it was finished"
+    assert code == 1 and reason == "it exited with code 0 before the run finished"
 
 
 def test_a_stop_is_one_that_was_asked_for_or_is_on_record_with_its_reason(job: Job) -> None:

@@ -1,1 +1,1 @@
-"""Sweeps: many runs as processes of their own, started, watched, counted and compared."""
+"""Sweeps: many runs, each in its own process, started, watched and compared."""

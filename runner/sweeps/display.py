@@ -1,4 +1,4 @@
-"""How jobs come along: a line a job on a terminal that is kept up to date, a line a start and an end elsewhere."""
+"""Progress of jobs: one live line per running job on a terminal, elsewhere one line per start and end."""
 
 import re
 import sys
@@ -15,25 +15,25 @@ _STEP = re.compile(r"step (\d+)(?:/(\d+))?  (.*)")
 
 
 class Lines:
-    """Says when a job starts and how it ended."""
+    """Prints when a job starts and how it ends."""
 
     def __init__(self, total: int) -> None:
         self._total, self._ended = total, 0
 
     def began(self, running: Running) -> None:
-        """Say it."""
+        """Print that the job started."""
         again = f", attempt {running.attempt}" if running.attempt > 1 else ""
         self._say(f"{running.job.name}: started{again}")
 
     def look(self, running: Sequence[Running]) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def failed(self, ended: Ended) -> None:
-        """Say it."""
-        self._say(f"{ended.job.name}: FAILED: {ended.reason} after {ended.seconds:.1f} s, to be tried again")
+        """Print why the attempt failed."""
+        self._say(f"{ended.job.name}: FAILED: {ended.reason} after {ended.seconds:.1f} s; retrying")
 
     def ended(self, ended: Ended) -> None:
-        """Say it."""
+        """Print how the job ended, and how many have."""
         self._ended += 1
         stopped = "pruned" if ended.given_up else "stopped, to be resumed"
         how = stopped if ended.code == INTERRUPTED else "done" if ended.code == FINISHED else f"FAILED: {ended.reason}"
@@ -44,7 +44,7 @@ class Lines:
 
 
 class Live(Lines):
-    """Keeps a line for each job at work below the others: its step, its metrics, the time that is left."""
+    """Keeps one line per running job at the bottom: its step, its metrics, the time left."""
 
     def __init__(self, total: int) -> None:
         super().__init__(total)
@@ -52,7 +52,7 @@ class Live(Lines):
         self._first: dict[str, tuple[int, float]] = {}
 
     def look(self, running: Sequence[Running]) -> None:
-        """Draw the lines anew, at most twice a second."""
+        """Redraw the lines, at most twice a second."""
         if time.monotonic() - self._looked < 0.5:
             return
         self._looked = time.monotonic()
@@ -60,7 +60,7 @@ class Live(Lines):
         size = get_terminal_size()
         lines = [
             printable(self._line(one))[: size.columns - 1] for one in running[: size.lines - 2]
-        ]  # none above them is reached
+        ]  # the cursor reaches no line above the screen
         if len(running) > len(lines):
             lines.append(f"  and {len(running) - len(lines)} more")
         sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -91,5 +91,5 @@ class Live(Lines):
 
 
 def display(total: int) -> Any:
-    """Return the display that suits where the output goes."""
+    """Return a live display on a terminal, else a plain one."""
     return (Live if sys.stdout.isatty() else Lines)(total)

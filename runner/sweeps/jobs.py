@@ -1,4 +1,4 @@
-"""A job of a sweep: one run in a directory of its own, and what is to become of it."""
+"""A job of a sweep: one run in its own directory, and whether it needs to run."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,24 @@ class Job:
 
     directory: Path
     words: Sequence[str]
-    """Its own overrides, without name and resume."""
+    """Its overrides, without name and resume."""
     kind: str = ""
-    """Equal in jobs that differ, as far as it matters, in their seed only."""
+    """Equal in jobs that differ only in their seed."""
     goal: tuple[str, str] = ("", "")
-    """The metric that it is judged by, and whether `min` or `max` of it is wanted."""
+    """The metric that ranks it, and `min` or `max`."""
 
     @property
     def name(self) -> str:
-        """What it is called within the sweep."""
+        """The job's name within the sweep."""
         return self.directory.name
 
     @property
     def log(self) -> Path:
-        """Where all that it prints goes, whatever becomes of its directory."""
+        """The file that receives its output; it outlives the job's directory."""
         return self.directory.parent / LOGS / f"{self.name}.log"
 
     def said(self) -> list[str]:
-        """Return the latest lines of its log that are not blank, none if there is no log."""
+        """Return the last lines of its log that are not blank; none without a log."""
         try:
             with open_regular(self.log) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
@@ -48,7 +48,7 @@ class Job:
 
 
 class Need(Enum):
-    """What a job needs, given what stands in its directory."""
+    """What a job needs, by the state of its directory."""
 
     nothing = "finished"
     more = "to be resumed"
@@ -57,7 +57,7 @@ class Need(Enum):
 
 
 class Rerun(Enum):
-    """Which jobs begin anew although their directories hold something."""
+    """Which jobs start over although their directories hold a run."""
 
     none = "none"
     failed = "failed"
@@ -65,7 +65,7 @@ class Rerun(Enum):
 
 
 def need_of(job: Job) -> Need:
-    """Return what the job needs; its directory's name tells the config, so what lies there is its own."""
+    """Return what the job needs; the directory's name holds the config's hash, so a run in it is this job's."""
     status = read_status(job.directory)
     if status is None:
         return Need.all
@@ -75,7 +75,7 @@ def need_of(job: Job) -> Need:
 
 
 def code_of(directory: Path) -> tuple[Any, Any] | None:
-    """Return the commit and the changes on top of it that a run was made with, None if that is not known."""
+    """Return the commit and the uncommitted changes that a run was made with, None if unknown."""
     try:
         environment = read_entries(directory / "environment.json")
         return environment["git_commit"], environment["git_diff"]
@@ -84,6 +84,6 @@ def code_of(directory: Path) -> tuple[Any, Any] | None:
 
 
 def made_by_other_code(job: Job, now: Mapping[str, Any]) -> bool:
-    """Return whether a finished job was made by another commit, or with other changes, than are here now."""
+    """Return whether a finished job ran another commit, or other uncommitted changes, than those here now."""
     then = code_of(job.directory)
     return then is not None and then != (now["git_commit"], now["git_diff"])

@@ -1,4 +1,4 @@
-"""So many jobs at a time, as a source brings them, until all have ended or a stop is asked for."""
+"""Runs up to n jobs at a time from a source, until all have ended or a stop is requested."""
 
 import time
 from collections import deque
@@ -14,17 +14,17 @@ from runner.sweeps.jobs import Job
 from runner.sweeps.verdict import put_on_record, verdict
 
 _PAUSE = 0.1  # seconds between two looks
-_GRACE = 60.0  # seconds that a job has to save and end after it was asked to
+_GRACE = 60.0  # seconds for a job to save and exit after a stop request
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What jobs may take."""
+    """How many jobs run at a time, how long an attempt may take, how failures are handled."""
 
     at_a_time: int
     retries: int = 0
     timeout: float | None = None
-    """Seconds that one attempt of a job may take."""
+    """Seconds per attempt."""
     stop_on_failure: bool = False
 
 
@@ -34,28 +34,28 @@ class Ended:
 
     job: Job
     code: int
-    """0 if it is finished, 75 if it was stopped and is to be resumed; else it failed."""
+    """0: finished. 75: stopped, can be resumed. Anything else: failed."""
     reason: str
     seconds: float
     given_up: bool = False
-    """Whether the source wanted it stopped: it is not to be resumed."""
+    """Whether the source stopped it for good."""
 
     @property
     def failed(self) -> bool:
-        """Whether it is a failure; a job that was stopped with a checkpoint is none."""
+        """Whether the job failed; stopping with a checkpoint is not a failure."""
         return self.code not in (0, INTERRUPTED)
 
 
 @dataclass
 class Running:
-    """A job at work, or waiting for a place in its executor's queue."""
+    """A job that runs, or waits in its executor's queue."""
 
     job: Job
     slot: int
     attempt: int
     began: float
     former: Status | None = None
-    """How the job stood before it was started."""
+    """The job's status before this attempt."""
     killed_for: str | None = None
     asked_at: float | None = None
     given_up: bool = False
@@ -63,26 +63,26 @@ class Running:
 
 
 class Source(Protocol):
-    """Where jobs come from, and who learns how they end."""
+    """Supplies jobs, and learns how they end."""
 
     def take(self) -> Job | None:
-        """Return a job to run now, None if there is none; more may come once another has ended."""
+        """Return a job to run now, or None; more may come once another has ended."""
 
     def given_up(self, running: Sequence[Job]) -> Collection[Job]:
-        """Return those of the jobs at work that are not worth going on with."""
+        """Return the running jobs to stop for good."""
 
     def ended(self, ended: Ended) -> None:
-        """Take note of how a job ended, after its last attempt."""
+        """Record how a job ended, after its last attempt."""
 
 
 class Listed:
-    """A source of jobs that are all known before the first runs."""
+    """A source whose jobs are all known in advance."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._waiting = deque(jobs)
 
     def take(self) -> Job | None:
-        """Return the next one."""
+        """Return the next job."""
         return self._waiting.popleft() if self._waiting else None
 
     def given_up(self, running: Sequence[Job]) -> Collection[Job]:
@@ -90,28 +90,28 @@ class Listed:
         return ()
 
     def ended(self, ended: Ended) -> None:
-        """Learn nothing from it."""
+        """Ignore it."""
 
 
 class Display(Protocol):
-    """Shows how jobs come along."""
+    """Shows the progress of jobs."""
 
     def began(self, running: Running) -> None:
-        """Take note of a job that starts."""
+        """Show that a job started."""
 
     def look(self, running: Sequence[Running]) -> None:
-        """Bring up to date what is shown."""
+        """Refresh the progress of the running jobs."""
 
     def failed(self, ended: Ended) -> None:
-        """Take note of an attempt after which its job is tried again."""
+        """Show that an attempt failed and the job will be retried."""
 
     def ended(self, ended: Ended) -> None:
-        """Take note of a job that ended."""
+        """Show how a job ended."""
 
 
 @dataclass
 class Schedule:
-    """The jobs at work, those that are to be tried again, those that ended."""
+    """The jobs that run, wait for a retry, or have ended."""
 
     executor: Executor
     source: Source
@@ -125,7 +125,7 @@ class Schedule:
     _winding_up: bool = False
 
     def run(self, stop: Stop) -> list[Ended]:
-        """Return how the jobs ended, those that were never started left out."""
+        """Run the jobs, and return how each one that was started ended."""
         while True:
             if stop.requested() or self._winding_up:
                 self._wind_up()
@@ -145,7 +145,7 @@ class Schedule:
         while len(self.running) < self.limits.at_a_time and (entry := self._next()) is not None:
             job, attempt = entry
             former = read_status(job.directory)
-            if former is not None and former.state == "finished":  # by somebody else, since it was looked at
+            if former is not None and former.state == "finished":  # by another process meanwhile
                 self._settle(Ended(job, 0, "", 0.0))
                 continue
             slot = min(set(range(self.limits.at_a_time)) - {running.slot for running in self.running.values()})
@@ -177,14 +177,14 @@ class Schedule:
             self._settle(ended)
 
     def _settle(self, ended: Ended) -> None:
-        """Take note of how a job ended for good."""
+        """Record how a job ended for good."""
         self.done.append(ended)
         self.source.ended(ended)
         self._winding_up |= ended.failed and self.limits.stop_on_failure
         self.display.ended(ended)
 
     def _watch(self) -> None:
-        """Stop what is given up; kill what takes too long: to run, or to stop once it was asked to."""
+        """Stop the jobs that the source gives up; kill those over the time limit or deaf to a stop request."""
         now = time.monotonic()
         given_up = self.source.given_up([running.job for running in self.running.values() if not running.asked_at])
         for number, running in self.running.items():
@@ -201,7 +201,7 @@ class Schedule:
                 self._ask_to_stop(number)
 
     def _wind_up(self) -> None:
-        """Start no others, and ask those at work to stop after their step."""
+        """Start no more jobs, and ask the running ones to stop after their step."""
         self.again.clear()
         for number in self.running:
             self._ask_to_stop(number)

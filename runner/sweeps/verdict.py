@@ -1,4 +1,4 @@
-"""How a job ended: what its exit code says, and what it has put on record itself."""
+"""How a job ended, by its exit code and its own `status.json`."""
 
 import time
 
@@ -9,19 +9,18 @@ from runner.signals import signal_name
 from runner.sweeps.jobs import Job
 
 _PAUSE = 0.1  # seconds between two looks
-_DYING = 5.0  # seconds that a lost job may take to die with what it was started by
+_DYING = 5.0  # seconds for a lost job to die with its parent
 _LONGEST = 200  # characters of a reason
 _CLAIMED = {0: "finished", INTERRUPTED: "interrupted"}
 
 
 def verdict(job: Job, code: int, former: Status | None, *, asked: bool, lag: float) -> tuple[int, str]:
-    """Return the code that counts, and the reason of a failure, empty if it is none.
+    """Return the code that counts, and the reason of a failure, else "".
 
-    Only `finished` in `status.json` is a success, and only a stop that was `asked` for, or that the run has put on
-    record, is none. `former` is the status from before the job was started; `lag` is how many seconds a file of a
-    job may take until it is seen here.
+    A success needs `finished` in `status.json`; a stop must be `asked` for or recorded there, else it is a failure.
+    `former` is the status before the job started; `lag` is the delay in seconds before this host sees a job's files.
     """
-    if signal_name(-code) == "SIGTERM" or (code == INTERRUPTED and asked):  # the former before it listened
+    if signal_name(-code) == "SIGTERM" or (code == INTERRUPTED and asked):  # SIGTERM: before the job handled signals
         return INTERRUPTED, ""
     status = _status(job, _CLAIMED.get(code), lag)
     if status is not None and status.state == "finished":
@@ -33,7 +32,7 @@ def verdict(job: Job, code: int, former: Status | None, *, asked: bool, lag: flo
 
 
 def put_on_record(job: Job, reason: str) -> None:
-    """Have the job's own record say that it failed, if it could not do so itself: it was killed, say."""
+    """Record the failure in the job's `status.json` if the job could not: after a kill, for example."""
     until = time.monotonic() + _DYING
     while is_owned(job.directory) and time.monotonic() < until:
         time.sleep(_PAUSE)
@@ -43,7 +42,7 @@ def put_on_record(job: Job, reason: str) -> None:
 
 
 def _status(job: Job, claimed: str | None, lag: float) -> Status | None:
-    """Return the status of a job that has ended, once it is what the exit code claims."""
+    """Return the status of a job that has ended, waiting until it matches the exit code, at most `lag` seconds."""
     until = time.monotonic() + (lag if claimed else 0.0)
     while (status := read_status(job.directory)) is None or status.state != claimed:
         if time.monotonic() >= until:
@@ -57,7 +56,7 @@ def _reason(job: Job, code: int) -> str:
         return f"killed by {signal_name(-code)}"
     last = f"; its log ends with {said[-1].strip()[:_LONGEST]!r}" if (said := job.said()) else ""
     if code == 0:
-        return f"it ended with exit code 0 before it was finished{last}"
+        return f"it exited with code 0 before the run finished{last}"
     if code == INTERRUPTED:
-        return f"it ended with exit code {INTERRUPTED}, though nothing had stopped it{last}"
+        return f"it exited with code {INTERRUPTED} although nothing stopped it{last}"
     return f"exit code {code}{last}"

@@ -1,1 +1,1 @@
-"""`-m`: the jobs of a grid or a search, and what a launcher starts for each."""
+"""`-m`: the jobs of a grid or a search, and the processes that launchers start."""

@@ -1,6 +1,6 @@
-"""`python -m runner.commands.sweep.cluster_job RUN.PY words...`: `python RUN.PY words...` as a job of a cluster.
+"""`python -m runner.commands.sweep.cluster_job RUN.PY ...`: run `python RUN.PY ...` as a cluster job.
 
-It ends with the process that started it, however that ends.
+The job dies with the process that started it.
 """
 
 import sys
@@ -15,7 +15,7 @@ def main() -> NoReturn:
     die_with_parent()
     sys.argv = sys.argv[1:]
     if not sys.flags.safe_path:
-        sys.path[0] = str(Path(sys.argv[0]).resolve().parent)  # as for a script; it was the current directory
+        sys.path[0] = str(Path(sys.argv[0]).resolve().parent)  # as for a script, in place of the current directory
     from runner.commands.main import main as command
 
     command()

@@ -1,4 +1,4 @@
-"""The executors of clusters, from the options of their launchers."""
+"""Cluster executors, made from their launchers' options."""
 
 import os
 from importlib.util import find_spec
@@ -16,14 +16,14 @@ from runner.wiring.schema.sweeping import Ray, Slurm
 if TYPE_CHECKING:
     from runner.sweeps.executors.ray_cluster import RayCluster
 
-_AT_RAY = 100  # jobs that wait in a cluster's own queue or run
+_AT_RAY = 100  # jobs queued or running at a Ray cluster
 
 
 def slurm_executor(options: Slurm, directory: str) -> Queue:
-    """Return what submits the jobs of the sweep in a directory and follows them.
+    """Return the executor that submits and follows the jobs of the sweep in a directory.
 
     Raises:
-        ConfigError: what it needs is not on this machine, or jobs that are to begin anew still run.
+        ConfigError: this machine cannot submit jobs, or jobs to rerun are still queued or running.
     """
     check_machine(options.cluster.value)
     queue = Queue(request_of(options))
@@ -33,7 +33,7 @@ def slurm_executor(options: Slurm, directory: str) -> Queue:
 
 
 def request_of(options: Slurm) -> Request:
-    """Return what each job asks for."""
+    """Return the resources of each job."""
     names = (options.partition, options.account, options.qos, options.constraint)
     partition, account, qos, constraint = (None if name is None else str(name) for name in names)
     return Request(
@@ -53,7 +53,7 @@ def request_of(options: Slurm) -> Request:
 
 
 def ray_executor(options: Ray) -> "RayCluster":
-    """Return what runs jobs on a Ray cluster, not yet connected; ConfigError if Ray is not installed."""
+    """Return the executor of a Ray cluster, not yet connected; ConfigError if Ray is not installed."""
     if find_spec("ray") is None:
         raise ConfigError('hydra/launcher=ray needs Ray: python -m pip install "runner-train[ray]"')
     from runner.sweeps.executors.ray_cluster import RayCluster, Share
@@ -63,7 +63,7 @@ def ray_executor(options: Ray) -> "RayCluster":
 
 
 def ray_slots(options: Ray) -> int:
-    """Return how many jobs this machine takes at once, or how many at most are left to a cluster's own queue."""
+    """Return how many jobs this machine runs at once, or how many a cluster may queue."""
     if options.address is not None:
         return _AT_RAY
     room = (os.cpu_count() or 1) // options.cpus

@@ -1,4 +1,4 @@
-"""One sweep: its directory has one owner, its jobs come from a source, and its results are made in the end."""
+"""One sweep: owns its directory, runs the jobs of a source, and reports the results."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ OWN_SUBDIR = "${job_directory:}"
 
 
 class Launcher(Protocol):
-    """One of our launchers, as Hydra has set it up."""
+    """One of our launchers, as set up by Hydra."""
 
     config: Any
     context: Any
@@ -44,18 +44,18 @@ class Launcher(Protocol):
 
     @property
     def options(self) -> Local:
-        """Its options as the schema has them; ConfigError if one is wrong."""
+        """Its typed options; ConfigError if one is invalid."""
 
     def executor(self, at_a_time: int) -> Executor:
-        """Return what runs so many jobs at a time; ConfigError if an option of its own is wrong."""
+        """Return the executor for this many jobs at a time; ConfigError if an option is invalid."""
 
     def slots(self) -> int:
-        """Return how many jobs run at a time if `n_jobs` does not say."""
+        """Return how many jobs run at a time without `n_jobs`."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep whose options are known to be right, of which nothing is made yet; entered, it can run jobs."""
+    """A sweep with valid options and no files yet; a context that can run jobs."""
 
     launcher: Launcher
     directory: Path
@@ -64,38 +64,40 @@ class Sweep:
     executor: Executor
 
     def __enter__(self) -> Self:
-        """Make the executor ready, in the background where it can, while the jobs are found out."""
+        """Prepare the executor, in the background while the jobs are composed."""
         self.executor.__enter__()
         return self
 
     def __exit__(self, *reason: object) -> None:
-        """End what still runs."""
+        """End the jobs that still run."""
         self.executor.__exit__(*reason)
 
     @property
     def preview(self) -> bool:
-        """Whether only to say what would run."""
+        """Whether to print what would run, and run nothing."""
         return self.launcher.options.preview
 
     def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
-        """Return the job of these words, in the directory that is its own; `swept` are the words that name it."""
+        """Return the job of these overrides, with its directory; the `swept` ones name it."""
         composed = compose_job(self.launcher.config, words)
         own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
         try:
             directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"hydra.sweep cannot name jobs: {first_line(error)}") from error
+            raise ConfigError(f"hydra.sweep does not name the jobs: {first_line(error)}") from error
         if directory != self.directory:
-            raise ConfigError(f"hydra.sweep.dir cannot be {self.directory} for one job and {directory} for another")
+            raise ConfigError(
+                f"hydra.sweep.dir is {self.directory} for one job and {directory} for another; use one for all"
+            )
         is_ours = plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR
         named = [word for word in own if word in swept] if is_ours else [name]
         place = directory / _found(directory, job_digest(composed), named)
         if place.is_symlink():
-            raise LeadsElsewhere(f"{place} is a link, and each job has a real folder; put the folder itself there")
+            raise LeadsElsewhere(f"{place} is a link, and each job needs a real folder; put the folder itself there")
         return Job(place, own, kind_of(composed), goal_of(composed))
 
     def mistake(self, words: Sequence[str]) -> ConfigError | None:
-        """Return what is wrong with the config of a job, as far as it can be said before the job starts."""
+        """Return the error in a job's config that shows before the job starts, else None."""
         composed = compose_job(self.launcher.config, words)
         try:
             checked(composed)
@@ -106,7 +108,7 @@ class Sweep:
 
     @contextmanager
     def owned(self) -> Iterator[Stop]:
-        """Make the directory, hold it, and listen for a stop; RunInUse while another sweep of this name is going on."""
+        """Create the directory, own it, and listen for a stop; RunInUse if another sweep owns it."""
         self.launcher.command.entered = True
         make_directory(self.directory, Disk())
         with Ownership() as ownership:
@@ -118,21 +120,21 @@ class Sweep:
                 yield stop
 
     def put_on_record(self, jobs: Sequence[Job]) -> None:
-        """Let the report know these jobs, which have one goal."""
+        """Record these jobs, which have one goal, for the report."""
         kinds = {job.name: job.kind for job in jobs}
         write_record(self.directory, Record(*jobs[0].goal, {job.name: job.words for job in jobs}, kinds=kinds))
 
     def run(self, source: Source, total: int, stop: Stop) -> list[Ended]:
-        """Run what comes from the source, about `total` jobs, and return how each ended.
+        """Run the jobs of the source, about `total`, and return how each ended.
 
-        What ends the sweep itself is raised when what has come of it so far is reported.
+        Reports the results so far before it raises an error that ends the sweep.
         """
         name = name_of(self.directory)
         flags = self.launcher.command.flags
         chosen = [word for word in self.launcher.config.hydra.overrides.hydra if word.startswith("hydra/")]
 
         def argv(job: Job) -> list[str]:
-            # `chosen`, since the user's own files may set keys of a sweeper or launcher, which must be there then
+            # keep `chosen`: the user's own files may set keys that only this sweeper or launcher has
             return [sys.argv[0], *flags, *chosen, *job.words, f"name={name}/{job.name}", "resume=auto"]
 
         schedule = Schedule(self.executor, source, self.limits, argv, display(total))
@@ -140,12 +142,12 @@ class Sweep:
             return schedule.run(stop)
         except Exception:
             if schedule.done:
-                with suppress(RunnerError):  # of the same disk; what ended the sweep stays the one that is told
+                with suppress(RunnerError):  # the same disk may fail again; raise the first error
                     report(self.directory, [end for end in schedule.done if end.failed])
             raise
 
     def set_aside(self, job: Job) -> None:
-        """Move what a job that is to begin anew had made, so that nothing is lost."""
+        """Move the directory of a job to rerun to superseded/, so that nothing is lost."""
         failed = self.rerun is Rerun.failed and need_of(job) is Need.again
         if (self.rerun is Rerun.all or failed) and job.directory.exists():
             target = self.directory / SUPERSEDED / f"{job.name}-{unique_name()}"
@@ -153,9 +155,9 @@ class Sweep:
             job.directory.rename(target)
 
     def close(self, ended: Sequence[Ended], reason: str | None) -> None:
-        """Report and, of a stop, say how to go on; a stop of the sweep itself ends it, by Ctrl-C as that does.
+        """Report the results and, after a stop, print how to continue and exit; after Ctrl-C, as Ctrl-C does.
 
-        The exit code is 1 as soon as a job has failed, or else 75 if one was stopped.
+        The exit code is 1 if a job failed, else 75 if one was stopped.
         """
         failures = [end for end in ended if end.failed]
         stopped = reason is not None or any(end.code == INTERRUPTED and not end.given_up for end in ended)
@@ -174,7 +176,7 @@ def open_sweep(launcher: Launcher) -> Sweep:
     """Return the sweep that the config describes.
 
     Raises:
-        ConfigError: an option is wrong, or the sweep is to lie elsewhere than in outputs/.
+        ConfigError: an option is invalid, or the sweep's directory is outside outputs/.
     """
     configure_log(launcher.config.hydra.hydra_logging, launcher.config.hydra.verbose)
     options = launcher.options
@@ -187,29 +189,29 @@ def open_sweep(launcher: Launcher) -> Sweep:
 
 
 def check_one_goal(jobs: Sequence[Job]) -> tuple[str, str]:
-    """Return the metric that all jobs are judged by, and its mode.
+    """Return the metric and mode that rank all jobs.
 
     Raises:
-        ConfigError: there is more than one, and no table could compare the jobs.
+        ConfigError: the jobs differ in metric or mode.
     """
     goals = {job.goal: job.name for job in jobs}
     if len(goals) == 1:
         return next(iter(goals))
     said = ", ".join(f"the {mode} of {monitor} ({name})" for (monitor, mode), name in goals.items())
     raise ConfigError(
-        f"the jobs cannot be compared, since each is judged by its own checkpoint.monitor and checkpoint.mode: {said}; "
-        "give both on the command line to judge all by one metric, or make a sweep of each"
+        f"the jobs cannot be compared, since their checkpoint.monitor or checkpoint.mode differ: {said}; give both on "
+        "the command line to rank all by one metric, or make a sweep of each"
     )
 
 
 def _found(sweep: Path, digest: str, named: Sequence[str]) -> str:
-    """Return the directory that has this job's hash already, whatever named it then; else one by what names it now."""
+    """Return the existing directory with this job's hash, else a new name from the swept overrides and the hash."""
     there = sorted(path.name for path in sweep.glob(f"*-{digest}") if not path.is_symlink())
     return there[0] if there else name_with(named, digest)
 
 
 def returned(job: Job) -> JobReturn:
-    """Return what Hydra is told of a job: its best metric, None if it has none or is not finished."""
+    """Return a job's result for Hydra: its best metric, None unless it finished with one."""
     status = read_status(job.directory)
     done = JobReturn(overrides=list(job.words), working_dir=str(job.directory), status=JobStatus.COMPLETED)
     done.return_value = status.best_metric if status is not None and status.state == "finished" else None

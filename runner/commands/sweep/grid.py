@@ -1,4 +1,4 @@
-"""`-m` over a grid: what is finished is skipped, what was interrupted resumed, what is missing run."""
+"""`-m` over a grid: skips finished jobs, resumes interrupted ones, runs the rest."""
 
 import sys
 from collections import Counter
@@ -18,9 +18,9 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
     """Run the jobs of a sweep, report, and return the best metric of each.
 
     Raises:
-        RunInUse: another sweep of this name is going on.
-        ConfigError: an option is wrong, or the sweep's directory is not for it.
-        SystemExit: a stop was asked for.
+        RunInUse: another sweep owns the directory.
+        ConfigError: an option is invalid, or the directory holds something else.
+        SystemExit: a stop was requested.
     """
     with open_sweep(launcher) as sweep:
         swept = _swept(overrides)
@@ -43,7 +43,7 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
 
 
 def _check_one_can_run(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> None:
-    """Raise the ConfigError of the first job if each of them has one; what one job alone has is its affair."""
+    """Raise the ConfigError of the first job if every job has one; a single bad job fails alone."""
     mistakes = []
     for words in overrides:
         mistakes.append(sweep.mistake(words))
@@ -54,19 +54,19 @@ def _check_one_can_run(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> None
 
 
 def _swept(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """Return the words that not all jobs have; of a single job, all."""
+    """Return the overrides that differ between the jobs; of a single job, all."""
     counts = Counter(word for words in overrides for word in dict.fromkeys(words))
     return [word for word, count in counts.items() if len(overrides) == 1 or count < len(overrides)]
 
 
 def _wanted(jobs: Sequence[Job], rerun: Rerun) -> list[Job]:
-    """Return the jobs that have something left to do, and say of the others that they have not."""
+    """Return the jobs to run, and print which ones are finished."""
     now = {**dict.fromkeys(("git_commit", "git_diff")), **describe_environment(sys.argv, "")}
     wanted = []
     for job in jobs:
         if need_of(job) is Need.nothing and rerun is not Rerun.all:
             old = made_by_other_code(job, now)
-            note = ", made by other code than is here now (rerun it with hydra.launcher.rerun=all)" if old else ""
+            note = ", made by other code than today's (rerun it with hydra.launcher.rerun=all)" if old else ""
             print(f"{job.name}: finished already{note}")
         else:
             wanted.append(job)

@@ -1,4 +1,4 @@
-"""One job of a sweep under Hydra's own launcher: it starts, or goes on where an earlier sweep left it."""
+"""One job of a sweep under Hydra's own launcher: it starts, or resumes where an earlier sweep left it."""
 
 import logging
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from runner.wiring.trust.targets import target_names
 
 
 class TaskFunction:
-    """The function that Hydra calls for each job; remembers whether any was reached and how the worst ended."""
+    """The function that Hydra calls for each job; it remembers the worst exit code."""
 
     def __init__(self, flags: Sequence[str] = (), typed: Sequence[str] = ()) -> None:
         self.typed = list(typed)
-        """The words that go on with the sweep, as they were typed."""
+        """The overrides that continue the sweep, as typed."""
         self.flags = list(flags)
-        """Hydra's own flags on the command line, `--config-dir` for one, but for that of the sweep itself."""
+        """Hydra's own flags on the command line, such as `--config-dir`, without `-m`."""
         self.entered = False
         self.exit_code = FINISHED
 
     def note(self, code: int) -> None:
-        """Remember how a job ended, or a part of the sweep: a failure counts most, a stop more than a success."""
+        """Remember the worst exit code: a failure before a stop before a success."""
         self.exit_code = max(
             self.exit_code, code, key=lambda one: (one != FINISHED) + (one not in (FINISHED, INTERRUPTED))
         )
 
     def __call__(self, config: DictConfig) -> None:
-        """Run one job; a stop ends the sweep, a failure, such as a directory in use, lets the others run."""
+        """Run one job; a stop ends the sweep, a failure lets the other jobs run."""
         from runner.commands.complaints import complain
         from runner.run.failures import log_failure
 
@@ -45,8 +45,8 @@ class TaskFunction:
             code = _run(config)
         except RunnerError as error:
             complain(error)
-            code = FAILED  # also of a wrong config: Hydra has made the job's directory
-        except (Exception, SystemExit) as error:  # of the user's own code: this job's affair, not the sweep's
+            code = FAILED  # even for a config error: Hydra has created the job's directory
+        except (Exception, SystemExit) as error:  # the user's own code: only this job fails
             code = log_failure(error)
         self.note(code)
         if code == INTERRUPTED:
@@ -54,7 +54,7 @@ class TaskFunction:
 
 
 def _run(config: DictConfig) -> int:
-    """Run the job of a config, unless it is finished already, and return its exit code."""
+    """Run a job unless it is finished, and return its exit code."""
     from runner.run.life import live
     from runner.wiring.starts.prepare import prepare
 
@@ -70,7 +70,7 @@ def _run(config: DictConfig) -> int:
 
 
 def job_start(config: DictConfig) -> Start:
-    """Return the start of a job: its directory is named by its config, so what lies there is its own."""
+    """Return a job's start; the directory's name holds the config's hash, so a run in it is this job's."""
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     checkpoint, passed_over = newest_valid(directory)

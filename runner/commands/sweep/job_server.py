@@ -1,4 +1,4 @@
-"""A process that has torch imported and forks jobs: each begins in a fraction of the second that importing takes."""
+"""A process that imports torch once and forks jobs, so that each starts in a fraction of a second."""
 
 import gc
 import importlib
@@ -31,7 +31,7 @@ _NEEDED = (
 
 
 def main() -> None:
-    """Take orders from stdin, a JSON object a line, and answer on stdout, until stdin ends."""
+    """Read orders from stdin, one JSON object per line, and answer on stdout, until stdin ends."""
     die_with_parent()
     _preload()
     running: dict[int, int] = {}
@@ -60,7 +60,7 @@ def _reap(running: dict[int, int]) -> None:
         if pid == 0:
             return
         if pid in running:
-            kill_group(pid)  # loader workers that it may have left behind
+            kill_group(pid)  # loader workers left behind
             _say(number=running.pop(pid), code=os.waitstatus_to_exitcode(status))
 
 
@@ -69,9 +69,9 @@ def _say(**event: int) -> None:
 
 
 def _preload() -> None:
-    """Import what jobs need, and compose once, so that what Hydra and its parser learn is there.
+    """Import what jobs need, and compose a config once to fill Hydra's and the parser's caches.
 
-    The collector need not look at any of it again, which would copy the memory that the jobs share.
+    Then freeze the garbage collector, whose scans would copy the memory that the jobs share.
     """
     from runner.wiring.config.compose import compose_config, hydra_session, register
 
@@ -85,18 +85,18 @@ def _preload() -> None:
 
 
 def _rehearse(argv: Sequence[str]) -> None:
-    """Compose a job's config, so that the job, and those like it, find read what they would have to read."""
+    """Compose a job's config, so that the forked job finds its files in the cache."""
     from runner.wiring.config.compose import compose_config, hydra_session
     from runner.wiring.overrides.arguments import expand
 
-    with suppress(Exception, SystemExit):  # the job will meet it, and say so in its log
+    with suppress(Exception, SystemExit):  # the job meets the same error and logs it
         flags = get_args_parser().parse_intermixed_args(argv[1:])
         with hydra_session(flags.config_dir) as searchpath:
             compose_config([*searchpath, *expand(flags.overrides)])
 
 
 def _become(order: Mapping[str, Any]) -> NoReturn:
-    """Be the job: a process group of its own, its output in its log, its own command line."""
+    """Become the job: its own process group, log and command line."""
     from runner.commands import main as command
 
     code = 1

@@ -1,4 +1,4 @@
-"""What a sweep says, for as long as anybody can hear it: its results do not depend on that."""
+"""Output that cannot fail a sweep."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Lasting:
-    """A stream that falls silent when it cannot be written: its reader or terminal is gone, or its disk is full."""
+    """A stream that drops its output once writing fails: its reader is gone, or its disk is full."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -22,7 +22,7 @@ class _Lasting:
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits, or drop it."""
+        """Flush the buffer, or drop it."""
         try:
             self._stream.flush()
         except OSError:
@@ -31,7 +31,7 @@ class _Lasting:
     def _fall_silent(self) -> None:
         with suppress(OSError, ValueError), open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), self._stream.fileno())
-            self._stream.flush()  # what waited
+            self._stream.flush()  # the buffer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -39,7 +39,7 @@ class _Lasting:
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Let what is printed meanwhile fail nobody."""
+    """Ignore write errors on stdout and stderr inside this context."""
     former = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(_Lasting, former)
     try:

@@ -1,4 +1,4 @@
-"""`-m hydra/sweeper=optuna`: the values of a job are chosen by what came of the earlier ones."""
+"""`-m hydra/sweeper=optuna`: Optuna chooses each job's values from earlier results."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -32,18 +32,18 @@ BEST = "optimization_results.yaml"
 
 
 def run_search(launcher: Launcher, words: Sequence[str]) -> None:
-    """Run trials until so many as are wanted have a result, and report.
+    """Run trials until `n_trials` have a result, and report.
 
     Raises:
-        RunInUse: another sweep of this name is going on.
-        ConfigError: an option or the space is wrong, the study is another's, or Optuna is not there.
-        SystemExit: a stop was asked for.
+        RunInUse: another sweep owns the directory.
+        ConfigError: an option or the space is invalid, the study is another's, or Optuna is not installed.
+        SystemExit: a stop was requested.
     """
     if find_spec("optuna") is None:
         raise ConfigError('hydra/sweeper=optuna needs Optuna: python -m pip install "runner-train[optuna]"')
     if not hasattr(launcher, "executor"):
         raise ConfigError(
-            f"hydra/sweeper=optuna cannot use the launcher {type(launcher).__name__}; take hydra/launcher=local"
+            f"hydra/sweeper=optuna cannot use the launcher {type(launcher).__name__}; use hydra/launcher=local"
         )
     from runner.sweeps.optuna.study import quiet, storage_kept
 
@@ -72,18 +72,20 @@ def _search(sweep: Sweep, config: SearchConfig) -> None:
         if anew:
             _set_aside(sweep)
         study = make_study(sweep.directory, search)
-        drawn = len(study.get_trials(deepcopy=False))  # of which no values are to be drawn again
+        drawn = len(study.get_trials(deepcopy=False))  # a new seed, so that no values repeat
         study.sampler = make_sampler(config.sampler, config.sampler_options, config.seed + drawn)
         study.pruner = pruner
         _run(sweep, config, study, stop)
 
 
 def _identity(sweep: Sweep, config: SearchConfig) -> "Search":
-    """Return what makes trials comparable: the space, the objectives, and the hash that names a job's directory."""
+    """Return the search's identity: the space, the objectives, and the shared config's hash."""
     from runner.sweeps.optuna.study import Search
 
     if plain(sweep.launcher.config.hydra.sweep)["subdir"] != OWN_SUBDIR:
-        raise ConfigError("hydra.sweep.subdir cannot be chosen for a search, whose jobs are found again by their names")
+        raise ConfigError(
+            "hydra.sweep.subdir cannot be set for a search, which finds its jobs by their directories' names"
+        )
     job = _job(sweep, config, config.example)
     fixed = [word for word in job.words if word not in config.example]
     return Search([str(parameter) for parameter in config.space], config.metrics, job.name[-8:], fixed)
@@ -110,7 +112,7 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None
     from runner.sweeps.optuna.study import WORDS, best_of, outstanding, summary
 
     if len(config.metrics) > 1:
-        print("with several objectives nothing is pruned")
+        print("several objectives: no trial is pruned")
     left = outstanding(study, config.n_trials)
     for trial in left.failed:
         study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs.get(WORDS, [])})
@@ -125,7 +127,7 @@ def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None
 
 
 def _with_values(best: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the best values as what they are, numbers and lists, where a choice is the text that was drawn."""
+    """Return the best values with each choice's text parsed to its value."""
     solutions = [{**one, "params": _values_of(one["params"])} for one in best.get("solutions", ())]
     found = {"best_params": _values_of(best["best_params"])} if "best_params" in best else {"solutions": solutions}
     return {**best, **found}
@@ -165,7 +167,7 @@ def _jobs(sweep: Sweep, config: SearchConfig, study: "Study") -> "Jobs":
 
 
 def _set_aside(sweep: Sweep) -> None:
-    """Move the study and what its jobs had made, so that nothing is lost."""
+    """Move the study and its jobs' directories to superseded/, so that nothing is lost."""
     from runner.sweeps.optuna.study import FILE, jobs_of, read_study
 
     study = read_study(sweep.directory)

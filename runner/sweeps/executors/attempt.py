@@ -1,4 +1,4 @@
-"""What a cluster runs for a job: the command line of a run, as a process of its own that a signal can stop."""
+"""What a cluster runs for a job: the run's command line, in its own process that a signal can stop."""
 
 import json
 import os
@@ -24,23 +24,22 @@ _NOTES = {"folder": str, "cluster": str, "job": str, "pid": int, "code": int, "s
 
 @dataclass
 class Attempt:
-    """A submission of a job; it may begin many times, whenever the cluster has queued it again.
+    """A submission of a job; it starts again each time the cluster requeues it.
 
-    It runs only as long as the job's record names its folder: what the sweep has given up, or lost sight of and
-    submitted again, does nothing when its turn comes.
+    It runs only while the job's record names its folder: a submission that the sweep gave up or replaced does nothing.
     """
 
     argv: Sequence[str]
-    """`run.py` and its words."""
+    """`run.py` and its overrides."""
     log: str
     directory: str
-    """The current directory of the run."""
+    """The run's current directory."""
     record: str
     folder: str
     _pid: int | None = None
 
     def __call__(self) -> int:
-        """Run until the end, and return the exit code, negative for a signal."""
+        """Run the job, and return its exit code, negative for a signal."""
         if read_notes(Path(self.record)).get("folder") != self.folder:
             return INTERRUPTED
         with open(self.log, "ab") as log:
@@ -50,21 +49,21 @@ class Attempt:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Slurm signals the group of this process, and only this one passes it on
+                start_new_session=True,  # Slurm signals the whole group; only this process passes it on
             )
         self._pid = process.pid
         asked = pass_on_sigterm(process.pid)
         self._note(pid=process.pid, job=_job_id())
         _await(process.pid)
-        kill_group(process.pid)  # loader workers that it may have left behind
+        kill_group(process.pid)  # loader workers left behind
         code = process.wait()
-        if asked() and (code == INTERRUPTED or signal_name(-code) == "SIGTERM"):  # by the latter before it listened
+        if asked() and (code == INTERRUPTED or signal_name(-code) == "SIGTERM"):  # not yet handling signals
             self._linger(asked)
         self._note(code=code)
         return code
 
     def checkpoint(self) -> Any:
-        """Stop, and return what is to be submitted again: submitit's call before a limit of time or a preemption.
+        """Stop the run, and return what to requeue; submitit calls this before a time limit or a preemption.
 
         https://github.com/facebookincubator/submitit/blob/main/docs/checkpointing.md
         """
@@ -73,16 +72,16 @@ class Attempt:
         if self._pid is not None:
             ask_group_to_stop(self._pid)
             code = _await(self._pid)
-            if code is not None and code >= 0 and code != INTERRUPTED:  # finished just now, or failed
+            if code is not None and code >= 0 and code != INTERRUPTED:  # it just finished, or failed
                 self._note(code=code)
                 return None
             self._note(stopped=True)
         return DelayedSubmission(replace(self, _pid=None))
 
     def _linger(self, asked: Callable[[], int]) -> None:
-        """Leave it to the cluster whether the job is cancelled or queued again, which its end would settle.
+        """Wait for the cluster to cancel or requeue the job; exiting would settle that.
 
-        A preemption begins with SIGTERM, as a cancellation does; whoever wants the end itself says it twice.
+        A preemption begins with SIGTERM, as a cancellation does; a second SIGTERM ends the wait.
         """
         self._note(stopped=True)
         until = time.monotonic() + _LONGEST_GRACE
@@ -95,12 +94,12 @@ class Attempt:
 
 
 def state_file(folder: str) -> Path:
-    """Return where an attempt says how it stands: `pid` and `job`, then `stopped` or, at the end, `code`."""
+    """Return the path of an attempt's state: `pid` and `job`, then `stopped`, or `code` at the end."""
     return Path(folder) / "state.json"
 
 
 def read_notes(path: Path) -> Mapping[str, Any]:
-    """Return what was noted of an attempt, without what is no such note; nothing if there is none to read."""
+    """Return the valid entries of an attempt's state or a job's record, empty if there is no such file."""
     with suppress(OSError, ValueError):
         return {key: value for key, value in read_entries(path).items() if type(value) is _NOTES.get(key)}
     return {}
@@ -113,9 +112,9 @@ def _job_id() -> str:
 
 
 def _await(pid: int) -> int | None:
-    """Return the exit code of a child once it has ended, leaving it to be reaped; None if it is reaped already.
+    """Wait for a child and return its exit code without reaping it; None if it is reaped already.
 
-    Nothing is locked meanwhile, so that it can be called by what interrupts it.
+    Takes no lock, so that a signal can interrupt it and call it again.
     """
     try:
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

@@ -1,55 +1,55 @@
-"""Where jobs run: what a schedule asks of a machine or a cluster, and what it hears from there."""
+"""Where jobs run: the orders that a schedule gives to a machine or cluster, and the events that come back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 KILLED = -9
-"""The code of a job of which nothing is known but that it is gone."""
+"""The code of a job that vanished without one."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A job that is to be started."""
+    """A job to start."""
 
     number: int
-    """Unique among all orders of an executor."""
+    """Unique within an executor."""
     slot: int
-    """Which of those that run at a time it is; jobs at work have different ones."""
+    """Distinct among running jobs, from 0."""
     argv: Sequence[str]
-    """`run.py` and its words."""
+    """`run.py` and its overrides."""
     log: str
-    """Where all that it prints is appended."""
+    """The file to append its output to."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What has become of a job: it runs, or it has ended with a code, negative for a signal."""
+    """A job has started, or has ended with an exit code, negative for a signal."""
 
     number: int
     code: int | None = None
 
 
 class Executor(Protocol):
-    """Runs jobs while it is entered, each in a process of its own; none is left when it is not."""
+    """A context that runs each job in its own process, and leaves none behind."""
 
     lag: float
-    """Seconds until a file that a job left can be seen here."""
+    """Seconds until this host sees a file that a job wrote."""
 
     def __enter__(self) -> Self:
-        """Make ready, without waiting for it: perhaps nothing is to run."""
+        """Prepare in the background: there may be no job to run."""
 
     def __exit__(self, *_: object) -> None:
-        """End what still runs."""
+        """Kill the jobs that still run."""
 
     def start(self, order: Order) -> None:
-        """Start a job, now or as soon as there is room; what goes wrong with it is an event."""
+        """Start a job, now or when there is room; a failed start is an event."""
 
     def events(self, timeout: float) -> list[Event]:
-        """Return what has happened since the last call, waiting at most so many seconds for it."""
+        """Return the events since the last call, after waiting at most `timeout` seconds for one."""
 
     def ask_to_stop(self, number: int) -> None:
-        """Let a job stop after its step, with a checkpoint; of one that does not run, do nothing."""
+        """Ask a job to stop after its step, with a checkpoint; ignore a job that does not run."""
 
     def kill(self, number: int) -> None:
-        """End a job at once; of one that does not run, do nothing."""
+        """Kill a job; ignore one that does not run."""

@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine, forked from one that has torch imported already."""
+"""Jobs as processes on this machine, forked from a server that has imported torch."""
 
 import json
 import os
@@ -16,15 +16,14 @@ ENTRY = "runner.commands.sweep.job_server"
 
 
 class Local:
-    """Jobs under one server process: what runs under it ends with it, and it ends with this one."""
+    """Runs jobs under one server process; jobs die with the server, the server with this process."""
 
     lag = 0.0
 
     def __init__(self, entry: str, *, places: Sequence[Mapping[str, str]], threads: int | None) -> None:
-        """Let `entry`, a module with a `main`, be the server.
+        """Use `entry`, a module with a `main`, as the server.
 
-        `places` are the environments of the slots, a device of its own each, for example; `threads` is how many
-        threads of the processor a job may use, None as many as it likes.
+        `places` holds an environment per slot, for example its GPU; `threads` limits a job's CPU threads.
         """
         self._entry, self._places, self._threads = entry, places, threads
         self._pids: dict[int, int | None] = {}
@@ -32,7 +31,7 @@ class Local:
         self._buffer = b""
 
     def __enter__(self) -> Self:
-        """Start the server; what it is asked for meanwhile waits."""
+        """Start the server; orders wait until it is ready."""
         program = f"import sys; sys.path[:] = {sys.path!r}; from {self._entry} import main; main()"
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
@@ -41,7 +40,7 @@ class Local:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it, and with it every job that still runs."""
+        """End the server, and with it every running job."""
         assert self._process.stdin and self._process.stdout
         if not self._pids:
             kill_group(self._process.pid)  # it may be busy importing
@@ -57,7 +56,7 @@ class Local:
         try:
             self._process.stdin.write(json.dumps(self._message(order)).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:  # it is gone, which `events` will notice
+        except BrokenPipeError:  # the server died; `events` handles that
             return
 
     def _message(self, order: Order) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class Local:
         }
 
     def events(self, timeout: float) -> list[Event]:
-        """Return what the server says; one that died is replaced, its jobs are gone."""
+        """Return the server's events; replace a server that died, whose jobs are lost."""
         assert self._process.stdout
         if not select.select([self._process.stdout], [], [], timeout)[0]:
             return []
@@ -104,11 +103,11 @@ class Local:
         return [Event(number, KILLED) for number in lost]
 
     def ask_to_stop(self, number: int) -> None:
-        """Send SIGTERM, once the job is there."""
+        """Send SIGTERM to the job, once it exists."""
         self._once_there(number, ask_group_to_stop)
 
     def kill(self, number: int) -> None:
-        """Send SIGKILL to the job and its loader workers, once it is there."""
+        """Send SIGKILL to the job and its loader workers, once it exists."""
         self._once_there(number, kill_group)
 
     def _once_there(self, number: int, act: Callable[[int], None]) -> None:
@@ -119,7 +118,7 @@ class Local:
 
 
 def local_executor(at_a_time: int) -> Local:
-    """Return what runs jobs on this machine: each on a GPU of its own, or with its share of the processor."""
+    """Return the executor of this machine: one GPU per job, or a share of the CPU cores."""
     gpus = visible_gpus()
     chosen = any(word.lstrip("+").startswith("device.index=") for word in sys.argv)  # by the user
     places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] if len(gpus) > 1 and not chosen else []
@@ -129,7 +128,7 @@ def local_executor(at_a_time: int) -> Local:
 
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs that jobs may have, without asking torch, whose answer would bind this process to them."""
+    """Return the GPUs for jobs without asking torch, which would bind this process to them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name for name in named.split(",") if name.strip() and name.strip() != "-1"]

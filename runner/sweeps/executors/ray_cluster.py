@@ -1,4 +1,4 @@
-"""Jobs wherever Ray finds room: each has an actor beside it, which starts its process and passes on what it is told.
+"""Jobs on Ray: an actor beside each job starts its process and relays signals.
 
 https://docs.ray.io/en/latest/ray-core/actors.html
 """
@@ -22,34 +22,34 @@ from runner.sweeps.executors.executor import KILLED, Event, Order
 from runner.sweeps.executors.ray_companion import Companion, Process, is_of_devices
 from runner.text import first_line
 
-_STORE = 80 * 2**20  # bytes of shared memory, of which jobs use none; it is about the least that Ray takes
-_LAG = 10.0  # seconds until another host's file can be seen on a shared file system
-_PATIENCE = 10.0  # seconds for a cluster to take a connection
-_CALLS = 4  # to one companion at a time: it waits for its job, tells that it began, and is asked to end it
+_STORE = 80 * 2**20  # bytes of shared memory, about Ray's minimum; jobs use none
+_LAG = 10.0  # seconds until this host sees another host's file on a shared file system
+_PATIENCE = 10.0  # seconds for a cluster to accept a connection
+_CALLS = 4  # concurrent calls to a companion: wait for the job, tell its start, stop it, kill it
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one job takes of a node."""
+    """The resources of one job."""
 
     cpus: int
     gpus: float
     resources: Mapping[str, float]
 
     def fits(self, node: Mapping[str, float]) -> bool:
-        """Return whether a node that has so much, by Ray's names, can run a job."""
+        """Return whether a node with these resources, by Ray's names, can run a job."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.resources}
         return all(node.get(name, 0) >= amount for name, amount in wanted.items())
 
     def __str__(self) -> str:
-        """Return it in the words of the command line."""
+        """Return the share as typed on the command line."""
         resources = ",".join(f"{name}:{amount:g}" for name, amount in self.resources.items())
         return f"cpus={self.cpus} gpus={self.gpus:g} resources={{{resources}}}"
 
 
 @dataclass
 class _Placed:
-    """A job that Ray has, and what it owes us: the word that the job began, and its code."""
+    """A job at Ray, with the futures of its start and of its exit code."""
 
     order: Order
     companion: Any
@@ -59,21 +59,21 @@ class _Placed:
 
 
 class RayCluster:
-    """Jobs on a cluster that runs, or on a node of this machine that begins and ends with the sweep."""
+    """Runs jobs on an existing Ray cluster, or on a local node that lives as long as the sweep."""
 
     def __init__(self, entry: str, *, address: str | None, share: Share) -> None:
-        """Let `entry`, a module with a `main`, be each job's; without an address, there is a node for the sweep."""
+        """Run `entry`, a module with a `main`, for each job; without an address, on a local node."""
         self._entry, self._address, self._share = entry, address, share
         self.lag = _LAG if address else 0.0
         self._jobs: dict[int, _Placed] = {}
         self._cancelled: list[Event] = []
 
     def __enter__(self) -> Self:
-        """Wait for the first job: it takes Ray many seconds to begin."""
+        """Connect later, with the first job: starting Ray takes many seconds."""
         return self
 
     def _connect(self) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it asks whether it may report, and reports
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray asks about usage reports, and sends them
         own: dict[str, Any] = {} if self._address else {"include_dashboard": False, "object_store_memory": _STORE}
         try:
             _probe(self._address or "")
@@ -94,20 +94,20 @@ class RayCluster:
             return
         if self._address is None:
             ray.shutdown()
-            raise ClusterMissing(f"this machine cannot give a job {self._share}; ask for less, or name a cluster")
-        print(f"no node of the cluster has {self._share} for a job; they wait until one has", file=sys.stderr)
+            raise ClusterMissing(f"this machine cannot give a job {self._share}; ask for less, or set an address")
+        print(f"no node of the cluster has {self._share} for a job; jobs wait until one has", file=sys.stderr)
 
     def __exit__(self, *_: object) -> None:
-        """End what still runs, and the node if it is the sweep's own."""
+        """Kill the jobs that still run, and stop a local node."""
         for number in list(self._jobs):
             ray.kill(self._jobs.pop(number).companion)
         ray.shutdown()
 
     def start(self, order: Order) -> None:
-        """Hand the job to Ray, which starts it as soon as there is room.
+        """Hand the job to Ray, which starts it when there is room.
 
         Raises:
-            ClusterMissing: there is none, or none that could ever run a job.
+            ClusterMissing: no cluster answers, or this machine cannot run a job of this size.
         """
         if not ray.is_initialized():
             self._connect()
@@ -130,13 +130,13 @@ class RayCluster:
         self._jobs[order.number] = _Placed(order, companion, companion.began.remote(), companion.run.remote())
 
     def _environment(self) -> dict[str, str]:
-        """Return the sweep's own environment but for the devices, which are Ray's to choose."""
+        """Return this process's environment without the device variables, which Ray sets."""
         environment = {name: value for name, value in os.environ.items() if not is_of_devices(name)}
         environment.setdefault("OMP_NUM_THREADS", str(self._share.cpus))
         return environment if self._share.gpus else {**environment, "CUDA_VISIBLE_DEVICES": ""}
 
     def events(self, timeout: float) -> list[Event]:
-        """Return what Ray says of the jobs, and those that were never begun because a stop was asked for."""
+        """Return Ray's events, and those of jobs cancelled before they started."""
         events, self._cancelled = self._cancelled, []
         awaited = {job.code if job.at_work else job.began: number for number, job in self._jobs.items()}
         if not awaited:
@@ -153,15 +153,15 @@ class RayCluster:
                 job.at_work = True
                 return Event(number)
             code = int(ray.get(job.code))
-        except RayTaskError as error:  # no such directory on that node, for example
+        except RayTaskError as error:  # for example, the node has no such directory
             code = _noted(job, f"the job could not be started: {error.cause!r}", 1)
-        except RayError as error:  # its node is gone, or its companion was killed, for want of memory say
+        except RayError as error:  # its node is gone, or its companion was killed, for example out of memory
             code = _noted(job, f"the job was lost: {error}", KILLED)
         del self._jobs[number]
         return Event(number, code)
 
     def ask_to_stop(self, number: int) -> None:
-        """Send SIGTERM to the job; one that still waits for room is to be run another time."""
+        """Send SIGTERM to the job; cancel one that still waits for room."""
         if (job := self._jobs.get(number)) is not None:
             if job.at_work:
                 job.companion.ask_to_stop.remote()
@@ -182,14 +182,14 @@ class RayCluster:
 
 
 def _probe(address: str) -> None:
-    """Raise OSError if nobody listens at `host:port`, of which Ray would take most of a minute to be sure."""
+    """Raise OSError if nothing listens at `host:port`; Ray would need most of a minute to find out."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon:
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
 
 
 def _noted(job: _Placed, text: str, code: int) -> int:
-    """Put into the job's log why there is nothing more in it; return the code."""
+    """Append the reason to the job's log, and return the code."""
     with open(job.order.log, "a", encoding="utf-8") as log:
         log.write(f"{text}\n")
     return code

@@ -1,4 +1,4 @@
-"""What stays beside a job on the node where Ray has put it, and reaches it there by signals."""
+"""The actor beside a job on its Ray node, which starts the job and signals it."""
 
 import os
 import subprocess
@@ -12,12 +12,12 @@ from runner.signals import kill_group
 
 @dataclass(frozen=True)
 class Process:
-    """What a job is as a process: the same on every node, which therefore needs the same files."""
+    """A job's process, equal on every node; each node needs the same files."""
 
     entry: str
-    """A module with a `main` that takes the command line from its arguments."""
+    """A module whose `main` runs the command line in its arguments."""
     path: Sequence[str]
-    """Where the sweep finds its modules."""
+    """The sweep's `sys.path`."""
     argv: Sequence[str]
     log: str
     directory: str
@@ -25,7 +25,7 @@ class Process:
 
 
 class Companion:
-    """An actor of Ray that runs one job; when it ends itself, however that happens, the job ends as well."""
+    """A Ray actor that runs one job; the job dies with it."""
 
     def __init__(self, process: Process) -> None:
         self._wanted = process
@@ -33,14 +33,14 @@ class Companion:
         self._decided = threading.Event()
 
     def run(self) -> int:
-        """Start the job, and return the code that it ends with, negative for a signal."""
+        """Run the job, and return its exit code, negative for a signal."""
         try:
             self._process = self._started()
         finally:
             self._decided.set()
-        # Waited for by the very thread that has forked it, whose end the kernel would take for the parent's.
+        # The thread that forked the job must wait for it: the kernel treats that thread's end as the parent's.
         code = self._process.wait()
-        kill_group(self._process.pid)  # loader workers that it may have left behind
+        kill_group(self._process.pid)  # loader workers left behind
         return code
 
     def _started(self) -> "subprocess.Popen[bytes]":
@@ -63,20 +63,20 @@ class Companion:
             )
 
     def began(self) -> None:
-        """Return once the job has been started, or could not be."""
+        """Return once the job has started, or failed to."""
         self._decided.wait()
 
     def ask_to_stop(self) -> None:
-        """Let the job stop after its step."""
+        """Ask the job to stop after its step."""
         if self._process is not None:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End the job and its loader workers."""
+        """Kill the job and its loader workers."""
         if self._process is not None and self._process.poll() is None:
             kill_group(self._process.pid)
 
 
 def is_of_devices(name: str) -> bool:
-    """Return whether a variable says which accelerators a process may see, as CUDA_VISIBLE_DEVICES does."""
+    """Return whether a variable limits the visible accelerators, as CUDA_VISIBLE_DEVICES does."""
     return "_VISIBLE_" in name

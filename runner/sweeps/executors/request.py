@@ -1,4 +1,4 @@
-"""What each job of a sweep asks of a cluster, and what this machine must have to submit it."""
+"""What each job requests from a cluster, and what this machine needs to submit it."""
 
 import importlib.util
 import shutil
@@ -13,14 +13,14 @@ _COMMANDS = ("sbatch", "srun", "scancel", "squeue", "sacct", "scontrol")
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks for; None leaves it to the cluster."""
+    """The resources of a job; None takes the cluster's default."""
 
     cluster: str
-    """`slurm`, or `local` for submitit's trial on this machine."""
+    """`slurm`, or `local` for a trial on this machine by submitit."""
     time_limit: float
     """Seconds."""
     stop_before: float
-    """Seconds before the limit at which a job is asked to stop."""
+    """Seconds before the time limit at which a job is asked to stop."""
     partition: str | None
     account: str | None
     qos: str | None
@@ -31,11 +31,11 @@ class Request:
     """GB."""
     setup: Sequence[str]
     extra: Mapping[str, Any]
-    """Further options of sbatch, by their long names."""
+    """Further sbatch options, by long name."""
 
 
 def check_machine(cluster: str) -> None:
-    """Raise ConfigError unless this machine has what submitting to this kind of cluster needs."""
+    """Raise ConfigError unless this machine can submit to this kind of cluster."""
     if importlib.util.find_spec("submitit") is None:
         raise ConfigError(
             'hydra/launcher=slurm needs submitit, which is not installed: python -m pip install "runner-train[slurm]"'
@@ -43,6 +43,6 @@ def check_machine(cluster: str) -> None:
     absent = next((command for command in _COMMANDS if shutil.which(command) is None), None)
     if cluster == "slurm" and absent is not None:
         raise ConfigError(
-            f"hydra/launcher=slurm needs Slurm's {absent}, which is not on this machine; give the command on a login "
-            f"node of the cluster, or try it out here with hydra.launcher.cluster=local"
+            f"hydra/launcher=slurm needs Slurm's {absent}, which is not on this machine; run the command on a "
+            "login node of the cluster, or try it here with hydra.launcher.cluster=local"
         )

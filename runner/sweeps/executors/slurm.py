@@ -1,4 +1,4 @@
-"""Jobs on a cluster: submitted, followed by files that they leave, found again by a repeated command."""
+"""Jobs on Slurm: submitted, followed through their files, found again when the command is repeated."""
 
 import json
 import re
@@ -19,15 +19,15 @@ from runner.sweeps.executors.request import Request
 from runner.sweeps.executors.submitting import Cluster, Here, Slurm
 
 FOLDER = "slurm"
-"""Below the logs of a sweep: a record a job, and a folder a submission with submitit's files."""
+"""Below a sweep's logs: a record per job, and a folder per submission with submitit's files."""
 _PAUSE = 1.0  # seconds between two looks at all jobs
 _JOB = re.compile(r"[0-9][0-9_]*")
-_LAG = 10.0  # seconds until another host's file can be seen on a shared file system
-_AGAIN = 5.0  # seconds until a job that does not react is asked again
+_LAG = 10.0  # seconds until this host sees another host's file on a shared file system
+_AGAIN = 5.0  # seconds until a job that does not react is asked again, or counts as lost
 
 
 class Wish(Enum):
-    """What is wanted of a submitted job."""
+    """What the sweep wants a submitted job to do."""
 
     run = "run"
     stop = "stop"
@@ -36,7 +36,7 @@ class Wish(Enum):
 
 @dataclass
 class Submission:
-    """A job that was handed to a cluster, by this process or an earlier one."""
+    """A job submitted to a cluster, by this process or an earlier one."""
 
     record: Path
     folder: str
@@ -46,11 +46,11 @@ class Submission:
     asked_at: float | None = None
     over_at: float | None = None
     pid: int | None = None
-    """Of the run, once it has begun; another one after each time that it was queued again."""
+    """The run's pid once it has started; a requeued run has another."""
 
 
 class Queue:
-    """Runs jobs through submitit. They go on when this process is killed; the record of each is its licence to run."""
+    """Runs jobs through submitit; a job outlives this process, and runs only while its record exists."""
 
     def __init__(self, request: Request) -> None:
         self._clusters: Mapping[str, Cluster] = {"slurm": Slurm(request), "local": Here(request)}
@@ -61,38 +61,38 @@ class Queue:
         self._looked_at = 0.0
 
     def __enter__(self) -> Self:
-        """Quiet submitit, which would write into what is shown."""
+        """Silence submitit's log, which would disturb the display."""
         from submitit.core.logger import get_logger
 
         get_logger().setLevel("ERROR")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End what still runs."""
+        """End the jobs that still run."""
         for submission in self._submitted.values():
             submission.record.unlink(missing_ok=True)
             submission.cluster.end(submission.job, read_notes(state_file(submission.folder)))
         self._submitted.clear()
 
     def check_nothing_runs(self, logs: Path) -> None:
-        """Raise ConfigError if a job of an earlier command still waits or runs."""
+        """Raise ConfigError if a job of an earlier command is still queued or running."""
         for record in sorted((logs / FOLDER).glob("*.json")):
             if (found := self._found(record)) is not None:
                 raise ConfigError(
-                    f"{record.stem} still waits or runs as job {found.job}, so that it cannot begin anew: give the "
-                    "command without hydra.launcher.rerun to follow it, or end it first"
+                    f"{record.stem} is still queued or running as job {found.job}, so it cannot start over; repeat the "
+                    "command without hydra.launcher.rerun to follow it, or cancel it first"
                 )
 
     def start(self, order: Order) -> None:
-        """Submit the job, unless a submission of an earlier command still waits or runs, which is followed."""
+        """Submit the job, or follow its submission by an earlier command that is still queued or running."""
         log = Path(order.log).absolute()
         record = log.parent / FOLDER / f"{log.name.removesuffix('.log')}.json"
         try:
             self._submitted[order.number] = self._found(record) or self._submit(order, log, record)
-        except (RuntimeError, OSError, ConfigError) as error:  # submitit's are the first
+        except (RuntimeError, OSError, ConfigError) as error:  # submitit raises RuntimeError
             log.parent.mkdir(parents=True, exist_ok=True)
             with open(log, "a", encoding="utf-8") as file:
-                file.write(f"it could not be submitted: {error}\n")
+                file.write(f"the job could not be submitted: {error}\n")
             self._refused.append(Event(order.number, 1))
 
     def _found(self, record: Path) -> Submission | None:
@@ -122,7 +122,7 @@ class Queue:
         return Submission(record, str(folder), cluster, job)
 
     def events(self, timeout: float) -> list[Event]:
-        """Look at the jobs about once a second."""
+        """Check the jobs about once a second."""
         events, self._refused = self._refused, []
         if events:
             return events
@@ -137,7 +137,7 @@ class Queue:
         submission = self._submitted[number]
         wanted = submission.wish is Wish.run
         over = submission.cluster.is_over(submission.job, submission.folder, urgent=not wanted)
-        state = read_notes(state_file(submission.folder))  # after the question, so that it is not the older answer
+        state = read_notes(state_file(submission.folder))  # read after is_over, to be the newer of the two
         if "code" in state or (not wanted and (over or state.get("stopped"))) or (over and _is_settled(submission)):
             return self._ended(number, state)
         if not wanted:
@@ -151,12 +151,12 @@ class Queue:
         submission = self._submitted.pop(number)
         submission.record.unlink(missing_ok=True)
         if "code" not in state:
-            submission.cluster.end(submission.job, {})  # it may linger, or be about to come back
+            submission.cluster.end(submission.job, {})  # it may linger, or be requeued
         code = state.get("code", _code_without_one(submission.wish, state))
         return Event(number, KILLED if submission.wish is Wish.end and code != 0 else code)
 
     def ask_to_stop(self, number: int) -> None:
-        """Cancel the job if it waits, send it SIGTERM if it runs, until it has reacted."""
+        """Cancel a queued job, or send SIGTERM to a running one until it reacts."""
         self._want(number, Wish.stop)
 
     def kill(self, number: int) -> None:
@@ -171,7 +171,7 @@ class Queue:
 
 
 def _is_settled(submission: Submission) -> bool:
-    """Return whether a job has been over for so long that a shared file system would show what it left."""
+    """Return whether a job has been over long enough for a shared file system to show its files."""
     now = time.monotonic()
     submission.over_at = submission.over_at or now
     return now - submission.over_at > _AGAIN
@@ -185,6 +185,6 @@ def _press(submission: Submission, state: Mapping[str, Any]) -> None:
 
 
 def _code_without_one(wish: Wish, state: Mapping[str, Any]) -> int:
-    """Return the code of a job that has left none: it saved and was not queued again, never began, or was lost."""
+    """Return the code of a job that left none: stopped with a checkpoint, never started, or lost."""
     never_began = wish is Wish.stop and "pid" not in state
     return INTERRUPTED if state.get("stopped") or never_began else KILLED

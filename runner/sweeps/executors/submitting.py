@@ -1,4 +1,4 @@
-"""Where an attempt is submitted to, through submitit: to Slurm, or to a trial of the same on this machine."""
+"""Where submitit submits an attempt: to Slurm, or to this machine for a trial."""
 
 import math
 import os
@@ -16,31 +16,31 @@ from runner.signals import ask_group_to_stop, deaf_children, kill_group
 from runner.sweeps.executors.attempt import Attempt
 from runner.sweeps.executors.request import Request
 
-_REQUEUES = 1000  # times that a job may reach its time limit
-_PATIENCE = 5.0  # seconds between two questions out of turn
+_REQUEUES = 1000  # time limits that a job may reach
+_PATIENCE = 5.0  # seconds between urgent queries
 
 
 class Cluster(Protocol):
-    """Runs attempts, one after the other or at the same time, each known by the id that it gives it."""
+    """Runs attempts as jobs, each under an id of its own."""
 
     def submit(self, attempt: Attempt, name: str) -> str:
-        """Return the id of a new job; RuntimeError or OSError if the cluster does not take it."""
+        """Submit an attempt and return the job's id; RuntimeError or OSError if the cluster rejects it."""
 
     def is_there(self, job: str, folder: str) -> bool:
-        """Return whether a job that another process submitted waits or runs; ConfigError if that cannot be known."""
+        """Return whether another process's job is queued or running; ConfigError if the cluster does not answer."""
 
     def is_over(self, job: str, folder: str, urgent: bool) -> bool:
-        """Return whether a job has ended, as far as the cluster has told lately; sooner if it is urgent."""
+        """Return whether a job has ended, by the cluster's latest answer; `urgent` asks again sooner."""
 
     def stop(self, job: str, state: Mapping[str, Any]) -> bool:
-        """Let a job stop after its step; one that waits is cancelled. Return whether that has reached it."""
+        """Cancel a queued job, ask a running one to stop after its step; return whether the request was sent."""
 
     def end(self, job: str, state: Mapping[str, Any]) -> bool:
-        """Let a job end at once, if it is there at all; return whether that has reached it."""
+        """End a job at once; return whether the request was sent."""
 
 
 class Slurm:
-    """Slurm, asked by its own commands."""
+    """Slurm, through its own commands."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -48,10 +48,10 @@ class Slurm:
         self._waiting: tuple[float, set[str]] = -math.inf, set()
 
     def submit(self, attempt: Attempt, name: str) -> str:
-        """Have sbatch take it."""
+        """Submit with sbatch."""
         import submitit
 
-        python = _python('"${PYTHONPATH:+:$PYTHONPATH}"')  # as `setup` leaves it
+        python = _python('"${PYTHONPATH:+:$PYTHONPATH}"')  # PYTHONPATH as `setup` leaves it
         executor = submitit.SlurmExecutor(attempt.folder, max_num_timeout=_REQUEUES, python=python)
         executor.update_parameters(**self._parameters(name))
         job = str(executor.submit(attempt).job_id)
@@ -72,7 +72,7 @@ class Slurm:
             "gpus_per_node": asked.gpus,
             "mem": None if asked.memory is None else f"{math.ceil(asked.memory * 1024)}M",
             "setup": list(asked.setup) or None,
-            "srun_args": [f"--cpus-per-task={asked.cpus}"] if asked.cpus else None,  # srun takes none from sbatch
+            "srun_args": [f"--cpus-per-task={asked.cpus}"] if asked.cpus else None,  # srun does not inherit it
             "additional_parameters": {"requeue": True, **asked.extra},
         }
         return {key: value for key, value in parameters.items() if value is not None}
@@ -89,13 +89,13 @@ class Slurm:
         try:
             said = subprocess.run(["squeue", "--me", "--noheader", "--format=%A"], capture_output=True, text=True)
         except OSError as error:
-            raise ConfigError(f"squeue cannot be asked what runs already ({error.strerror})") from error
+            raise ConfigError(f"squeue could not be run ({error.strerror}); run the command on a login node") from error
         if said.returncode != 0:
-            raise ConfigError(f"squeue does not say what runs already ({said.stderr.strip()}); try it again later")
+            raise ConfigError(f"squeue failed ({said.stderr.strip()}); try again later")
         return set(said.stdout.split())
 
     def is_over(self, job: str, folder: str, urgent: bool) -> bool:
-        """Ask submitit's watcher, which calls sacct for all jobs together, less and less often."""
+        """Ask submitit's watcher, which calls sacct for all jobs together, ever less often."""
         from submitit import SlurmJob
 
         urgent = urgent and time.monotonic() - self._asked_at > _PATIENCE
@@ -104,35 +104,35 @@ class Slurm:
         watcher = SlurmJob.watcher
         if watcher.get_state(job, mode="force" if urgent else "standard") == "PREEMPTED":
             with suppress(ConfigError):
-                return not self.is_there(job, folder)  # submitit waits for it in vain where it is not queued again
+                return not self.is_there(job, folder)  # submitit would wait forever for a job that is not requeued
         return bool(watcher.is_done(job, mode="cache"))
 
     def stop(self, job: str, state: Mapping[str, Any]) -> bool:
-        """Cancel it if it waits, and send SIGTERM if it runs, which leaves it all the time that it needs."""
+        """Cancel a queued job, send SIGTERM to a running one; Slurm then sets it no deadline."""
         _scancel("--state=PENDING", job)
         _scancel("--signal=TERM", job)
-        self._asked_at = min(self._asked_at, time.monotonic() - _PATIENCE + 0.5)  # what waited is over soon
+        self._asked_at = min(self._asked_at, time.monotonic() - _PATIENCE + 0.5)  # a queued job is over soon
         return True
 
     def end(self, job: str, state: Mapping[str, Any]) -> bool:
-        """Cancel it: SIGTERM, and SIGKILL half a minute later, or when the cluster thinks fit."""
+        """Cancel the job: SIGTERM, then SIGKILL after the cluster's KillWait, half a minute by default."""
         _scancel(job)
         return True
 
 
 class Here:
-    """This machine, by submitit's local executor: processes that go on without the one that started them."""
+    """This machine, through submitit's local executor; its processes outlive this one."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._own: dict[str, Any] = {}
 
     def submit(self, attempt: Attempt, name: str) -> str:
-        """Start it."""
+        """Start the attempt's process."""
         import submitit
 
         inherited = os.environ.get("PYTHONPATH")
-        python = _python(shlex.quote(f"{os.pathsep}{inherited}") if inherited else "")  # no shell reads it
+        python = _python(shlex.quote(f"{os.pathsep}{inherited}") if inherited else "")  # no shell expands it
         executor = submitit.LocalExecutor(attempt.folder, max_num_timeout=_REQUEUES, python=python)
         executor.update_parameters(
             timeout_min=self._request.time_limit / 60,
@@ -146,38 +146,38 @@ class Here:
         return str(job.job_id)
 
     def is_there(self, job: str, folder: str) -> bool:
-        """Return whether a process of that number works in the folder."""
+        """Return whether this process id works in the folder."""
         with suppress(OSError):
             return folder.encode() in Path(f"/proc/{job}/cmdline").read_bytes()
         return False
 
     def is_over(self, job: str, folder: str, urgent: bool) -> bool:
-        """Return whether its process has ended."""
+        """Return whether the process has ended."""
         return bool(self._own[job].done()) if job in self._own else not self.is_there(job, folder)
 
     def stop(self, job: str, state: Mapping[str, Any]) -> bool:
-        """Send SIGTERM to the run itself, once it is there."""
+        """Send SIGTERM to the run, once it has started."""
         if "pid" in state:
             ask_group_to_stop(state["pid"])
         return "pid" in state
 
     def end(self, job: str, state: Mapping[str, Any]) -> bool:
-        """Send SIGKILL to the run itself, once it is there."""
+        """Send SIGKILL to the run, once it has started."""
         if "pid" in state:
             kill_group(state["pid"])
         return "pid" in state
 
 
 def _scancel(*words: str) -> None:
-    """Call scancel; what it complains of, a job that has ended say, is no matter."""
+    """Call scancel; ignore its complaints, for example that a job has ended."""
     with suppress(OSError):
         subprocess.run(["scancel", *words], capture_output=True)
 
 
 def _python(inherited: str) -> str:
-    """Return the command that starts a Python which finds what this one finds, in the script's own folder first.
+    """Return a command that starts Python with this script's folder first on PYTHONPATH.
 
-    `inherited` is the rest of PYTHONPATH, as the shell knows it that runs the command.
+    `inherited` is the rest of PYTHONPATH, as the shell that runs the command knows it.
     """
     folder = shlex.quote(str(Path(sys.argv[0]).resolve().parent))
     return f"env PYTHONPATH={folder}{inherited} {shlex.quote(sys.executable)}"

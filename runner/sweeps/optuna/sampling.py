@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners, by the names of their classes."""
+"""Optuna's samplers and pruners, by class name."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from optuna.samplers import BaseSampler
 
 from runner.errors import ConfigError
 
-# Not to be had: they are of no use alone, or end a search themselves, which only `Study.optimize` lets them, or keep
-# pickles in the study, which would run what a file says.
+# Not offered: useless alone, or end a search themselves (which needs `Study.optimize`), or keep pickles in the
+# study (reading it would run code).
 _NO_SAMPLERS = (
     "BaseSampler", "BaseGASampler", "PartialFixedSampler", "GridSampler", "BruteForceSampler", "CmaEsSampler",
 )  # fmt: skip
@@ -22,10 +22,10 @@ _NEEDS = {"GPSampler": "scipy", "QMCSampler": "scipy", "WilcoxonPruner": "scipy"
 
 
 def make_sampler(name: str, options: Mapping[str, Any], seed: int) -> BaseSampler:
-    """Return the sampler of a name, with its options.
+    """Return the sampler of this name, with its options.
 
     Raises:
-        ConfigError: there is none, an option is wrong, or a package is absent that it needs.
+        ConfigError: the name or an option is unknown or invalid, or a package is missing.
     """
     classes = _classes(optuna.samplers, BaseSampler, _NO_SAMPLERS)
     sampler = _made("sampler", name, options, classes, seed=seed)
@@ -34,7 +34,7 @@ def make_sampler(name: str, options: Mapping[str, Any], seed: int) -> BaseSample
 
 
 def make_pruner(name: str | None, options: Mapping[str, Any]) -> BasePruner:
-    """Return the pruner of a name, with its options, and for None one that prunes nothing; raises as above."""
+    """Return the pruner of this name, with its options; None prunes nothing. Raises like `make_sampler`."""
     if name is None:
         return NopPruner()
     pruner = _made("pruner", name, options, _classes(optuna.pruners, BasePruner, _NO_PRUNERS))
@@ -49,13 +49,13 @@ def _classes(module: Any, kind: type, without: tuple[str, ...]) -> dict[str, Any
 
 def _made(key: str, name: str, options: Mapping[str, Any], classes: Mapping[str, Any], **own: Any) -> Any:
     if name not in classes:
-        raise ConfigError(f"hydra.sweeper.{key}={name} cannot be: choose {', '.join(sorted(classes))}")
+        raise ConfigError(f"hydra.sweeper.{key}={name} is invalid; use one of {', '.join(sorted(classes))}")
     if name in _NEEDS and find_spec(_NEEDS[name]) is None:
-        raise ConfigError(f"hydra.sweeper.{key}={name} needs a package: python -m pip install {_NEEDS[name]}")
+        raise ConfigError(f"hydra.sweeper.{key}={name} needs {_NEEDS[name]}: python -m pip install {_NEEDS[name]}")
     known = [argument for argument in inspect.signature(classes[name]).parameters if argument not in own]
     if unknown := [str(option) for option in options if option not in known]:
-        raise ConfigError(f"hydra.sweeper.{key}_options: {name} has no {unknown[0]}; it has {', '.join(known)}")
+        raise ConfigError(f"hydra.sweeper.{key}_options: {name} has no option {unknown[0]}; use {', '.join(known)}")
     try:
         return classes[name](**options, **own)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"hydra.sweeper.{key}_options={dict(options)} cannot be for {name}: {error}") from error
+        raise ConfigError(f"hydra.sweeper.{key}_options={dict(options)} is invalid for {name}: {error}") from error

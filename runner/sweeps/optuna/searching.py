@@ -1,4 +1,4 @@
-"""The jobs of a search: each has the values of a trial, whose study is told what came of it."""
+"""The jobs of a search: each runs the values of one trial, and the study is told its result."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -23,33 +23,33 @@ METRICS = "metrics.csv"
 
 @dataclass(frozen=True)
 class Jobs:
-    """What becomes of words outside of the study."""
+    """How trials become jobs, and who is told of them."""
 
     of: Callable[[Sequence[str]], Job]
-    """Returns the job of the words that were drawn; ConfigError if they cannot be together."""
+    """Returns the job of the drawn overrides; ConfigError if they make no valid config."""
     instead: Callable[[int], Job]
-    """Returns what stands for the job of a trial of which there cannot be one."""
+    """Returns a placeholder for a trial whose overrides make no valid config."""
     begins: Callable[[Job], None]
-    """Is told before a job runs."""
+    """Called before a job runs."""
     pruned: Callable[[Job], None]
-    """Is told that a job was pruned."""
+    """Called when a job is pruned."""
 
 
 @dataclass
 class _Work:
-    """A job at work, with its trial."""
+    """A running job with its trial."""
 
     job: Job
     trial: Trial
     reported: int
-    """How many of its evaluations the study knows."""
+    """The number of evaluations that the study knows."""
     twins: list[Trial] = field(default_factory=list)
-    """Later trials that drew the very same values."""
+    """Later trials that drew the same values."""
     size: int = -1
 
 
 class StudySource:
-    """A source that draws the values of a job when there is room for it, until the study has what it is to have."""
+    """A source that draws a job's values when a slot is free, until the study has all its trials."""
 
     def __init__(self, study: Study, space: Sequence[Parameter], metrics: Sequence[str], jobs: Jobs) -> None:
         self._study, self._space, self._metrics, self._jobs = study, space, metrics, jobs
@@ -58,16 +58,16 @@ class StudySource:
         self._working: dict[str, _Work] = {}
         self._pruned = jobs_of(study, TrialState.PRUNED)
         self.told = 0
-        """How many trials drew what an earlier one had drawn, and were told its result without running."""
+        """The number of trials that repeated earlier values and took their result without running."""
         self.failures: list[Ended] = []
-        """Failures of which the schedule does not know."""
+        """Failures that the schedule does not see."""
 
     def want(self, begun: Sequence[FrozenTrial], left: int) -> None:
-        """Go on with these trials, and then draw so many."""
+        """Continue these trials, then draw `left` new ones."""
         self._begun, self._left = deque(begun), left
 
     def take(self) -> Job | None:
-        """Return the job of the next trial whose result is not known already."""
+        """Return the job of the next trial without a result."""
         while (trial := self._next()) is not None:
             if (job := self._begin(trial)) is not None:
                 return job
@@ -104,13 +104,13 @@ class StudySource:
         try:
             return [parameter.word(drawn(trial, parameter)) for parameter in self._space]
         except (ValueError, TypeError, LookupError) as error:
-            raise ConfigError(f"trial {trial.number} of the study has values that are not of the space") from error
+            raise ConfigError(f"trial {trial.number} of the study has values outside the space") from error
 
     def _work(self, job: Job, trial: Trial) -> _Work:
         return _Work(job, trial, len(self._study.get_trials(deepcopy=False)[trial.number].intermediate_values))
 
     def _is_known(self, trial: Trial, job: Job) -> bool:
-        """Tell the study what came of the job, if it ended before: a sweep was killed, or its values drawn, then."""
+        """Tell the study the job's result if the job has ended already; return whether it has."""
         finished = need_of(job) is Need.nothing
         if not finished and job.name not in self._pruned:
             return False
@@ -122,12 +122,12 @@ class StudySource:
         return True
 
     def given_up(self, running: Sequence[Job]) -> Collection[Job]:
-        """Return the jobs whose evaluations the pruner finds not good enough."""
+        """Return the jobs that the pruner stops."""
         return [job for job in running if self._report(self._working[job.name], prune=True)]
 
     def _report(self, work: _Work, *, prune: bool = False) -> bool:
-        """Let the study know the evaluations that are new; return whether one of them is the last to be wanted."""
-        if len(self._metrics) > 1:  # Optuna has no pruning then
+        """Report new evaluations to the study; return whether the pruner stops the trial at one of them."""
+        if len(self._metrics) > 1:  # Optuna does not prune then
             return False
         try:
             size = (work.job.directory / METRICS).stat().st_size
@@ -144,7 +144,7 @@ class StudySource:
         return False
 
     def ended(self, ended: Ended) -> None:
-        """Tell the study; of a job that was stopped say nothing, for it is to be resumed."""
+        """Tell the study the result; a stopped job has none, since it will be resumed."""
         work = self._working.pop(ended.job.name)
         for trial in (work.trial, *work.twins):
             self._report(self._work(work.job, trial))
@@ -167,10 +167,10 @@ class StudySource:
             self._study.tell(trial.number, values)
             return
         self._study.tell(trial.number, state=TrialState.FAIL)
-        self.failures.append(Ended(job, 1, f"it has no {' and '.join(self._metrics)} at its best", 0.0))
+        self.failures.append(Ended(job, 1, f"its best checkpoint has no {' and '.join(self._metrics)}", 0.0))
 
     def _values(self, job: Job) -> list[float] | None:
-        """Return what a finished job is judged by, None if that is not to be found."""
+        """Return the objectives of a finished job, None if any is missing."""
         if len(self._metrics) == 1:
             status = read_status(job.directory)
             best = None if status is None else status.best_metric
@@ -179,7 +179,7 @@ class StudySource:
         return [found[name] for name in self._metrics] if len(found) == len(self._metrics) else None
 
     def _fail(self, trial: Trial, error: ConfigError) -> None:
-        """Have it that the values of a trial make no config."""
+        """Record that a trial's values make no valid config."""
         self._study.tell(trial.number, state=TrialState.FAIL)
         job = self._jobs.instead(trial.number)
         job.log.parent.mkdir(exist_ok=True)
@@ -188,7 +188,7 @@ class StudySource:
 
 
 def drawn(trial: Trial, parameter: Parameter) -> Any:
-    """Return the value of a trial, drawn now unless it was before."""
+    """Return the trial's value of a parameter, drawn now unless drawn before."""
     if isinstance(parameter, Choice):
         return trial.suggest_categorical(parameter.key, parameter.words)
     low, high, step, log = parameter.low, parameter.high, parameter.step, parameter.log

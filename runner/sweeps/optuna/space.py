@@ -1,4 +1,4 @@
-"""What a search may choose: the values of each key, and how one of them is written on the command line."""
+"""The search space: the values of each key, and the override that sets one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, each as it is written on the command line."""
+    """One of several values, each as typed on the command line."""
 
     key: str
     words: Sequence[str]
 
     def __str__(self) -> str:
-        """Say it as one would type it."""
+        """Return the override that defines this parameter."""
         return f"{self.key}=choice({','.join(self.words)})"
 
     def word(self, value: str) -> str:
@@ -21,13 +21,13 @@ class Choice:
         return f"{self.key}={value}"
 
     def examples(self) -> list[str]:
-        """Return the overrides that show whether the key can have what it may be given."""
+        """Return overrides that test every value against the config."""
         return [self.word(value) for value in self.words]
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers from `low` to `high`, both included: whole ones if `low` is, with a step if there is one."""
+    """Numbers from `low` to `high` inclusive: integers if `low` is one, in steps if `step` is given."""
 
     key: str
     low: float
@@ -37,11 +37,11 @@ class Numbers:
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers are whole ones."""
+        """Whether the numbers are integers."""
         return isinstance(self.low, int)
 
     def __str__(self) -> str:
-        """Say it as one would type it."""
+        """Return the override that defines this parameter."""
         if self.step is not None:
             end = self.high + self.step if self.whole else float(Decimal(str(self.high)) + Decimal(str(self.step)))
             return f"{self.key}=range({self.low!r},{end!r},{self.step!r})"
@@ -50,14 +50,14 @@ class Numbers:
         return f"{self.key}={f'tag({tags}{interval})' if tags else interval}"
 
     def word(self, value: float) -> str:
-        """Return the override that sets this value; of a step, without the noise of adding it up."""
+        """Return the override that sets this value, free of rounding noise from adding steps."""
         if self.step is None or self.whole:
             return f"{self.key}={value!r}"
         low, step = Decimal(str(self.low)), Decimal(str(self.step))
         return f"{self.key}={float(low + step * round((value - self.low) / self.step))!r}"
 
     def examples(self) -> list[str]:
-        """Return the override that sets one from amid them."""
+        """Return an override that tests one value against the config."""
         if self.step is not None:
             return [self.word(self.low)]
         middle = (self.low * self.high) ** 0.5 if self.log else self.low + (self.high - self.low) / 2

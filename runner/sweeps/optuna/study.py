@@ -1,4 +1,4 @@
-"""The study of a search, in a file of the sweep's directory: what was tried, what came of it, what is left to try."""
+"""The study of a search, a file in the sweep's directory: its trials, their results, and what is left to run."""
 
 import os
 import warnings
@@ -18,30 +18,30 @@ from runner.text import one_line
 
 FILE = "study.db"
 JOB, WORDS = "job", "words"
-"""The attributes of a trial: the name of its job, and the words that its values are."""
+"""Attributes of a trial: its job's name, and the overrides that set its values."""
 _NAME, _SEARCH = "search", "search"
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
 
 
 @dataclass(frozen=True)
 class Search:
-    """What makes a study: trials of two different ones cannot be compared."""
+    """The identity of a study: trials of different searches cannot be compared."""
 
     space: Sequence[str]
     metrics: Mapping[str, str]
-    """The objectives, and of each whether `min` or `max` is wanted."""
+    """The objectives, each with `min` or `max`."""
     config: str
-    """A hash of all that matters of what the trials have in common."""
+    """A hash of the config that all trials share."""
     fixed: Sequence[str]
-    """The words that all trials have."""
+    """The overrides that all trials share."""
 
     @property
     def directions(self) -> list[StudyDirection]:
-        """Whether less or more is wanted, of each objective."""
+        """Whether to minimise or maximise each objective."""
         return [_DIRECTIONS[mode] for mode in self.metrics.values()]
 
     def check(self, former: Mapping[str, Any], path: Path) -> None:
-        """Raise ConfigError if a study of another search is to be gone on with."""
+        """Raise ConfigError if the stored study belongs to another search."""
         for name, now in (("space", self.space), ("metrics", self.metrics)):
             if former[name] != now:
                 raise _another(path, f"the {name} {_said(former[name])}", _said(now))
@@ -49,7 +49,7 @@ class Search:
             there, here = set(former["fixed"]) - set(self.fixed), set(self.fixed) - set(former["fixed"])
             if there or here:
                 raise _another(path, f"a config with {_said(there)}", f"one with {_said(here)}")
-            raise _another(path, "what conf/ was then", "what it is now")
+            raise _another(path, "an earlier conf/", "today's conf/")
 
 
 def _said(value: Any) -> str:
@@ -59,14 +59,13 @@ def _said(value: Any) -> str:
 
 def _another(path: Path, there: str, here: str) -> ConfigError:
     return ConfigError(
-        f"{path} is the study of {there}, not of {here}, and goes on with its own only; take another name=, or begin "
-        "anew with hydra.launcher.rerun=all"
+        f"{path} is the study of {there}, not of {here}; use another name=, or start over with hydra.launcher.rerun=all"
     )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what Optuna says of itself from the output."""
+    """Silence Optuna's own log and warnings."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -75,46 +74,46 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def storage_kept() -> Iterator[None]:
-    """Raise DiskRefuses where the study cannot be written: the disk is full, say."""
+    """Raise DiskRefuses if the study cannot be written, for example to a full disk."""
     try:
         yield
     except StorageInternalError as error:
         said = one_line(error.__cause__ or error, 200)
-        raise DiskRefuses(f"{FILE} could not be written ({said}); mend it, and give the same command again") from error
+        raise DiskRefuses(f"{FILE} could not be written ({said}); fix this, and repeat the command") from error
 
 
 def open_study(directory: Path, search: Search) -> Study | None:
-    """Return the study that the directory holds, None if there is none yet.
+    """Return the directory's study, None if there is none yet.
 
     Raises:
-        ConfigError: it is the study of another search, or cannot be read.
+        ConfigError: the study belongs to another search, or cannot be read.
     """
     study, path = read_study(directory), directory / FILE
     if study is None:
         return None
     if (former := study.user_attrs.get(_SEARCH)) is not None:
         if not _is_search(former):
-            raise _unreadable(path, "it does not say of which search")
+            raise _unreadable(path, "its search is not recorded")
         search.check(former, path)
     if study.directions != search.directions:
-        raise _unreadable(path, "its directions are not those of the metrics")
+        raise _unreadable(path, "its directions do not match the metrics")
     return study
 
 
 def read_study(directory: Path) -> Study | None:
-    """Return the study that the directory holds, whatever was searched, None if there is none; raises as above."""
+    """Return the directory's study, of any search, None if there is none; raises like `open_study`."""
     path = directory / FILE
     if not path.exists():
         return None
     try:
         study = optuna.load_study(study_name=_NAME, storage=_storage(path))
         told = [(trial.user_attrs.get(WORDS, []), trial.user_attrs.get(JOB, "")) for trial in study.get_trials(False)]
-    except KeyError:  # it was killed before it had written any
+    except KeyError:  # a kill came before the first write
         return None
     except Exception as error:  # of SQLAlchemy, sqlite, or a newer Optuna
         raise _unreadable(path, one_line(error, 200)) from error
     if not all(isinstance(job, str) and _is_words(words) for words, job in told):
-        raise _unreadable(path, "a trial has other words than a search draws")
+        raise _unreadable(path, "a trial's overrides or job name are not text")
     return study
 
 
@@ -134,7 +133,7 @@ def _unreadable(path: Path, reason: str) -> ConfigError:
 
 
 def make_study(directory: Path, search: Search) -> Study:
-    """Return the study of the directory, a new one if there is none; raises as `open_study`."""
+    """Return the directory's study, new if there is none; raises like `open_study`."""
     study = open_study(directory, search)
     if study is None:
         study = optuna.create_study(storage=_storage(directory / FILE), study_name=_NAME, directions=search.directions)
@@ -144,28 +143,28 @@ def make_study(directory: Path, search: Search) -> Study:
 
 
 def _storage(path: Path) -> str:
-    return f"sqlite:///{os.path.relpath(path)}"  # relative, since the current directory may have any name
+    return f"sqlite:///{os.path.relpath(path)}"  # relative: the current directory's name may need quoting
 
 
 @dataclass(frozen=True)
 class Outstanding:
-    """What a study wants until it has as many results as it is to have."""
+    """The trials that a study still needs."""
 
     begun: Sequence[FrozenTrial]
-    """Trials of a sweep that was stopped or killed: to be gone on with before anything else."""
+    """Trials of a sweep that was stopped or killed; they continue first."""
     failed: Sequence[FrozenTrial]
-    """Trials that failed, whose values are to be run again."""
+    """Failed trials whose values run again."""
     new: int
-    """How many are to be drawn, those of failed ones left out."""
+    """The number of trials to draw, besides the failed ones."""
 
     @property
     def total(self) -> int:
-        """How many trials would run."""
+        """The number of trials to run."""
         return len(self.begun) + len(self.failed) + self.new
 
 
 def outstanding(study: Study | None, n_trials: int) -> Outstanding:
-    """Return what is left to do until `n_trials` have a result, be it a value or that they were pruned."""
+    """Return the trials to run until `n_trials` are finished or pruned."""
     trials = [] if study is None else study.get_trials(deepcopy=False)
     begun = [trial for trial in trials if trial.state is TrialState.RUNNING]
     results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -183,7 +182,7 @@ def _words(trial: FrozenTrial) -> tuple[str, ...]:
 
 
 def summary(study: Study | None) -> str:
-    """Return how many trials there are, by what came of them."""
+    """Return the number of trials in each state, as text."""
     trials = [] if study is None else study.get_trials(deepcopy=False)
     counts = [
         (sum(trial.state is state for trial in trials), name)
@@ -198,13 +197,13 @@ def summary(study: Study | None) -> str:
 
 
 def jobs_of(study: Study, *states: TrialState) -> set[str]:
-    """Return the names of the jobs of all trials, or of those in one of these states."""
+    """Return the job names of all trials, or of those in these states."""
     trials = study.get_trials(deepcopy=False, states=states or None)
     return {trial.user_attrs[JOB] for trial in trials if JOB in trial.user_attrs}
 
 
 def best_of(study: Study) -> dict[str, Any] | None:
-    """Return the best values as Hydra's sweepers write them, None if no trial has finished."""
+    """Return the best values in the form of Hydra's sweepers, None if no trial has finished."""
     if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
         return None
     if len(study.directions) == 1:

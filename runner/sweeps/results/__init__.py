@@ -1,1 +1,1 @@
-"""What came of a sweep, as a table and as pictures."""
+"""The results of a sweep, as a table and as plots."""

@@ -1,4 +1,4 @@
-"""Jobs that differ in their seed only, taken together."""
+"""Means over jobs that differ only in their seed."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,20 +11,20 @@ _SEED = "seed"
 
 @dataclass(frozen=True)
 class Mean:
-    """What came of the jobs that differ in their seed only."""
+    """The metric of jobs that differ only in their seed."""
 
     values: Mapping[str, str]
-    """What was swept, without the seed."""
+    """The swept values, without the seed."""
     finished: int
     jobs: int
     mean: float
-    """Of those that finished."""
+    """Over the jobs that finished."""
     deviation: float | None
-    """None of a single one."""
+    """None for a single job."""
 
 
 def over_seeds(rows: Sequence[Row]) -> Iterator[Mean]:
-    """Yield, where the seed was swept, mean and deviation of the metric over those that finished, if any did."""
+    """Yield mean and deviation of the metric over the finished jobs of each group that differs only in its seed."""
     groups: dict[object, list[Row]] = {}
     for row in rows:
         if _SEED in row.values:
@@ -37,7 +37,7 @@ def over_seeds(rows: Sequence[Row]) -> Iterator[Mean]:
 
 
 def unexplained(rows: Sequence[Row]) -> list[str]:
-    """Return jobs, one a kind, that are of several kinds though all that was swept is equal in them: conf/ changed."""
+    """Return one job per config where jobs with equal swept values have different configs: conf/ has changed."""
     kinds: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
     for row in rows:
         if row.kind and row.state != NOT_STARTED:

@@ -1,4 +1,4 @@
-"""What a search strives for: the values of a run at its best checkpoint, and which runs no other one beats."""
+"""The objectives of a search: a run's values at its best checkpoint, and the Pareto-optimal runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from runner.errors import CheckpointError
 
 
 def at_best(run: Path, metrics: Sequence[str]) -> dict[str, float]:
-    """Return those of the metrics that the run's best checkpoint holds as finite numbers."""
+    """Return the metrics that the run's best checkpoint holds as finite numbers."""
     try:
         found = read_header(run / BEST).get("metrics")
     except CheckpointError:
@@ -24,7 +24,7 @@ def _is_number(value: object) -> bool:
 
 
 def optimal(runs: Sequence[Mapping[str, float]], modes: Mapping[str, str]) -> list[bool]:
-    """Return of each run whether it has all values and no other one is as good in each and better in one."""
+    """Return for each run whether it has all values and is Pareto-optimal."""
     signs = {name: 1.0 if mode == "min" else -1.0 for name, mode in modes.items()}
     points = [
         tuple(sign * run[name] for name, sign in signs.items()) if signs.keys() <= run.keys() else None for run in runs

@@ -1,4 +1,4 @@
-"""A sweep as pictures: the metric against each swept value, and the learning curves of all jobs."""
+"""Plots of a sweep: the metric over each swept value, and the learning curves of all jobs."""
 
 import math
 import statistics
@@ -13,11 +13,11 @@ _LARGEST = 1e100  # matplotlib's own arithmetic overflows beyond
 
 
 def write_plots(sweep: Path, rows: Sequence[Row], monitor: str) -> list[Path]:
-    """Write PNG files into `plots/` and return them; none, and a line that says so, without matplotlib."""
+    """Write PNG files into `plots/` and return their paths; without matplotlib, print so and return none."""
     try:
         import matplotlib
     except ImportError:
-        print("\nno plots were drawn: python -m pip install 'runner-train[plots]' brings what they need")
+        print("\nno plots: matplotlib is not installed; python -m pip install 'runner-train[plots]'")
         return []
     matplotlib.use("agg", force=False)
     (sweep / "plots").mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ def _figure() -> tuple[Any, Any]:
 
 
 def _against(sweep: Path, rows: Sequence[Row], monitor: str, key: str) -> Path | None:
-    """Draw the metric of each finished job against its value of one key, with the mean of the jobs of one value."""
+    """Plot the metric of each finished job over one swept key, with the mean per value."""
     points = [
         (row.values[key], row.metric)
         for row in rows
@@ -67,12 +67,12 @@ def _number(value: str) -> float | None:
 
 
 def _is_drawn(number: float) -> bool:
-    """Return whether a number has a place on an axis; NaN has none, and makes a gap."""
+    """Return whether an axis can show the number; NaN makes a gap."""
     return not abs(number) >= _LARGEST
 
 
 def _places(axes: Any, values: Sequence[str]) -> dict[str, float]:
-    """Return where on the axis each value stands: numbers by their size, words side by side."""
+    """Return each value's place on the axis: numbers by size, texts side by side."""
     numbers = [number for number in map(_number, values) if number is not None]
     if len(numbers) < len(values):
         numbers = [float(place) for place in range(len(values))]
@@ -85,7 +85,7 @@ def _places(axes: Any, values: Sequence[str]) -> dict[str, float]:
 
 
 def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
-    """Draw how the metric of each job came along, the better the darker; dashed what came to no end."""
+    """Plot each job's metric over its steps: better jobs darker, unfinished ones dashed."""
     drawn = ((row, *curve(sweep / row.name, monitor)) for row in rows)
     curves = [(row, steps, values) for row, steps, values in drawn if steps and all(map(_is_drawn, [*steps, *values]))]
     if not curves:
@@ -94,7 +94,7 @@ def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
 
     figure, axes = _figure()
     best = rows[0] if rows[0].is_result else None
-    colors = matplotlib.colormaps["viridis"].resampled(len(curves) + 1)  # its last is hard to see on white
+    colors = matplotlib.colormaps["viridis"].resampled(len(curves) + 1)  # the last is hard to see on white
     for place, (row, steps, values) in reversed(list(enumerate(curves))):  # the best on top
         label = ", ".join(f"{key}={value}" for key, value in row.values.items()) or row.name
         named = _label(label, 50) if place < _MOST_NAMED else None
@@ -109,7 +109,7 @@ def _curves(sweep: Path, rows: Sequence[Row], monitor: str) -> Path | None:
 
 
 def _label(text: str, longest: int) -> str:
-    """Return the text as it is written, for which a dollar must not begin a formula."""
+    """Return the text with each dollar escaped, which would begin a formula."""
     return text[:longest].replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""What came of a sweep, from its files alone: a table, the best first, and `results.csv`."""
+"""The results of a sweep, read from its files: a table, best job first, and `results.csv`."""
 
 import csv
 import io
@@ -25,54 +25,54 @@ RECORD = "sweep.json"
 RESULTS = "results.csv"
 BEST = "best"
 FINISHED, FAILED, PRUNED, NOT_STARTED = State.finished.value, State.failed.value, "pruned", "not started"
-_LARGEST = 16 << 20  # bytes of a record; of some 50,000 jobs
+_LARGEST = 16 << 20  # bytes of a record of about 50,000 jobs
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a sweep before any of its jobs has run: `sweep.json`."""
+    """`sweep.json`: what a sweep knows before any of its jobs has run."""
 
     monitor: str
     mode: str
     jobs: Mapping[str, Sequence[str]]
-    """The overrides of each job, by its name."""
+    """The overrides of each job, by name."""
     metrics: Mapping[str, str] = field(default_factory=dict)
-    """Of several objectives the modes, by their names."""
+    """With several objectives, the mode of each."""
     pruned: Collection[str] = ()
-    """The jobs that a search found not worth going on with."""
+    """The jobs that a search pruned."""
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """Of each job what it has in common with those that differ in their seed only."""
+    """For each job, a key shared by jobs that differ only in their seed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one job."""
+    """The result of one job."""
 
     name: str
     values: Mapping[str, str]
-    """What was swept: the value of each key that is not the same in all jobs."""
+    """The swept values: each key that differs between the jobs."""
     state: str
     step: int
     metric: float | None
     """The best value so far."""
     test: Mapping[str, float]
     objectives: Mapping[str, float] = field(default_factory=dict)
-    """The values of several objectives, at the best checkpoint."""
+    """With several objectives, their values at the best checkpoint."""
     optimal: bool = False
-    """Whether no other job beats it, by several objectives."""
+    """Whether it is Pareto-optimal."""
     kind: str = ""
-    """Equal in jobs that differ in their seed only."""
+    """Equal in jobs that differ only in their seed."""
     reason: str | None = None
-    """Why it failed, or was stopped."""
+    """Why it failed or stopped."""
 
     @property
     def is_result(self) -> bool:
-        """Whether it can be compared: only what finished is a result."""
+        """Whether the job finished with a metric, and so can be ranked."""
         return self.state == FINISHED and self.metric is not None
 
 
 def write_record(sweep: Path, record: Record) -> None:
-    """Put a sweep on record; jobs of an earlier command stay on it."""
+    """Write `sweep.json`, and keep the jobs of earlier commands in it."""
     former = read_record(sweep) if (sweep / RECORD).exists() else Record("", "", {})
     jobs = {**former.jobs, **{name: list(words) for name, words in record.jobs.items()}}
     pruned = sorted({*former.pruned, *record.pruned})
@@ -82,42 +82,42 @@ def write_record(sweep: Path, record: Record) -> None:
 
 
 def check_goal(sweep: Path, monitor: str, mode: str) -> None:
-    """Raise ConfigError if the directory holds what cannot stand in one table with runs that are judged so."""
+    """Raise ConfigError if the directory holds a run, or a sweep for another metric or mode."""
     if read_status(sweep) is not None:
-        raise ConfigError(f"{sweep} holds a run, not a sweep; take another name=")
+        raise ConfigError(f"{sweep} holds a run, not a sweep; use another name=")
     former = read_record(sweep) if (sweep / RECORD).exists() else None
     if former is not None and former.jobs and (former.monitor, former.mode) != (monitor, mode):
         raise ConfigError(
-            f"{sweep} is a sweep for the {former.mode} of {former.monitor}, which cannot be compared with the {mode} "
-            f"of {monitor}; take another name="
+            f"{sweep} is a sweep for the {former.mode} of {former.monitor}, not for the {mode} of {monitor}; "
+            "use another name="
         )
 
 
 def read_record(sweep: Path) -> Record:
-    """Return what is on record of a sweep.
+    """Return the record of a sweep.
 
     Raises:
-        ConfigError: the directory is no sweep's.
+        ConfigError: the directory holds no sweep, or its record is damaged.
     """
     try:
         record = read_as(sweep / RECORD, Record, largest=_LARGEST)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ConfigError(f"{sweep} holds no sweep (no {RECORD} to read there); name a directory made by -m") from error
+        raise ConfigError(f"{sweep} holds no sweep (no {RECORD}); name a directory made by -m") from error
     except (OSError, ValueError) as error:
         raise _unreadable(sweep, error) from error
     if not {record.mode, *record.metrics.values()} <= {"min", "max"}:
         raise _unreadable(sweep, f"its mode is {record.mode[:50]!r}")
     if odd := [name for name in (*record.jobs, *record.pruned) if not is_segment(name)]:
-        raise _unreadable(sweep, f"{odd[0][:50]!r} is no name of a job")
+        raise _unreadable(sweep, f"{odd[0][:50]!r} is not a job's name")
     return record
 
 
 def _unreadable(sweep: Path, why: object) -> ConfigError:
-    return ConfigError(f"{sweep / RECORD} cannot be read ({why}); move it away, and repeat the sweep's command")
+    return ConfigError(f"{sweep / RECORD} cannot be read ({why}); move it away and repeat the sweep's command")
 
 
 def rows_of(sweep: Path, record: Record) -> list[Row]:
-    """Return a row a job, the best that finished first, below them the others, and those without a metric last."""
+    """Return one row per job: finished ones best first, then unfinished ones, then those without a metric."""
     varied = _varied(record.jobs)
     rows = [_row(sweep, name, varied[name], record) for name in record.jobs]
     rows = [_searched(sweep, row, record) for row in rows]
@@ -127,20 +127,20 @@ def rows_of(sweep: Path, record: Record) -> list[Row]:
 
 
 def _ranked(rows: Sequence[Row], metrics: Mapping[str, str]) -> list[Row]:
-    """Return the rows with those first that no other finished one beats, and marked."""
+    """Return the rows with the Pareto-optimal ones marked and first."""
     best = optimal([row.objectives if row.state == FINISHED else {} for row in rows], metrics)
     marked = [replace(row, optimal=one) for row, one in zip(rows, best, strict=True)]
     return sorted(marked, key=lambda row: not row.optimal)
 
 
 def _searched(sweep: Path, row: Row, record: Record) -> Row:
-    """Return the row with what is to be known of the job of a search."""
+    """Return the row with its state and objectives as a search has them."""
     state = PRUNED if row.name in record.pruned and row.state == "interrupted" else row.state
     return replace(row, state=state, objectives=at_best(sweep / row.name, list(record.metrics)))
 
 
 def _row(sweep: Path, name: str, values: Mapping[str, str], record: Record) -> Row:
-    """Return what came of a job; a value of another metric than the sweep compares is none."""
+    """Return the result of a job, without the value of a metric other than the sweep's."""
     status = read_status(sweep / name)
     if status is None:
         return Row(name, values, NOT_STARTED, 0, None, {}, kind=record.kinds.get(name, ""))
@@ -155,7 +155,7 @@ def _metric(status: Status) -> float | None:
 
 
 def _varied(jobs: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
-    """Return for each job the keys that differ between the jobs, with its values."""
+    """Return for each job its values of the keys that differ between the jobs."""
     pairs = {name: dict(word.lstrip("+~").partition("=")[::2] for word in words) for name, words in jobs.items()}
     keys = dict.fromkeys(key for values in pairs.values() for key in values)
     differing = [key for key in keys if len({values.get(key, "") for values in pairs.values()}) > 1]
@@ -182,12 +182,12 @@ def _objectives(rows: Sequence[Row]) -> list[str]:
 
 
 def _metrics(row: Row, objectives: Sequence[str]) -> list[float | None]:
-    """Return what the row is judged by: several objectives, or the one metric."""
+    """Return the values that rank the row: several objectives, or the one metric."""
     return [row.objectives.get(name) for name in objectives] or [row.metric]
 
 
 def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:
-    """Write `results.csv`, and let `best` point at the best run."""
+    """Write `results.csv`, and point the link `best` at the best run."""
     keys = list(dict.fromkeys(key for row in rows for key in row.values))
     tests = list(dict.fromkeys(key for row in rows for key in row.test))
     text = io.StringIO()
@@ -209,9 +209,9 @@ def write_results(sweep: Path, rows: Sequence[Row], monitor: str) -> None:
 
 
 def _point(link: Path, name: str | None) -> None:
-    """Let a link point at a job; without one there is no link."""
+    """Point a link at a job, or remove it without one."""
     if not link.is_symlink() and (name is None or link.exists()):
-        return  # there is none, or something of the user's own
+        return  # no link, or a file of the user's own
     temporary = temporary_beside(link)
     with suppress(OSError):
         if name is None:
@@ -222,7 +222,7 @@ def _point(link: Path, name: str | None) -> None:
 
 
 def numeric(text: str) -> float | None:
-    """Return the number that a swept value is, None if it is none."""
+    """Return a swept value as a number, None if it is not one."""
     return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) else None
 
 
@@ -233,5 +233,5 @@ def curve(run: Path, column: str) -> tuple[list[int], list[float]]:
 
 
 def as_plain(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the rows for a program."""
+    """Return the rows as plain values, for JSON."""
     return [asdict(row) for row in rows]
