@@ -152,7 +152,7 @@ TRAINED = [
 
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
-    "tells no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
+    "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
     "to go on with a value, set it": "agreement: settings_of_a_file_that_are_none_of_the_configs_are_refused_by_name",
     "rewrite it with torch.save(": "checkpoint_foreign: the_old_form_becomes_readable_by_the_words_that_refuse_it",
     "use warm_start.path={}": "checkpoint_foreign: what_another_program_wrote_is_refused_and_not_damaged",

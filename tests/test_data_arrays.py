@@ -72,7 +72,7 @@ def test_images_of_bytes_stay_bytes_and_tell_their_size(tmp_path: Path) -> None:
         ({"x": np.zeros(3)}, "has no train_inputs"),
         ({"train_inputs": np.zeros((3, 2)), "train_targets": np.zeros(4)}, "the first numbers must be equal"),
         ({"train_inputs": np.zeros(3), "train_targets": np.zeros(3)}, "at least one dimension"),
-        ({"train_inputs": np.zeros((3, 2)), "train_targets": np.array([0, -1, 1])}, "begin with 0"),
+        ({"train_inputs": np.zeros((3, 2)), "train_targets": np.array([0, -1, 1])}, "numbers from 0"),
         (
             {
                 "train_inputs": np.zeros((3, 2)), "train_targets": np.zeros(3), "val_inputs": np.zeros((3, 4)),

@@ -305,8 +305,8 @@ class Unsized(Dataset[int]):
 @pytest.mark.parametrize(
     ("dataset", "reason"),
     [
-        (Endless(), "Endless can only be iterated"),
-        (iter([1, 2]), "can only be iterated"),
+        (Endless(), "Endless is iterable"),
+        (iter([1, 2]), "is iterable"),
         (Unsized(), "Unsized has no length"),
         (TensorDataset(torch.zeros(0, 2)), "TensorDataset is empty"),
     ],
@@ -348,7 +348,7 @@ def test_a_position_in_other_data_is_refused_with_both_sizes() -> None:
 @pytest.mark.parametrize("sample", [-1, SIZE, 4.0, True, "4", None])
 def test_an_impossible_position_is_refused(sample: Any) -> None:
     position = DataPosition(SIZE, BATCH)
-    with pytest.raises(ValueError, match="is no position"):
+    with pytest.raises(ValueError, match="is not a position"):
         position.load_state_dict({"sample": sample, "size": SIZE, "batch_size": BATCH})
     assert position.sample == 0
 
@@ -552,7 +552,7 @@ def test_epochs_of_unequal_length_tell_no_length_of_a_run() -> None:
 
 
 def test_a_position_in_the_midst_of_a_batch_of_its_own_is_refused() -> None:
-    with pytest.raises(ConfigError, match="after 1 samples of epoch 0, where no batch of the data's own order ends"):
+    with pytest.raises(ConfigError, match="at sample 1 of epoch 0, where no batch of the data's order ends"):
         of_own(by_length, sample=1)
 
 

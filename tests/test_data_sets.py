@@ -282,7 +282,7 @@ def test_a_download_is_kept_and_not_repeated(cache: Path, tmp_path: Path, small:
 
 def test_a_download_of_another_hash_leaves_nothing_behind(cache: Path, tmp_path: Path, small: dict[str, bytes]) -> None:
     mirror = put(tmp_path / "mirror", {**small, NAMES[0]: b"something else"})
-    with pytest.raises(DataMissing, match=f"{NAMES[0]}.gz has not the hash"):
+    with pytest.raises(DataMissing, match=f"{NAMES[0]}.gz has the wrong hash"):
         mirrored(f"{mirror.as_uri()}/", small)(download=True)
     assert not list(cache.rglob("*"))
 
@@ -365,5 +365,5 @@ def test_synthetic_classes_can_be_learned() -> None:
 
 @pytest.mark.parametrize("wrong", [{"shape": []}, {"shape": [1, 0]}, {"classes": 0}, {"size": 0}, {"size": -3}])
 def test_synthetic_data_of_no_size_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="is invalid; use at least 1 each"):
         Synthetic(**wrong)  # type: ignore[arg-type]

@@ -140,7 +140,7 @@ def test_arrays_may_name_their_classes(tmp_path: Path) -> None:
     for name in ("a.npz", "a.pt"):
         assert identity_of(Arrays(str(tmp_path / name), torch.load))["classes"] == ["no", "yes"]
     np.savez(tmp_path / "b.npz", **arrays, classes=np.array(["no"]))
-    with pytest.raises(DataMissing, match="a name for each of the 2 classes"):
+    with pytest.raises(DataMissing, match="not a list of 2 names"):
         Arrays(str(tmp_path / "b.npz"), torch.load)
 
 

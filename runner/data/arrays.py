@@ -1,4 +1,4 @@
-"""Data that lies in one file as arrays."""
+"""Data from one file of arrays."""
 
 import math
 import zipfile
@@ -23,20 +23,19 @@ _UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeErr
 
 
 class Arrays:
-    """The arrays `train_inputs` and `train_targets` of a file, and `val_*` and `test_*` where it has them.
+    """The arrays `train_inputs` and `train_targets` of a file, with `val_*` and `test_*` if present.
 
-    Inputs of bytes, (samples, channels, height, width) or (samples, height, width), are images, scaled to [-1, 1].
-    Without `val` a tenth of the training samples is taken for it, always the same. Integer targets are
-    classes; of others `num_classes` is how many numbers a sample has, which is what a model has to return.
-    A list `classes` gives the classes' names, in the order of their numbers.
+    uint8 inputs, (samples, channels, height, width) or (samples, height, width), are images, scaled to [-1, 1].
+    Without `val`, a fixed tenth of the training samples becomes `val`. Integer targets are classes; for float
+    targets, `num_classes` is the number of values per sample. A list `classes` names the classes in order.
     """
 
     def __init__(self, path: str | None, read_tensors: Callable[[Path], Any]) -> None:
-        """Read a `.npz`, or by `read_tensors` a `.pt` that holds a dictionary of tensors.
+        """Read a `.npz`, or with `read_tensors` a `.pt` that holds a dictionary of tensors.
 
         Raises:
             ConfigError: no path.
-            DataMissing: the file is absent, damaged, or not such arrays.
+            DataMissing: the file is missing, damaged, or holds other arrays.
         """
         if path is None:
             raise ConfigError("data=arrays needs a file; set data.path=FILE, a .npz or .pt")
@@ -67,7 +66,7 @@ class Arrays:
 
 def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Return the arrays by name, and the names of the classes."""
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -78,7 +77,7 @@ def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise
     except _UNREADABLE as error:
         reason = one_line(error, 200)
-        raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it anew") from error
+        raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it again") from error
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> Any:
@@ -92,27 +91,27 @@ def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> tuple[dict[str, Tens
         raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt")
     try:
         content = read_tensors(path)
-    except CheckpointError as error:  # whose way out is for checkpoints
+    except CheckpointError as error:  # its advice is about checkpoints
         reason = str(error).partition(";")[0]
         raise DataMissing(f"{reason}; data.path needs a dictionary of tensors that torch.save wrote") from error
     if not isinstance(content, Mapping):
         raise DataMissing(f"{path} does not hold a dictionary of tensors such as train_inputs and train_targets")
     found = {name: content[name] for name in _named(content, path)}
     if odd := [name for name, value in found.items() if not isinstance(value, Tensor) or value.is_complex()]:
-        raise DataMissing(f"{path}: {', '.join(odd)} is no tensor of real numbers")
+        raise DataMissing(f"{path}: {', '.join(odd)} is not a tensor of real numbers")
     return {str(name): value.detach() for name, value in found.items()}, content.get(_CLASSES)
 
 
 def _named(names: Iterable[Any], path: Path) -> list[Any]:
-    """Return those that are inputs or targets; DataMissing, which names all that there is, if none is."""
+    """Return the names of inputs and targets; DataMissing, listing what is there, without any."""
     if found := [name for name in names if str(name).endswith(_NAMED)]:
         return found
     there = ", ".join(str(name)[:50] for name in list(names)[:10]) or "nothing"
-    raise DataMissing(f"{path} has no train_inputs with train_targets but {there}; name its arrays so")
+    raise DataMissing(f"{path} has no train_inputs and train_targets but {there}; rename its arrays")
 
 
 def _check_names(arrays: Mapping[str, Tensor], path: Path) -> None:
-    """Raise DataMissing for a split of another name, which would silently go unused."""
+    """Raise DataMissing for a split with an unknown name, which would silently go unused."""
     if unknown := sorted({name.rpartition("_")[0] for name in arrays} - set(_SPLITS)):
         raise DataMissing(f"{path} has a split called {', '.join(unknown)}; the names are {', '.join(_SPLITS)}")
 
@@ -127,7 +126,7 @@ def _pair(arrays: Mapping[str, Tensor], split: str, path: Path) -> tuple[Tensor,
     if inputs.dim() < 2 or targets.dim() < 1 or len(inputs) != len(targets) or not len(inputs):
         raise DataMissing(
             f"{path}: {names[0]} and {names[1]} have the shapes {tuple(inputs.shape)} and {tuple(targets.shape)}; "
-            "the first numbers must be equal, and each input has at least one dimension"
+            "the first numbers must be equal, and each input needs at least one dimension"
         )
     inputs, targets = _as_inputs(inputs), targets.float() if targets.is_floating_point() else targets.long()
     for name, values in zip(names, (inputs, targets), strict=True):
@@ -137,7 +136,7 @@ def _pair(arrays: Mapping[str, Tensor], split: str, path: Path) -> tuple[Tensor,
 
 
 def _as_inputs(inputs: Tensor) -> Tensor:
-    """Return images of bytes as they are, those (samples, height, width) with one channel, and the rest as float32."""
+    """Return uint8 images with a channel dimension, and other inputs as float32."""
     if inputs.dtype is not torch.uint8 or inputs.dim() not in (3, 4):
         return inputs.float()
     return inputs.unsqueeze(1) if inputs.dim() == 3 else inputs
@@ -150,16 +149,16 @@ def _classes(targets: list[Tensor], path: Path) -> int:
     if first.is_floating_point():
         return max(1, math.prod(first.shape[1:]))
     if first.dim() != 1 or min(int(each.min()) for each in targets) < 0:
-        raise DataMissing(f"{path}: integer targets are classes, so they have one dimension and begin with 0")
+        raise DataMissing(f"{path}: integer targets are classes; use one dimension and numbers from 0")
     return 1 + max(int(each.max()) for each in targets)
 
 
 def _class_names(names: Any, count: int, path: Path) -> list[str]:
-    """Return the names of the classes, none if the file has none."""
+    """Return the names of the classes, empty if the file has none."""
     if names is None:
         return []
     if not isinstance(names, list) or len(names) < count or any(not isinstance(name, str) for name in names):
-        raise DataMissing(f"{path}: {_CLASSES} is not a list of a name for each of the {count} classes; give it all")
+        raise DataMissing(f"{path}: {_CLASSES} is not a list of {count} names; give one name per class")
     return names
 
 

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their IDX files, which are looked for here and fetched only when asked for."""
+"""MNIST and Fashion-MNIST from IDX files on this machine; downloads them only with data.download=true."""
 
 import hashlib
 import http.client
@@ -44,7 +44,7 @@ class IdxImages:
         """Read the files from `root`, by default the user's cache directory.
 
         Raises:
-            DataMissing: files are absent, damaged, or not of the hash that is known.
+            DataMissing: files are missing or damaged, or a download has the wrong hash.
         """
         home = Path(root).expanduser() if root else _cache() / self._name
         folders = [home, home / self._name, *(() if root else self._elsewhere)]
@@ -61,7 +61,7 @@ class IdxImages:
         self.test = InMemory(*_labelled(found[2], found[3], more_than=0))
 
     def identity(self) -> dict[str, Any]:
-        """Return the names of the classes, where they are more than their numbers."""
+        """Return the names of the classes, unless they are just numbers."""
         return {"classes": self._classes} if self._classes else {}
 
     def _fetch(self, home: Path) -> None:
@@ -69,9 +69,7 @@ class IdxImages:
             url = f"{self._source}{name}.gz"
             content = _content(url, home)
             if hashlib.sha256(content).hexdigest() != self._hashes[name]:
-                raise DataMissing(
-                    f"{url} has not the hash that it should have, nothing was kept of it; put the files into {home}"
-                )
+                raise DataMissing(f"{url} has the wrong hash and was discarded; put the files into {home}")
             _keep(content, home / f"{name}.gz")
 
 
@@ -79,7 +77,7 @@ class FashionMnist(IdxImages):
     """Fashion-MNIST by Zalando Research: 70,000 pictures of clothing. https://arxiv.org/abs/1708.07747"""
 
     _name = "fashion-mnist"
-    # This host answers http only; the hashes below are what is trusted.
+    # This host serves http only; the hashes below are the trust anchor.
     _source = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
     _elsewhere = (Path("/usr/share/datasets/fashion-mnist"),)
     _hint = ", or install Debian's package dataset-fashion-mnist"
@@ -124,7 +122,7 @@ def _cache() -> Path:
 
 
 def _find(folders: list[Path]) -> list[Path] | None:
-    """Return the four files of the first folder that has them all."""
+    """Return the four files of the first folder with all of them."""
     for folder in folders:
         found = [next((p for p in (folder / n, folder / f"{n}.gz") if p.is_file()), None) for n in _NAMES]
         if None not in found:
@@ -153,7 +151,7 @@ def _keep(content: bytes, path: Path) -> None:
 
 
 def _labelled(images_path: Path, labels_path: Path, *, more_than: int) -> tuple[Tensor, Tensor]:
-    """Return images (samples, 1, 32, 32) uint8 and labels (samples,) int64, known to belong together."""
+    """Return images (samples, 1, 32, 32) uint8 and labels (samples,) int64, with matching shapes checked."""
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.shape[1:] != (28, 28) or labels.shape != images.shape[:1] or labels.max() > 9:
         raise DataMissing(

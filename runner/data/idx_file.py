@@ -13,10 +13,10 @@ from runner.errors import DataMissing
 
 
 def read_idx(path: Path) -> Tensor:
-    """Return the bytes of an IDX file, gzipped or not, as a uint8 tensor of the shape that it declares.
+    """Return an IDX file, gzipped or not, as a uint8 tensor of the declared shape.
 
     Raises:
-        DataMissing: absent, damaged, or not an IDX file of bytes.
+        DataMissing: the file is missing, damaged, or not an IDX file of bytes.
     """
     try:
         raw = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Images in folders, one a class."""
+"""Images in folders, one folder per class."""
 
 import hashlib
 import os
@@ -20,18 +20,18 @@ _MODES = {"rgb": "RGB", "grey": "L"}
 
 
 class ImageFolder:
-    """`root/train/<class>/*.png`, and `val` and `test` where they are; of the training images a tenth is val otherwise.
+    """Images in `root/train/<class>/`, and in `val` and `test` if present; without `val`, a tenth of train is val.
 
-    Images are (channels, image_size, image_size) float32 in [-1, 1]: the shorter side is brought to the
-    size and the middle is cut out. Classes and files are in the order of their names.
+    Images are (channels, image_size, image_size) float32 in [-1, 1]: the shorter side is resized and the centre
+    cropped. Classes and files are sorted by name.
     """
 
     def __init__(self, root: str | None, image_size: int = 32, mode: str = "rgb", augment: str = "none") -> None:
-        """Look for the files; they are read when they are needed.
+        """List the files; they are read when needed.
 
         Raises:
             ConfigError: no root, or an unknown mode or augmentation.
-            DataMissing: no classes, no images in one, or other classes in another split.
+            DataMissing: no classes, a class without images, or different classes in another split.
         """
         if root is None:
             raise ConfigError("data=image_folder needs a folder; set data.root=FOLDER, which holds train/<class>/*.png")
@@ -57,14 +57,14 @@ class ImageFolder:
         self.test = split(_files(folder / "test", self.classes)) if (folder / "test").is_dir() else None
 
     def identity(self) -> dict[str, Any]:
-        """Return the classes, and a digest of the list of files below the root, of which none is read."""
+        """Return the classes, and a digest of the list of files."""
         parts = [part for part in (self.train, self.val, self.test) if part is not None]
         names = sorted(os.fsencode(path.relative_to(self._folder)) for part in parts for path, _ in part.files)
         return {"classes": self.classes, "listing": hashlib.sha256(b"\0".join(names)).hexdigest()}
 
 
 class Images(WholeBatches):
-    """Image files with their classes, read a batch at a time, by loader workers where there are some."""
+    """Image files with their classes, read one batch at a time."""
 
     def __init__(self, files: list[tuple[Path, int]], size: int, mode: str, augment: str) -> None:
         self.files, self._size, self._mode, self._augment = files, size, mode, augment
@@ -92,12 +92,12 @@ def _read(path: Path, size: int, mode: str) -> Tensor:
 
     try:
         with Image.open(path) as image:
-            if image.mode[0] in "IF":  # which Pillow would clip to bytes
-                raise ValueError(f"its pixels are of Pillow's mode {image.mode}, wanted are 8 bits a channel")
+            if image.mode[0] in "IF":  # Pillow would clip them to bytes
+                raise ValueError(f"its pixels have Pillow's mode {image.mode}, not 8 bits per channel")
             fitted: Any = ImageOps.fit(image.convert(_MODES[mode]), (size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow's decoders raise nearly anything
         reason = one_line(error) or type(error).__name__
-        raise DataMissing(f"{path} cannot be read as an image ({reason}); mend it or take it away") from error
+        raise DataMissing(f"{path} cannot be read as an image ({reason}); repair or remove it") from error
     pixels = torch.from_numpy(numpy.array(fitted))
     return pixels.permute(2, 0, 1).contiguous() if pixels.dim() == 3 else pixels.unsqueeze(0)
 
@@ -118,14 +118,14 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _files(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
-    """Return the image files with the numbers of their classes."""
+    """Return the image files with their class numbers."""
     if (found := _classes(folder)) != classes:
         differing = ", ".join(sorted(set(found) ^ set(classes)))
-        raise DataMissing(f"{folder} has other classes than train: {differing}; give every split the same folders")
+        raise DataMissing(f"{folder} has different classes than train: {differing}; give every split the same folders")
     files = []
     for label, name in enumerate(classes):
         images = sorted(path for path in (folder / name).iterdir() if _is_image(path))
         if not images:
-            raise DataMissing(f"{folder / name} holds no images ({', '.join(_ENDINGS)}); fill it or take it away")
+            raise DataMissing(f"{folder / name} holds no images ({', '.join(_ENDINGS)}); fill or remove it")
         files += [(path, label) for path in images]
     return files

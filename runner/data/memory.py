@@ -1,4 +1,4 @@
-"""Data sets that fit into memory and deliver whole batches at once."""
+"""Data sets in memory that deliver whole batches."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ _SHIFT = 2  # pixels, in each direction
 
 
 class InMemory(WholeBatches):
-    """Inputs and targets as tensors; `fetch` takes a batch with one indexing.
+    """Inputs and targets as tensors; `fetch` gets a batch by one indexing.
 
-    uint8 inputs are scaled to [-1, 1] when they are fetched, which keeps a quarter of the memory.
+    uint8 inputs are scaled to [-1, 1] when fetched, which takes a quarter of the memory.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, *, augment: str = "none") -> None:
@@ -42,13 +42,13 @@ class InMemory(WholeBatches):
 
 
 def check_augmentation(augment: str) -> None:
-    """Raise ConfigError for an augmentation that does not exist."""
+    """Raise ConfigError for an unknown augmentation."""
     if augment not in AUGMENTATIONS:
         raise ConfigError(f"data.augment={augment} is unknown; choose one of {', '.join(AUGMENTATIONS)}")
 
 
 def augmented(images: Tensor, augment: str, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
-    """Return the images (batch, channels, height, width) changed as a pure function of (seed, epoch, index)."""
+    """Return images (batch, channels, height, width) augmented as a pure function of (seed, epoch, index)."""
     if augment == "none":
         return images
     return _shifted(images, _draws(indices, seed, epoch, 3), flips=augment == "flip_shift")
@@ -69,13 +69,13 @@ def _shifted(images: Tensor, draws: Sequence[Tensor], *, flips: bool) -> Tensor:
 
 
 def _window(size: int, draws: Tensor) -> Tensor:
-    """Return which of `size` lines to take for each image: all, moved by the draw; the border is repeated."""
+    """Return the line indices for each image, shifted by its draw; border lines repeat."""
     offsets = draws % (2 * _SHIFT + 1) - _SHIFT
     return (torch.arange(size) + offsets[:, None]).clamp_(0, size - 1)
 
 
 def _draws(indices: Tensor, seed: int, epoch: int, count: int) -> list[Tensor]:
-    """Return `count` hashes in [0, 2**31) for each index; the mixing is splitmix64's. https://prng.di.unimi.it/"""
+    """Return `count` hashes in [0, 2**31) for each index, mixed as in splitmix64. https://prng.di.unimi.it/"""
     key = (seed * 0x9E3779B97F4A7C15 + epoch * 0xD1B54A32D192ED03) % 2**63
     return [_mixed(indices * count + which + key) for which in range(count)]
 

@@ -1,4 +1,4 @@
-"""A smaller data set out of a larger one: a fixed random choice of its samples, in their own order."""
+"""A fixed random selection from a data set, in the original order."""
 
 from typing import Any
 
@@ -14,23 +14,23 @@ _VAL = 0.1
 
 
 def without_val(count: int) -> tuple[Tensor, Tensor]:
-    """Return which of `count` samples are to train on and which tenth is to validate, always the same for a count.
+    """Split `count` samples into training indices and a tenth for validation, the same split for each count.
 
     Raises:
-        ConfigError: fewer than two.
+        ConfigError: fewer than two samples.
     """
     if count < 2:
-        raise ConfigError(f"the data has {count} training samples and no val; give at least two, or a val of its own")
+        raise ConfigError(f"the data has {count} training samples and no val; give at least two, or a separate val")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     size = max(1, round(_VAL * count))
     return order[size:].sort().values, order[:size].sort().values
 
 
 def selection(dataset: Any, count: int) -> Any:
-    """Return `count` samples of a map-style data set, always the same ones, or the data set itself if it has no more.
+    """Return a fixed selection of `count` samples of a map-style data set, or the data set if it has no more.
 
     Raises:
-        ConfigError: an iterable data set, an empty one, or none at all.
+        ConfigError: the data set is iterable or empty, or not a data set.
     """
     size = size_of(dataset)
     if count >= size:
@@ -44,7 +44,7 @@ def selection(dataset: Any, count: int) -> Any:
 
 
 class _Selection(Dataset[Any]):
-    """Hands on what the data set delivers by index."""
+    """Delivers the selected samples by index."""
 
     def __init__(self, dataset: Any, indices: Tensor) -> None:
         self._dataset, self._indices = dataset, indices

@@ -1,4 +1,4 @@
-"""Random data that can be learned, of any shape and size."""
+"""Random but learnable data of any shape and size."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,18 @@ from runner.errors import ConfigError
 
 
 class Synthetic:
-    """Noisy copies of one random prototype a class; `val` and `test` have a fifth of the size."""
+    """Noisy copies of one random prototype per class; `val` and `test` have a fifth of the size."""
 
     def __init__(self, shape: Sequence[int] = (1, 32, 32), classes: int = 10, size: int = 1000, seed: int = 0) -> None:
-        """Draw everything from a generator of its own, seeded with `seed`.
+        """Draw everything from a separate generator, seeded with `seed`.
 
         Raises:
-            ConfigError: a size below one.
+            ConfigError: a size is below 1.
         """
         if min([*shape, classes, size], default=0) < 1 or not shape:
-            raise ConfigError(f"synthetic data of shape {list(shape)}, {classes} classes, size {size} cannot be made")
+            raise ConfigError(
+                f"synthetic data of shape {list(shape)}, {classes} classes, size {size} is invalid; use at least 1 each"
+            )
         generator = torch.Generator().manual_seed(seed)
         prototypes = torch.randn(classes, *shape, generator=generator)
         self.in_features = math.prod(shape)

@@ -1,4 +1,4 @@
-"""Models, each an ordinary `nn.Module` that could stand in any other project."""
+"""Models, each a plain `nn.Module` that works in any project."""
 
 from runner.models.gan import Discriminator, Generator
 from runner.models.lenet import LeNet

@@ -8,12 +8,12 @@ from runner.errors import ConfigError
 
 
 class Generator(nn.Module):
-    """Noise (batch, latent) to images (batch, in_channels, height, width) in [-1, 1]."""
+    """Maps noise (batch, latent) to images (batch, in_channels, height, width) in [-1, 1]."""
 
     def __init__(self, latent: int, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         if latent < 1:
-            raise ConfigError(f"Generator cannot have latent={latent}; give at least 1")
+            raise ConfigError(f"Generator: latent={latent} is invalid; use at least 1")
         self.latent = latent
         self.shape = (in_channels, *image_size)
         pixels = math.prod(self.shape)
@@ -33,7 +33,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images (batch, in_channels, height, width) to one logit each, (batch, 1): whether they are real."""
+    """Maps images (batch, in_channels, height, width) to logits (batch, 1) of being real."""
 
     def __init__(self, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__()

@@ -9,21 +9,21 @@ from runner.errors import ConfigError
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between; (batch, ...) of `in_features` values each to (batch, num_classes)."""
+    """Linear layers with ReLU between, from (batch, ...) with `in_features` values each to (batch, num_classes)."""
 
     def __init__(
         self, in_features: int, num_classes: int, hidden: Sequence[int] = (128,), dropout: float = 0.0
     ) -> None:
-        """Make one layer for each width in `hidden`, and the last.
+        """Make one layer per width in `hidden`, and the output layer.
 
         Raises:
-            ConfigError: a width below one, or an impossible dropout.
+            ConfigError: a width below 1, or an invalid dropout.
         """
         super().__init__()
         widths = [in_features, *hidden, num_classes]
         if min(widths) < 1 or not 0 <= dropout < 1:
             raise ConfigError(
-                f"Mlp cannot have widths {widths} and dropout={dropout}; widths are at least 1 and dropout is in [0, 1)"
+                f"Mlp: widths {widths}, dropout={dropout} is invalid; use widths of at least 1, and dropout in [0, 1)"
             )
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise(widths[:-1]):

@@ -11,21 +11,21 @@ _WIDTHS = (16, 32, 64)
 class ResNet(nn.Module):
     """6n + 2 layers: a 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, and a linear layer.
 
-    (batch, in_channels, height, width) to (batch, num_classes). The shortcuts have no parameters: where
-    a stage halves the image, every other pixel is taken and the new channels are zero (option A).
+    From (batch, in_channels, height, width) to (batch, num_classes). The shortcuts have no parameters: where a stage
+    halves the image, they take every other pixel and pad new channels with zeros (option A).
     """
 
     def __init__(self, in_channels: int, num_classes: int, depth: int = 20) -> None:
         """Make the layers.
 
         Raises:
-            ConfigError: a depth that is not 6n + 2, or a size below one.
+            ConfigError: a depth that is not 6n + 2, or a size below 1.
         """
         super().__init__()
         if min(in_channels, num_classes) < 1 or depth < 8 or depth % 6 != 2:
             raise ConfigError(
-                f"ResNet cannot have in_channels={in_channels}, num_classes={num_classes}, depth={depth}; "
-                "sizes are at least 1 and the depth is 6n + 2, such as 20"
+                f"ResNet: in_channels={in_channels}, num_classes={num_classes}, depth={depth} is invalid; "
+                "use sizes of at least 1, and a depth of 6n + 2, such as 20"
             )
         self.conv = nn.Conv2d(in_channels, _WIDTHS[0], 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(_WIDTHS[0])
@@ -44,7 +44,7 @@ class ResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, whose result is added to what came in."""
+    """Two 3x3 convolutions with a shortcut around them."""
 
     def __init__(self, before: int, width: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Loaders that start at any sample, and the workers that they watch."""
+"""Loaders that start at any sample, and watch their workers."""

@@ -1,4 +1,4 @@
-"""A batch: the samples of one step, collated, with their number, which their indices tell and no tensor."""
+"""A batch: the collated samples of one step, and their number, counted from the indices."""
 
 import copy
 import dataclasses
@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_MOST = 8  # parts of a sample that are told
+_MOST = 8  # parts of a sample that a message shows
 _Change = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
-    """The collated samples of one step, in micro-batches: whatever containers of tensors people's `collate` makes."""
+    """The collated samples of one step, in micro-batches: any containers of tensors."""
 
     parts: tuple[Any, ...]
     """The micro-batches."""
@@ -29,7 +29,7 @@ class Batch:
 
     @property
     def whole(self) -> Any:
-        """What was collated, of a batch that is not divided."""
+        """The only micro-batch of an undivided batch."""
         (part,) = self.parts
         return part
 
@@ -39,12 +39,12 @@ class Batch:
         return ((part, count / size) for part, count in zip(self.parts, self.counts, strict=True))
 
     def pin_memory(self) -> "Batch":
-        """Return the batch in memory from which a GPU copies by itself; torch's loader calls this where it pins."""
+        """Return the batch in pinned memory; torch's loader calls this."""
         return dataclasses.replace(self, parts=tuple(_changed(part, _pinned) for part in self.parts))
 
 
 def form_of(thing: Any) -> str:
-    """Return what a sample or a batch is made of, in a few words: types, and the shapes of tensors."""
+    """Return the types and tensor shapes of a sample or a batch, for a message."""
     if isinstance(thing, Mapping):
         return f"{{{', '.join(f'{key!r}: {form_of(value)}' for key, value in list(thing.items())[:_MOST])}}}"
     if isinstance(thing, (tuple, list)):
@@ -56,7 +56,7 @@ def form_of(thing: Any) -> str:
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """Return a micro-batch with its tensors on `device`; a thing with a method `to`, such as a graph, moves itself."""
+    """Return a micro-batch on `device`; an object with a method `to`, such as a graph, moves itself."""
 
     def moved(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
@@ -78,7 +78,7 @@ def tensors_of(batch: Any) -> Iterator[Tensor]:
 
 
 def _changed(batch: Any, change: _Change) -> Any:
-    """Return the same nest of mappings, dataclasses, tuples and lists with every leaf changed."""
+    """Apply `change` to every leaf of nested mappings, dataclasses, tuples and lists."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
@@ -95,12 +95,12 @@ def _changed(batch: Any, change: _Change) -> Any:
 
 
 def _moves_itself(batch: Any) -> bool:
-    """Return whether a container has a method `to`, as torch's packed sequences have, whose parts belong together."""
+    """Return whether a container has a method `to`, as torch's packed sequences do."""
     return callable(getattr(batch, "to", None))
 
 
 def _refilled(batch: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
-    """Return a mapping of the same kind with these values, and whatever else it knows, as tokenizers' do."""
+    """Return a copy of a mapping with these values, keeping its type and attributes (as tokenizers' have)."""
     if type(batch) is dict:
         return values
     made: Any = copy.copy(batch)

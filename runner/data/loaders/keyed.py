@@ -1,4 +1,4 @@
-"""Any map-style data set, with its randomness made a function of (seed, epoch, index)."""
+"""Any map-style data set, its randomness made a function of (seed, epoch, index)."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -17,22 +17,22 @@ Collate = Callable[[list[Any]], Any]
 
 
 class Key(NamedTuple):
-    """Which samples a batch has."""
+    """The samples of a batch."""
 
     epoch: int
     indices: torch.Tensor | Sequence[int]
-    """(batch,) int64; plain numbers on the way to a worker."""
+    """(batch,) int64; plain numbers when sent to a worker."""
     ends_epoch: bool = False
 
 
 class Keyed(Dataset[Batch]):
-    """Delivers whole batches by key, the same in every process and after every resume."""
+    """Delivers batches by key, the same in every process and after every resume."""
 
     def __init__(self, dataset: Any, seed: int, *, collate: Collate | None = None, micro_batches: int = 1) -> None:
-        """Wrap a data set, whose samples `collate` makes a batch of, in at most so many micro-batches.
+        """Wrap a data set; `collate` makes each batch, in up to `micro_batches` parts.
 
         Raises:
-            ConfigError: an iterable one, an empty one, or none at all.
+            ConfigError: the data set is iterable or empty, or not a data set.
         """
         self._dataset, self._seed = dataset, seed
         self._collate, self._micro_batches = collate, micro_batches
@@ -65,10 +65,10 @@ class Keyed(Dataset[Batch]):
         return [self._item(epoch, index) for index in numbers]
 
     def tried(self, key: Key) -> Batch:
-        """Return a batch as `self[key]` does.
+        """Return `self[key]`.
 
         Raises:
-            ConfigError: it cannot be made; the sample is named.
+            ConfigError: the batch cannot be made; names the sample.
         """
         try:
             return self[key]
@@ -78,14 +78,14 @@ class Keyed(Dataset[Batch]):
             raise ConfigError(f"{self._culprit(key, error)} raised {raised(error)}") from error
 
     def _culprit(self, key: Key, error: Exception) -> str:
-        """Return which sample raises this error, if one alone does."""
+        """Return the sample that raises this error alone, else the batch."""
         name = type(self._dataset).__name__
         for index in map(int, key.indices):
             try:
                 self[Key(key.epoch, [index])]
             except type(error):
                 return f"sample {index} of {name}"
-            except Exception:  # alone it has another trouble
+            except Exception:  # this sample raises something else
                 continue
         return f"a batch of {name}"
 
@@ -98,7 +98,7 @@ class Keyed(Dataset[Batch]):
             name, forms = type(self._dataset).__name__, [form_of(sample) for sample in samples]
             for index, form in zip(numbers, forms, strict=False):
                 if form == "None":
-                    reason = f"sample {index} of {name} is None; return a sample for each index below its length"
+                    reason = f"sample {index} of {name} is None; return a sample for every index"
                 elif form != forms[0]:
                     reason = (
                         f"sample {index} of {name} is {form} and sample {numbers[0]} is {forms[0]}, so they make no "
@@ -119,11 +119,11 @@ class Keyed(Dataset[Batch]):
 
 
 def size_of(dataset: Any) -> int:
-    """Return the number of samples; ConfigError for an iterable data set, an empty one, or none at all."""
+    """Return the number of samples; ConfigError if the data set is iterable or empty, or not a data set."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
         raise ConfigError(
-            f"{type(dataset).__name__} can only be iterated, so its order could not be resumed exactly; "
-            "give a map-style data set with __len__ and __getitem__"
+            f"{type(dataset).__name__} is iterable, so its order cannot be resumed exactly; "
+            "use a map-style data set with __len__ and __getitem__"
         )
     try:
         size = len(dataset)

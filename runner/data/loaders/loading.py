@@ -1,4 +1,4 @@
-"""Exact loading: order from (seed, epoch), position in consumed samples, any number of workers."""
+"""Exact loading: order from (seed, epoch), position in samples, any number of workers."""
 
 import pickle
 import warnings
@@ -20,51 +20,51 @@ from runner.errors import ConfigError, RunnerError
 __all__ = ["Batch", "DataPosition", "EvaluationLoader", "Loading", "TrainLoader", "move", "tried_batches"]
 
 TIMEOUT = 300.0
-"""Seconds in which workers deliver a batch, for data whose options say nothing of it."""
+"""Seconds to wait for a batch of the workers, unless data.timeout says otherwise."""
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How the batches of a data set are made, wherever they are used."""
+    """How to make batches from any data set of a run."""
 
     batch_size: int
     workers: int = 0
     timeout: float = TIMEOUT
     collate: Collate | None = None
-    """Makes a batch of a list of samples; torch's own way where it is None."""
+    """Makes a batch from a list of samples; None uses torch's `default_collate`."""
     pin: bool = False
-    """Whether batches come in memory from which a GPU copies by itself."""
+    """Whether batches come in pinned memory."""
 
 
 @dataclass
 class DataPosition:
-    """How much of the current epoch's data was consumed; Stateful."""
+    """The number of samples consumed in the current epoch; Stateful."""
 
     size: int
     batch_size: int
     sample: int = 0
     own_order: bool = False
-    """Whether the data say themselves how many samples an epoch has."""
+    """Whether the data define the order, and so the number of samples per epoch."""
 
     def advance(self, batch: Batch) -> bool:
-        """Count one consumed batch; True, and back to the start, when the epoch's data is used up."""
+        """Count one consumed batch; return True, and go back to the start, at the end of the epoch."""
         self.sample = 0 if batch.ends_epoch else self.sample + batch.size
         return batch.ends_epoch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position and what it refers to."""
+        """Return the position, with the sizes that it refers to."""
         return {"sample": self.sample, "size": self.size, "batch_size": self.batch_size}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the position back; ValueError if it is one in other data."""
+        """Restore the position; ValueError if it does not fit the data."""
         sample, size = state_dict["sample"], state_dict["size"]
         if size != self.size:
             raise ValueError(
-                f"in the midst of an epoch, and the data set had {size} samples and has {self.size} now; bring those "
-                "back, or add resume_allow=[data] to go on all the same, no longer exactly"
+                f"in the middle of an epoch, and the data set had {size} samples and now has {self.size}; restore the "
+                "former data, or add resume_allow=[data] to continue, no longer exactly"
             )
         if type(sample) is not int or sample < 0 or (sample >= size and not self.own_order):
-            raise ValueError(f"sample {sample!r} is no position among {size}")
+            raise ValueError(f"sample {sample!r} is not a position in {size} samples")
         self.sample = sample
 
 
@@ -81,10 +81,10 @@ class TrainLoader:
         order: Own | None = None,
         even: bool = False,
     ) -> None:
-        """Load a data set in an order of (seed, epoch), each batch in `accumulate` micro-batches.
+        """Load a data set in an order that follows from (seed, epoch), each batch in `accumulate` micro-batches.
 
         Raises:
-            ConfigError: the data set is none, or its order is.
+            ConfigError: the data set or its order is unusable.
         """
         self.keyed = Keyed(dataset, seed, collate=loading.collate, micro_batches=accumulate)
         self.size, self.batch_size = self.keyed.size, loading.batch_size
@@ -93,7 +93,7 @@ class TrainLoader:
         self.loading = replace(loading, workers=min(loading.workers, self.steps_per_epoch))
 
     def batches(self, *, epoch: int, sample: int, turn: int = 0) -> Iterator[Batch]:
-        """Return an endless iterator from a sample of an epoch on; the global generators are not touched.
+        """Return an endless iterator from a sample of an epoch on; leaves the global generators unchanged.
 
         Each `turn` has the same samples in another order.
         """
@@ -107,9 +107,9 @@ class TrainLoader:
             yield from (Key(number, batch, True) for batch in batches[-1:])
 
     def telling(self, *, epoch: int, sample: int, turn: int = 0) -> tuple[list[Key], int]:
-        """Return the keys of the first batch and of the last sample, and of each batch of another size in the epoch.
+        """Return the keys to try: the first batch, the last sample, and a batch of another size if there is one.
 
-        The number is how many steps the epoch still has.
+        The number is the steps left in the epoch.
         """
         batches = self.order.batches(epoch, turn=turn, sample=sample)
         sizes = {len(batch): batch for batch in reversed(batches)}
@@ -118,7 +118,7 @@ class TrainLoader:
 
 
 class EvaluationLoader:
-    """Delivers each sample once, in order, as often as it is iterated."""
+    """Delivers each sample once and in order, per iteration."""
 
     def __init__(self, dataset: Any, loading: Loading) -> None:
         self.keyed = Keyed(dataset, 0, collate=loading.collate)
@@ -128,7 +128,7 @@ class EvaluationLoader:
         self._loader = _loader(self.keyed, self._keys, known, persistent=known.workers > 0)
 
     def telling(self) -> list[Key]:
-        """Return the keys of the first batch and of the last."""
+        """Return the keys of the first and the last batch."""
         return self._keys[:1] + self._keys[1:][-1:]
 
     def __len__(self) -> int:
@@ -143,10 +143,10 @@ class EvaluationLoader:
 def tried_batches(
     train: TrainLoader, val: Mapping[str, EvaluationLoader], training: Sequence[Key]
 ) -> tuple[list[Batch], list[list[Batch]]]:
-    """Return the training batches of some keys, and the first and last of each set, fetched once as the run would.
+    """Fetch the training batches of these keys, and the first and last batch of each set, once and as the run would.
 
     Raises:
-        ConfigError: a batch cannot be made, or sent by a worker; the sample is named.
+        ConfigError: a batch cannot be made, or sent by a worker; names the sample.
     """
     keys = [("", key) for key in training]
     keys += [(f"val/{name}", key) for name, loader in val.items() for key in loader.telling()]
@@ -154,19 +154,19 @@ def tried_batches(
     known = replace(train.loading, workers=min(1, train.loading.workers))
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Got pickle error")  # of which the error below says more
-            found = list(_loader(sets, [(name, _sent(key)) for name, key in keys], known))  # to its end, its worker's
+            warnings.filterwarnings("ignore", "Got pickle error")  # the error below says more
+            found = list(_loader(sets, [(name, _sent(key)) for name, key in keys], known))  # all, to end the worker
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"the data cannot be sent to a worker ({raised(error)}): leave open files, lambdas and local classes out "
-            "of what a data set holds, or add data.workers=0"
+            f"the data cannot be sent to a worker ({raised(error)}): keep open files, lambdas and local classes out "
+            "of the data set's attributes, or add data.workers=0"
         ) from error
     batches = _raised(iter(found))
     return list(islice(batches, len(training))), [list(islice(batches, len(one.telling()))) for one in val.values()]
 
 
 class _Tried(Dataset[Any]):
-    """Delivers the tried batch of several sets, each under its name."""
+    """Delivers trial batches of several data sets, by name."""
 
     def __init__(self, sets: Mapping[str, Keyed]) -> None:
         self._sets = sets
@@ -176,7 +176,7 @@ class _Tried(Dataset[Any]):
 
 
 def _loader(keyed: Dataset[Any], keys: Iterable[Any], loading: Loading, *, persistent: bool = False) -> Iterable[Any]:
-    """Return a standard loader of whole batches; its generator is its own, since it would draw from the global one."""
+    """Return torch's loader over whole batches, with its own generator so that it does not draw from the global one."""
     loader: DataLoader[Any] = DataLoader(
         _Carrying(keyed),
         batch_size=None,
@@ -193,12 +193,12 @@ def _loader(keyed: Dataset[Any], keys: Iterable[Any], loading: Loading, *, persi
 
 
 def _sent(key: Key) -> Key:
-    """Return a key as plain numbers: every tensor that is sent to a worker costs a connection of its own."""
+    """Return a key as plain numbers: each tensor sent to a worker costs a connection."""
     return Key(key.epoch, torch.as_tensor(key.indices).tolist(), key.ends_epoch)
 
 
 class _Carrying(Dataset[Any]):
-    """Delivers an error of ours in the place of a batch: from a worker it would come as the text of a traceback."""
+    """Delivers a RunnerError in place of a batch: raised in a worker, it would arrive as the text of a traceback."""
 
     def __init__(self, keyed: Dataset[Any]) -> None:
         self._keyed = keyed

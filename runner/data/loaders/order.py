@@ -1,4 +1,4 @@
-"""Which samples each batch of an epoch has: a function of (seed, epoch), so that a resume needs no replay."""
+"""The samples of each batch: a function of (seed, epoch), so that a resume needs no replay."""
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -12,14 +12,14 @@ from runner.data.loaders.seeding import borrowed_generators, mixed, seed_generat
 from runner.errors import ConfigError
 
 Own = Callable[[int, Generator], Any] | Sampler[Any]
-"""`order(epoch, generator)`, or a sampler of torch's, or one of batches: indices, or lists of them."""
+"""`order(epoch, generator)`, or a torch sampler: yields indices, or lists of them, one per batch."""
 
 
 class Order:
-    """The batches of every epoch, as indices; by default all samples once, in an order of the epoch's own."""
+    """The batches of every epoch, as indices; by default all samples once, shuffled per epoch."""
 
     def __init__(self, size: int, batch_size: int, seed: int, own: Own | None = None, *, even: bool = False) -> None:
-        """Order `size` samples, or as `own` says; `even` if the length of the run needs epochs of equal length.
+        """Order `size` samples, by `own` if given; `even` requires epochs of equal length.
 
         Raises:
             ConfigError: see `batches`.
@@ -30,28 +30,28 @@ class Order:
 
     @property
     def is_own(self) -> bool:
-        """Whether the data have an order of their own."""
+        """Whether the data define the order."""
         return self._own is not None
 
     def steps(self, epoch: int, sample: int = 0) -> int:
-        """Return how many batches an epoch has from a sample on; ConfigError as `batches`."""
+        """Return the number of batches of an epoch from a sample on; raises like `batches`."""
         if self._own is None:
             return -(-(self._size - sample) // self._batch_size)
         return len(self._batches(epoch, 0, sample))
 
     def batches(self, epoch: int, *, turn: int = 0, sample: int = 0) -> Sequence[Tensor]:
-        """Return the indices of each batch of an epoch, each (batch,) int64, from a sample on; each `turn` is another.
+        """Return the indices of an epoch's batches, each (batch,) int64, from a sample on; each `turn` reorders them.
 
         Raises:
-            ConfigError: the data's own order is none of their samples, has no batch that begins there, or another
-                number of batches than in the first epoch where the number of epochs is the length of the run.
+            ConfigError: the data's order has invalid indices, no batch that begins at `sample`, or, with `even`,
+                another number of batches than in epoch 0.
         """
         found = self._batches(epoch, turn, sample)
         if self._own is not None and self._even and sample == 0 and len(found) != self.steps_per_epoch:
             raise ConfigError(
                 f"the order of the data gave {len(found)} batches for epoch {epoch} and {self.steps_per_epoch} for "
-                "epoch 0, so epochs=... tells no number of steps; give each epoch as many, or take epochs=null and "
-                "max_steps=..."
+                "epoch 0, so epochs=... gives no number of steps; give every epoch as many batches, or use "
+                "epochs=null and max_steps=..."
             )
         return found
 
@@ -70,7 +70,7 @@ class Order:
             return self._checked(_draw(self._own, epoch, generator), epoch)
 
     def _checked(self, drawn: Any, epoch: int) -> Tensor | list[Tensor]:
-        """Return indices, or lists of them, as tensors; ConfigError for anything else."""
+        """Return indices, or lists of indices, as tensors; ConfigError for anything else."""
         try:
             found = drawn if isinstance(drawn, Tensor) else list(drawn)
             divided = isinstance(found, list) and bool(found) and torch.as_tensor(found[0]).dim() == 1
@@ -94,8 +94,8 @@ class Order:
         ends = [0, *accumulate(map(len, batches))]
         if sample not in ends:
             raise ConfigError(
-                f"the checkpoint stands after {sample} samples of epoch {epoch}, where no batch of the data's own "
-                "order ends; bring the order back that it was written with, or warm-start from it"
+                f"the checkpoint is at sample {sample} of epoch {epoch}, where no batch of the data's order ends; "
+                "restore the order that it was written with, or warm-start from it"
             )
         return batches[ends.index(sample) :]
 
@@ -108,7 +108,7 @@ def _indices(batch: Any) -> Tensor:
 
 
 def _draw(own: Own, epoch: int, generator: Generator) -> Any:
-    """Return what an order, or a sampler whose own generator is seeded for it, gives for an epoch."""
+    """Return the indices of an epoch, from an order or from a sampler with its generator seeded."""
     if not isinstance(own, Sampler):
         return own(epoch, generator)
     for one in (own, getattr(own, "sampler", None)):
@@ -120,13 +120,13 @@ def _draw(own: Own, epoch: int, generator: Generator) -> Any:
 
 
 class Shortened:
-    """The first batches of each epoch of an order."""
+    """An order cut to the first batches of each epoch."""
 
     def __init__(self, order: Own, batches: int, batch_size: int) -> None:
         self._order, self._batches, self._batch_size = order, batches, batch_size
 
     def __call__(self, epoch: int, generator: Generator) -> Any:
-        """Return the indices of an epoch's first batches, or these batches."""
+        """Return the first batches of an epoch, as indices or lists of them."""
         drawn = _draw(self._order, epoch, generator)
         drawn = drawn if isinstance(drawn, Tensor) else list(drawn)
         divided = len(drawn) and torch.as_tensor(drawn[0]).dim() == 1

@@ -1,4 +1,4 @@
-"""The global generators, lent to people's data sets: seeded for what is drawn, and put back afterwards."""
+"""The global generators: seeded for the user's data sets, and restored afterwards."""
 
 import random
 import sys
@@ -9,12 +9,12 @@ import torch
 
 
 def mixed(*numbers: int) -> int:
-    """Return a seed that follows from some numbers, the same in every process."""
+    """Return a seed made from these numbers, the same in every process."""
     return hash(numbers) % 2**63
 
 
 def seed_generators(*numbers: int) -> None:
-    """Seed `random`, torch and NumPy by what follows from some numbers."""
+    """Seed `random`, torch and NumPy from these numbers."""
     seed = mixed(*numbers)
     random.seed(seed)
     torch.default_generator.manual_seed(seed)
@@ -24,7 +24,7 @@ def seed_generators(*numbers: int) -> None:
 
 @contextmanager
 def borrowed_generators() -> Iterator[None]:
-    """Put the global generators back afterwards: in the training process they belong to the models."""
+    """Restore the global generators afterwards: in the training process they belong to the models."""
     numpy = sys.modules.get("numpy")
     python, torch_state = random.getstate(), torch.default_generator.get_state()
     numpy_state = numpy.random.get_state() if numpy else None

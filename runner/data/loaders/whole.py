@@ -1,4 +1,4 @@
-"""Data sets of the runner's own that deliver a whole batch with one indexing."""
+"""The runner's own data sets, which deliver a whole batch by one indexing."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 
 class WholeBatches(Dataset[Any], ABC):
-    """Marks a data set whose `fetch` is ours to call; a method of this name in people's own classes is theirs."""
+    """Marks a data set whose `fetch` the loader calls; in other classes, a method `fetch` means something else."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -20,7 +20,7 @@ class WholeBatches(Dataset[Any], ABC):
 
 
 def delivers_whole(dataset: Any) -> bool:
-    """Return whether a data set's own way to a batch is our `fetch`, which no subclass has passed by."""
+    """Return whether a data set delivers batches by `fetch`, not by a subclass's own `__getitem__`."""
     if isinstance(dataset, WholeBatches):
         for cls in type(dataset).__mro__:
             if "fetch" in vars(cls) or "__getitem__" in vars(cls):

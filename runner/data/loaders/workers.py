@@ -1,4 +1,4 @@
-"""Loader workers under watch: one that dies or hangs ends the run with a sentence, at a moment when it can be saved."""
+"""Watched loader workers: one that dies or hangs ends the run with one sentence, when its state can be saved."""
 
 import atexit
 import multiprocessing
@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader
 from runner.errors import WorkerFailed
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
-_TORCH_SAYS = "DataLoader "  # begins what the loader itself raises; what a data set raises begins otherwise
+_TORCH_SAYS = "DataLoader "  # prefix of the loader's own errors, not of a data set's
 
 
 def ignore_signals(worker: int) -> None:
-    """A signal to the process group is the training process's affair; its workers deliver until it is done."""
+    """Ignore signals to the process group; the training process handles them, and needs the workers until it ends."""
     for number in _numbers():
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _numbers())
@@ -32,7 +32,7 @@ def _numbers() -> set[int]:
 
 @contextmanager
 def _held_back() -> Iterator[None]:
-    """Let signals wait, here and in each worker forked meanwhile: until it ignores them, SIGTERM would kill it."""
+    """Block signals here and in workers forked meanwhile: SIGTERM would kill a worker that does not ignore it yet."""
     former = signal.pthread_sigmask(signal.SIG_BLOCK, _numbers())
     try:
         yield
@@ -41,14 +41,14 @@ def _held_back() -> Iterator[None]:
 
 
 class Watched:
-    """Iterates a loader that has workers; none of them outlives the process, which would wait for it at its end."""
+    """Iterates a loader with workers, and kills them at exit, where Python would wait for them."""
 
     def __init__(self, loader: "DataLoader[Any]") -> None:
         self._loader = loader
         self._workers: set[Any] = set()
 
     def __iter__(self) -> Iterator[Any]:
-        """Start the workers, where they are not running yet, and return an iterator over the batches."""
+        """Start the workers unless they run, and return an iterator over the batches."""
         before = set(multiprocessing.active_children())
         with _held_back():
             batches = iter(self._loader)
@@ -61,7 +61,7 @@ class Watched:
         """Yield the batches.
 
         Raises:
-            WorkerFailed: a worker died, or nothing came for as long as the loader waits.
+            WorkerFailed: a worker died, or no batch came within the timeout.
         """
         patient = _patient_handler()
         while True:
@@ -79,13 +79,13 @@ class Watched:
             yield batch
 
     def _failure(self, error: Exception) -> WorkerFailed | None:
-        """Return what became of the workers, None if the error is one of the data set itself."""
+        """Return why the workers failed, None if the error comes from the data set."""
         if isinstance(error, _TooLate) or str(error).startswith(f"{_TORCH_SAYS}timed out"):
             return WorkerFailed(
-                f"the data workers have delivered nothing for {self._loader.timeout:g} seconds: one is stuck, in a "
-                "file system or a lock perhaps; mend that, or wait longer with data.timeout=... (0 waits for ever)"
+                f"the data workers have delivered nothing for {self._loader.timeout:g} seconds: one is stuck, perhaps "
+                "in a file system or a lock; fix that, or wait longer with data.timeout=... (0 waits forever)"
             )
-        wait([worker.sentinel for worker in self._workers], timeout=1)  # a broken connection comes before the death
+        wait([worker.sentinel for worker in self._workers], timeout=1)  # a broken connection shows before the death
         dead = [worker for worker in self._workers if worker.exitcode]
         broken = isinstance(error, (ConnectionError, EOFError)) and not str(error).startswith("Caught ")
         if not dead and not broken and not str(error).startswith(_TORCH_SAYS):
@@ -96,15 +96,15 @@ class Watched:
             else str(error).split(". ")[0] or "its connection broke"
         )
         return WorkerFailed(
-            f"a data worker died ({how}); if memory ran out, take fewer data.workers or a smaller batch_size, and "
-            "data.workers=0 shows an error of the data set itself"
+            f"a data worker died ({how}); if memory ran out, use fewer data.workers or a smaller batch_size; "
+            "data.workers=0 shows an error of the data set"
         )
 
 
 class _Patient:
-    """A handler of SIGCHLD that lets torch's raise only while a batch is waited for.
+    """A handler of SIGCHLD that calls torch's, which may raise, only while waiting for a batch.
 
-    Amid a step the error would leave a torn state, which cannot be saved, and amid a save half a file.
+    During a step the error would leave a torn state, during a save half a file.
     """
 
     def __init__(self, inner: Callable[[int, FrameType | None], object]) -> None:
@@ -112,7 +112,7 @@ class _Patient:
         self._waiting = self._missed = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Look at the workers now, or later."""
+        """Check the workers now, or at the next wait."""
         if self._waiting:
             self._inner(number, frame)
         else:
@@ -120,7 +120,7 @@ class _Patient:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Wait for a batch; whatever became of a worker since the last time is told first."""
+        """Wait for a batch, after checking workers that died since the last wait."""
         self._waiting = True
         try:
             if self._missed:
@@ -132,7 +132,7 @@ class _Patient:
 
 
 def _patient_handler() -> _Patient:
-    """Return this process's handler; where torch can have none, in another thread, one that is never called."""
+    """Install and return this process's handler; in another thread, where torch has none, one that is never called."""
     current = signal.getsignal(signal.SIGCHLD)
     if isinstance(current, _Patient):
         return current
@@ -144,9 +144,9 @@ def _patient_handler() -> _Patient:
 
 
 def _kill(workers: Iterable[Any], parent: int) -> None:
-    """End the workers; called as well when a forked child of their parent exits, which they do not concern."""
+    """Kill the workers, but only from their parent: forked children also run this at exit."""
     for worker in workers if os.getpid() == parent else ():
-        worker.kill()  # nothing less ends one that is stopped or stuck
+        worker.kill()  # only SIGKILL ends a stopped or stuck worker
 
 
 def _death(exit_code: int) -> str:
@@ -154,12 +154,12 @@ def _death(exit_code: int) -> str:
 
 
 class _TooLate(Exception):
-    """The alarm has gone off."""
+    """The alarm went off."""
 
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise `_TooLate` in what is done here for longer; the loader's own limit ends where a tensor is handed over."""
+    """Raise `_TooLate` in the body after this time; the loader's own timeout does not cover receiving a tensor."""
     if not seconds or threading.current_thread() is not threading.main_thread():
         yield
         return
