@@ -158,7 +158,7 @@ def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(t
     names = [line.partition(":")[0] for line in shown.out.splitlines() if ": to be run: " in line]
     assert len(set(names)) == 2 and all(re.fullmatch("x_good-[0-9a-f]{8}", name) for name in names), shown.err
     scattered = sweep(*words, "hydra.sweep.dir=outputs/${seed}")
-    assert scattered.code == 2 and scattered.err.startswith("error: hydra.sweep.dir cannot be outputs/0 for")
+    assert scattered.code == 2 and scattered.err.startswith("error: hydra.sweep.dir is outputs/0 for")
 
 
 def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
     ("words", "said"),
     [
         (["optimizer.lrr=interval(0,1)"], "lrr"),
-        ([LR, "hydra.sweeper.sampler=TPE"], "choose GPSampler"),
+        ([LR, "hydra.sweeper.sampler=TPE"], "use one of GPSampler"),
         ([LR, "hydra/launcher=basic"], "use hydra/launcher=local"),
         ([LR, "+hydra.sweeper.storage=x"], "no hydra.sweeper.storage; the study is study.db in"),
         ([LR, "hydra.sweeper.direction=maximize"], "no hydra.sweeper.direction; checkpoint.mode=min or max says it"),
@@ -114,7 +114,7 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
         (["seed=0,1", "hydra/sweeper=basic", "hydra.sweeper.n_trials=3"], "without hydra/sweeper=optuna; add that"),
         ([LR, "hydra/sweeper=ax"], "there is no hydra/sweeper=ax here; choose basic, optuna, or install"),
         ([LR, "hydra/launcher=submitit_local"], "there is no hydra/launcher=submitit_local here; choose basic, local"),
-        ([LR, "hydra.sweep.subdir=x"], "hydra.sweep.subdir cannot be chosen"),
+        ([LR, "hydra.sweep.subdir=x"], "hydra.sweep.subdir cannot be set"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_makes_nothing(work: Path, capsys: Any, words: list[str], said: str) -> None:
@@ -153,11 +153,11 @@ def test_a_search_that_cannot_be_is_one_sentence(words: Any, options: Any, said:
 
 def test_a_sampler_and_a_pruner_that_cannot_be_are_answered_with_what_there_is() -> None:
     for make, said in (
-        (lambda: make_sampler("GridSampler", {}, 0), "choose GPSampler"),
-        (lambda: make_sampler("TPESampler", {"startup": 3}, 0), "no startup; it has consider_prior"),
-        (lambda: make_sampler("TPESampler", {"seed": 3}, 0), "no seed"),
-        (lambda: make_pruner("Median", {}), "choose HyperbandPruner"),
-        (lambda: make_pruner("MedianPruner", {"n_startup_trials": -1}), "cannot be for MedianPruner"),
+        (lambda: make_sampler("GridSampler", {}, 0), "use one of GPSampler"),
+        (lambda: make_sampler("TPESampler", {"startup": 3}, 0), "no option startup; use consider_prior"),
+        (lambda: make_sampler("TPESampler", {"seed": 3}, 0), "no option seed"),
+        (lambda: make_pruner("Median", {}), "use one of HyperbandPruner"),
+        (lambda: make_pruner("MedianPruner", {"n_startup_trials": -1}), "is invalid for MedianPruner"),
     ):
         with pytest.raises(ConfigError, match=said):
             make()
@@ -404,14 +404,14 @@ def test_a_study_of_another_search_or_a_damaged_one_is_refused(work: Path) -> No
 
 
 def test_no_sampler_that_keeps_pickles_in_the_study_is_to_be_had() -> None:
-    with pytest.raises(ConfigError, match="sampler=CmaEsSampler cannot be"):
+    with pytest.raises(ConfigError, match="sampler=CmaEsSampler is invalid"):
         make_sampler("CmaEsSampler", {}, 0)
 
 
 @pytest.mark.parametrize("value", [5, [], {"space": []}, {**vars(search()), "metrics": 5}], ids=str)
 def test_a_study_that_says_odd_things_of_its_search_is_refused(work: Path, value: Any) -> None:
     study_of(work).set_user_attr("search", value)
-    with pytest.raises(ConfigError, match="of which search"):
+    with pytest.raises(ConfigError, match="its search is not recorded"):
         open_study(work, search())
 
 
