@@ -309,7 +309,7 @@ def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(
         ({"data": {"_target_": ["x"]}}, "data"),
         (
             {"model": {"_target_": "runner.models.Mlp", "hidden": [4], "dropout": math.nan}},
-            "dropout=nan is invalid; use widths",
+            "dropout=nan; use widths",
         ),
         ({"debug": {"x y": "${oc.env:HOME}"}}, "debug in its config has a key that nobody could set"),
         ({"optimizer": {"": "${oc.env:HOME}"}}, "optimizer in its config has a key that nobody could set"),

@@ -78,7 +78,7 @@ def test_a_key_that_would_change_nothing_is_refused(work: Path, capsys: pytest.C
         ("model=own", "model._target_ is missing"),
         ("data=synthetic data.shape=[16] model=lenet", "needs images, and the data have none"),
         ("data=arrays data.path=hwc.npz", "28x3 (if 3 is the number of channels"),
-        ("data=arrays data.path=xy.npz", "but x, y; name"),
+        ("data=arrays data.path=xy.npz", "but x, y; rename"),
         ("learner=own learner._target_=mine", "mine.ClassName"),
         ("warm_start.path=any.pt warm_start.freeze=conv", "warm_start.freeze=[conv]"),
         ("model=lenett", "did you mean model=lenet? there are gan, lenet, mlp, own, resnet\n"),

@@ -13,7 +13,7 @@ class Generator(nn.Module):
     def __init__(self, latent: int, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         if latent < 1:
-            raise ConfigError(f"Generator: latent={latent} is invalid; use at least 1")
+            raise ConfigError(f"Generator cannot have latent={latent}; use at least 1")
         self.latent = latent
         self.shape = (in_channels, *image_size)
         pixels = math.prod(self.shape)

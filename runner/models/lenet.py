@@ -23,7 +23,7 @@ class LeNet(nn.Module):
         height, width = image_size
         if min(in_channels, num_classes) < 1 or not 0 <= dropout < 1:
             raise ConfigError(
-                f"LeNet: in_channels={in_channels}, num_classes={num_classes}, dropout={dropout} is invalid; "
+                f"LeNet cannot have in_channels={in_channels}, num_classes={num_classes}, dropout={dropout}; "
                 "use sizes of at least 1, and dropout in [0, 1)"
             )
         if min(height, width) < 16:

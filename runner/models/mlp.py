@@ -23,7 +23,7 @@ class Mlp(nn.Module):
         widths = [in_features, *hidden, num_classes]
         if min(widths) < 1 or not 0 <= dropout < 1:
             raise ConfigError(
-                f"Mlp: widths {widths}, dropout={dropout} is invalid; use widths of at least 1, and dropout in [0, 1)"
+                f"Mlp cannot have widths {widths}, dropout={dropout}; use widths of at least 1, and dropout in [0, 1)"
             )
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise(widths[:-1]):

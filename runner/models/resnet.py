@@ -24,7 +24,7 @@ class ResNet(nn.Module):
         super().__init__()
         if min(in_channels, num_classes) < 1 or depth < 8 or depth % 6 != 2:
             raise ConfigError(
-                f"ResNet: in_channels={in_channels}, num_classes={num_classes}, depth={depth} is invalid; "
+                f"ResNet cannot have in_channels={in_channels}, num_classes={num_classes}, depth={depth}; "
                 "use sizes of at least 1, and a depth of 6n + 2, such as 20"
             )
         self.conv = nn.Conv2d(in_channels, _WIDTHS[0], 3, padding=1, bias=False)
