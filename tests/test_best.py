@@ -71,7 +71,7 @@ def test_a_rewind_claims_what_is_left_of_before(runs: Path, capsys: Any) -> None
 def test_a_rollback_claims_the_value_of_its_best_file(runs: Path, capsys: Any) -> None:
     words = (*HILLS, "learner.at=7", "on_nonfinite=rollback", "name=x", "max_steps=9")
     assert claimed(runs / "x", capsys, *words) == (2, 6)
-    assert "going back to step_0000000007.tar" in (runs / "x/run.log").read_text()
+    assert "rolling back to step_0000000007.tar" in (runs / "x/run.log").read_text()
 
 
 def test_another_monitor_claims_the_best_of_what_is_there(runs: Path, capsys: Any) -> None:

@@ -202,14 +202,14 @@ def test_an_environment_variable_is_left_out_of_the_file_and_asked_for_again(
     words = (*RUN, "model=dropping", "learner.label_smoothing='${oc.decode:${oc.env:SMOOTH}}'", "name=x")
     outcome = succeed(capsys, "--config-dir=mine", *words)
     assert "0.25" not in entries_of(runs / "x/last.tar")["config"]
-    (line,) = [line for line in outcome.out.splitlines() if "has to repeat: " in line]
+    (line,) = [line for line in outcome.out.splitlines() if "must repeat: " in line]
     again = ['learner.label_smoothing="${oc.decode:${oc.env:SMOOTH}}"', "model.dropout=${learner.label_smoothing}"]
     assert set(shlex.split(line.partition("repeat: ")[2])) == set(again)
     for some in ([], again[:1], again[1:]):
         refused = cli(capsys, "resume=outputs/x", "max_steps=3", *some)
         assert refused.code == 2 and "yourself" in refused.err and refused.err.count("\n") == 1
     outcome = succeed(capsys, "resume=outputs/x", "max_steps=3", *again)
-    assert "dropout" not in outcome.out.split("has to repeat")[0]
+    assert "dropout" not in outcome.out.split("must repeat")[0]
     monkeypatch.setenv("SMOOTH", "0.5")
     assert cli(capsys, "resume=outputs/x", "max_steps=4", *again).code in (0, 2)
 

@@ -40,7 +40,7 @@ def test_a_file_that_is_a_link_or_a_pipe_is_refused(tmp_path: Path, name: str) -
         check_inside(run)
     (run / name).unlink()
     os.mkfifo(run / name)
-    with Ownership() as ownership, pytest.raises(LeadsElsewhere, match=f"{name} is no regular file"):
+    with Ownership() as ownership, pytest.raises(LeadsElsewhere, match=f"{name} is not a regular file"):
         ownership.take(run)
     assert [path.name for path in run.iterdir()] == [name]
     (run / name).unlink()
@@ -58,7 +58,7 @@ def test_a_folder_that_is_a_link_or_holds_one_is_refused(tmp_path: Path, name: s
         check_inside(run)
     (run / name).unlink()
     (run / name).write_text("a file")
-    with pytest.raises(LeadsElsewhere, match=f"{name} is no regular folder"):
+    with pytest.raises(LeadsElsewhere, match=f"{name} is not a regular folder"):
         check_inside(run)
     (run / name).unlink()
     (run / name / "inner").mkdir(parents=True)

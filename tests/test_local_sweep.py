@@ -137,7 +137,7 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
         ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0 cannot be"),
         ("hydra.sweeper.params=[seed]", "hydra.sweeper.params=['seed'] cannot be: it must be a mapping"),
         ("+hydra.launcher.njobs=2", "there is no hydra.launcher.njobs"),
-        ("name='a b'", "name='a b' cannot be"),
+        ("name='a b'", "name='a b' is invalid"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_makes_nothing(tmp_path: Path, sweep: Sweep, word: str, said: str) -> None:

@@ -86,7 +86,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(runs: Path,
 def test_a_rollback_goes_on_from_the_last_good_checkpoint_with_another_order(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *TINY, "name=plain").code == 0
     outcome = cli(capsys, *ONCE, "on_nonfinite=rollback", "name=x", "log_every=1")
-    assert outcome.code == 0 and "going back to step_0000000003.tar" in outcome.out
+    assert outcome.code == 0 and "rolling back to step_0000000003.tar" in outcome.out
     last = entries_of(runs / "x/last.tar")
     assert last["progress_state_dict"]["rollbacks"] == 1 and last["global_step"] == 9
     assert [row["step"] for row in rows_of(runs / "x")] == [str(step) for step in range(1, 10)]
@@ -107,7 +107,7 @@ def test_a_run_that_was_stopped_after_a_rollback_resumes_exactly(runs: Path, cap
 
 def test_rollbacks_are_limited_and_without_a_checkpoint_there_is_none(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *ALWAYS, "on_nonfinite=rollback", "nonfinite_limit=2", "name=x")
-    assert outcome.code == 1 and outcome.out.count("going back to") == 2
+    assert outcome.code == 1 and outcome.out.count("rolling back to") == 2
     assert json.loads((runs / "x/status.json").read_text())["state"] == "failed"
     early = cli(capsys, *ALWAYS, "+learner.at=1", "on_nonfinite=rollback", "name=y")
     assert early.code == 1 and "going back" not in early.out

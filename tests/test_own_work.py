@@ -106,5 +106,5 @@ def test_the_loaded_model_answers(project: Project) -> None:
 def test_nothing_but_a_tracker_has_to_be_repeated_on_a_resume_of_code_in_the_projects_own_folder(
     project: Project,
 ) -> None:
-    (said,) = re.findall("has to repeat: (.*)", "".join(project.printed.values()))
+    (said,) = re.findall("must repeat: (.*)", "".join(project.printed.values()))
     assert said == "+tracker.lines._target_=mywork.tracker.JsonLines +tracker.lines.digits=3"

@@ -153,7 +153,7 @@ def test_what_a_dead_owner_left_behind_is_waited_for_and_then_named(tmp_path: Pa
     with another(tmp_path, inheriting) as owner:
         owner.kill()
         owner.wait()
-        with pytest.raises(RunInUse, match=rf"process {owner.pid} of host .*, now dead, has left behind"):
+        with pytest.raises(RunInUse, match=rf"process {owner.pid} of host .*, now dead, left behind"):
             seconds_to_take(tmp_path, patience=0.2)
         assert 0.2 < seconds_to_take(tmp_path) < 5
 
@@ -347,7 +347,7 @@ def test_a_run_whose_directory_was_moved_away_saves_nothing_into_the_one_that_to
         "checkpoint.asynchronous=false",
     )  # fmt: skip
     outcome = cli(capsys, *words, *options, "name=x")
-    assert outcome.code == 1 and "another process has begun there" in outcome.out
+    assert outcome.code == 1 and "another process has started there" in outcome.out
     assert (work / "outputs/x/status.json").read_text() == "another's"
     assert not list((work / "outputs/x").rglob("*.tar*"))
     assert read_entries(work / "outputs/y/last.tar")["global_step"] == 2

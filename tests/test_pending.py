@@ -134,7 +134,7 @@ def test_a_rollback_changes_no_file(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *words, "name=x", "epochs=1").code == 0
     before = contents(runs / "x")
     outcome = cli(capsys, "resume=outputs/x", "epochs=2", "trust=[tests]")
-    assert outcome.code == 0 and "going back to" in outcome.out
+    assert outcome.code == 0 and "rolling back to" in outcome.out
     after = contents(runs / "x")
     assert all(after[name] == content for name, content in before.items() if name != "best.tar")
 
@@ -145,7 +145,7 @@ def test_a_rollback_keeps_what_a_resume_has_changed(runs: Path, capsys: Any) -> 
     before = contents(runs / "x")
     PoisonedOnce.fired = False
     outcome = cli(capsys, "resume=outputs/x", *CHANGED, "trust=[tests]")
-    assert outcome.code == 0 and "going back to step_0000000009.2.tar" in outcome.out
+    assert outcome.code == 0 and "rolling back to step_0000000009.2.tar" in outcome.out
     assert entries_of(runs / "x/last.tar")["optimizer_state_dict"]["param_groups"][0]["initial_lr"] == 0.5
     assert all(contents(runs / "x")[name] == content for name, content in before.items() if name != "best.tar")
 
@@ -163,7 +163,7 @@ def test_a_record_that_cannot_be_read_is_said_and_not_passed_over(runs: Path, ca
     record = runs / "x/attempts/0001.json"
     record.write_text(record.read_text()[:-20])
     outcome = cli(capsys, "resume=outputs/x", "epochs=4")
-    assert outcome.code == 2 and "0001.json is no record of an attempt" in outcome.err
+    assert outcome.code == 2 and "0001.json is not a record of an attempt" in outcome.err
     assert verify_command([str(runs / "x")], as_json=False) == 2
     assert f"damaged {record}" in capsys.readouterr().out
     record.unlink()

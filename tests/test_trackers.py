@@ -74,7 +74,7 @@ def trackers_of(run: Path) -> Any:
 def test_ones_own_tracker_is_given_what_its_constructor_asks_for(work: Path, capsys: Any) -> None:
     begun = cli(capsys, *RUN, MINE, "name=x")
     assert begun.code == 0, begun.err
-    assert f"has to repeat: {MINE}\n" in begun.out
+    assert f"must repeat: {MINE}\n" in begun.out
     assert cli(capsys, "resume=outputs/x", "max_steps=3", MINE).code == 0
     about = "(['val/loss', 'val/accuracy'], '[5]')"
     told = [f"({first}, {about[1:]} {step}" for first, step in ((0, 1), (0, 2), (2, 3))]

@@ -1,1 +1,1 @@
-"""The life of one run: what it says and records, how it goes back, what it saves when it fails, its test at the end."""
+"""The life of one run: opening, messages, records, rollback, rescue and the final test."""

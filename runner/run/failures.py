@@ -1,4 +1,4 @@
-"""What a run's log says of its failure: an error's sentence, or a bug's whole traceback."""
+"""Log the failure of a run: the message of an error, or the traceback of a bug."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from runner.files import refusal
 
 
 def log_failure(error: BaseException) -> int:
-    """Put a run's failure into its log, a bug with its whole traceback; return 1, since a directory is left behind."""
+    """Log a run's failure, a bug with its traceback, and return the exit code of a failed run."""
     log = logging.getLogger("runner")
     error = error if isinstance(error, RunnerError) else refusal(error) or error
     if isinstance(error, RunnerError) and not os.environ.get("HYDRA_FULL_ERROR"):

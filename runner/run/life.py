@@ -1,4 +1,4 @@
-"""One attempt of a run from its first line of log to its exit code; `status.json` is true at every moment."""
+"""One attempt of a run, from its first log line to its exit code; `status.json` is always true."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ def live(run: Prepared) -> int:
     """Train, test, keep `status.json` true, and return the exit code.
 
     Raises:
-        BaseException: what is no failure of the run itself, such as KeyboardInterrupt.
+        BaseException: an interruption, such as KeyboardInterrupt; failures of the run become an exit code.
     """
     former = read_status(run.start.directory)
     attempt = attempt_of(run, 0 if former is None else former.attempt)
@@ -40,7 +40,7 @@ def live(run: Prepared) -> int:
             ending = train_to_an_ending(run, stop, {**summary(environment), "attempt": attempt.token}, status.saved)
             ending, metrics = _test(run, stop, ending)
         except BaseException as error:
-            failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is no success
+            failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is a failure
             status("failed" if failed else "interrupted", error_line(error))
             if not failed:
                 raise
@@ -49,9 +49,9 @@ def live(run: Prepared) -> int:
 
 
 def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | None]:
-    """Return the best checkpoint's metrics on the test split, which training never sees; None without either.
+    """Return the ending, and the best checkpoint's metrics on the test split; None without a checkpoint or a split.
 
-    A stop before they are complete makes the ending an interruption: a resume has only them left to do.
+    A stop during the test makes the ending an interruption; a resume then only repeats the test.
     """
     best = run.start.directory / "best.tar"
     test = getattr(run.problem.data, "test", None)
@@ -65,7 +65,7 @@ def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | 
 
 
 def _end(run: Prepared, ending: Ending, reason: str | None, status: StatusWriter, metrics: Metrics | None) -> int:
-    """Record the ending, say it, and return the exit code; signals are still held off."""
+    """Record and log the ending, and return the exit code; signals are still deferred."""
     if ending is Ending.interrupted:
         status("interrupted", reason)
         return messages.leave(run, str(reason))

@@ -1,4 +1,4 @@
-"""The models of a checkpoint, with its weights, run on data that they are not trained on."""
+"""Run the models of a checkpoint, with its weights, on data without training."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ from runner.wiring.trust.forwards import bounded
 
 @dataclass(frozen=True)
 class Subject:
-    """Models, the checkpoint that has their weights, and the data to run them on."""
+    """Models, the checkpoint with their weights, and the data to run them on."""
 
     path: Path
     models: Mapping[str, Any]
@@ -38,16 +38,16 @@ class Subject:
     config: Config
     strategy: Any
     trust: Any
-    """Whose classes were built for it."""
+    """The trust under which the models were built."""
     identity: Mapping[str, Any] | None = None
-    """What the data know of themselves; None for those that the file was just written on."""
+    """The identity of the data; None where the file was just written with the same data."""
 
 
 def measure(subject: Subject, stop: Callable[[], str | None] = lambda: None) -> dict[str, float] | None:
-    """Return the metrics of the models, with the weights of the file, on the data; None if `stop` broke it off.
+    """Return the metrics of the models, with the file's weights, on the data; None if `stop` interrupted.
 
     Raises:
-        CheckpointMismatch: the file is of another model.
+        CheckpointMismatch: the file belongs to another model.
     """
     with running(subject) as (models, loaders):
         return evaluate_each(models, subject.learner, loaders=loaders, strategy=subject.strategy, stop=stop)
@@ -55,13 +55,13 @@ def measure(subject: Subject, stop: Callable[[], str | None] = lambda: None) -> 
 
 @contextmanager
 def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Lend the models, with the file's weights and number format, and a loader of the data in its own order.
+    """Yield the models, with the file's weights and number format, and a loader of the data in its own order.
 
-    Random numbers that are drawn meanwhile come from (seed, step) of the file and leave no trace.
+    Random numbers inside the block are seeded from (seed, step) of the file; the generators are restored after it.
 
     Raises:
-        CheckpointMismatch: the file is of another model.
-        ConfigError: the models or the learner raised something on the data.
+        CheckpointMismatch: the file belongs to another model.
+        ConfigError: the models or the learner raised an error on the data.
     """
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
@@ -86,7 +86,7 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
     stored = states(entries)
     for name, model in subject.models.items():
         if name not in stored:
-            raise CheckpointMismatch(f"{subject.path} has no model called {name}; it is of another learner")
+            raise CheckpointMismatch(f"{subject.path} has no model {name}; it belongs to another learner")
         part = inference_part(name, stored)
         take_buffers(model, stored[part])
         restore_part(part, model, stored[part], subject.path)
@@ -96,4 +96,4 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
                 take_buffers(subject.learner, stored["learner"])
             restore_part("learner", subject.learner, stored["learner"], subject.path)
         else:
-            print(f"{subject.path} has no state of the learner, which is as it was built", file=sys.stderr)
+            print(f"{subject.path} has no state of the learner, which stays as built", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a run says of itself: how it starts, how it ended, and the command that goes on with it."""
+"""The messages of a run: how it starts, how it ended, and the command that continues it."""
 
 import logging
 import shlex
@@ -15,7 +15,7 @@ log = logging.getLogger("runner")
 
 
 def announce(run: Prepared) -> None:
-    """Say which start was taken, with what and where, and what is to be known of it."""
+    """Log which start was taken, where, on which devices, and its notices and changes."""
     start = run.start
     for notice in start.notices:
         log.warning("%s", notice)
@@ -23,7 +23,7 @@ def announce(run: Prepared) -> None:
     for name, report in run.reports.items():
         log.info("%s: %s", name, "\n    ".join(report.lines()))
     if run.again and start.origin is not Origin.resume:
-        log.info("a later resume of this run has to repeat: %s", shlex.join(run.again))
+        log.info("a later resume of this run must repeat: %s", shlex.join(run.again))
     if start.changes:
         log.info("%s", table(start.changes))
     for name, optimizer in run.state.optimizers.items():
@@ -47,7 +47,7 @@ def _start(run: Prepared) -> str:
 
 
 def leave(run: Prepared, reason: str) -> int:
-    """Say how to go on, as the last line, and leave in the way that the signal asks for."""
+    """Log the command that continues the run, as the last line, and return the exit code; die by SIGINT itself."""
     if not run.config.saves:
         log.error("stopped by %s with checkpoint=off: this run cannot be continued", reason)
         code = FAILED
@@ -62,7 +62,7 @@ def leave(run: Prepared, reason: str) -> int:
 
 
 def summary(run: Prepared, best: tuple[float, int] | None) -> str:
-    """Return how far a run has come, and how good it is."""
+    """Return the length of a run so far, and its best metric."""
     progress, monitor = run.state.progress, run.config.checkpoint.monitor
     length = f"{run.start.directory}, {progress.epoch} epochs, {progress.global_step} steps"
     return length if best is None else f"{length}, best {monitor} {best[0]:.4f} at step {best[1]}"

@@ -1,4 +1,4 @@
-"""From a prepared run to the plan of the loop: its trackers, its checkpoint store, its policies."""
+"""Turn a prepared run into the plan of the loop: trackers, checkpoint store, policies."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,7 +44,7 @@ from runner.wiring.starts.prepare import Prepared
 def make_plan(
     run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None]
 ) -> Plan:
-    """Return the plan of a prepared run; opens its trackers and makes its checkpoint folder."""
+    """Return the plan of a prepared run; builds its trackers and creates its checkpoint folder."""
     config, state = run.config, run.state
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
     trackers = Trackers([*build_trackers(run.start.config, run.problem, run.start.directory, state.progress), console])
@@ -98,7 +98,7 @@ def _saving(
     }
     asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
-    store.check_space(size_of(states))  # at least: an optimizer has no moments before its first step
+    store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
     tenure = Tenure(run.start.directory)
 
     def before() -> None:
@@ -118,7 +118,7 @@ def _saving(
 
 
 def triggers(options: Checkpoint) -> list[Trigger]:
-    """Return when to save, from the config's `checkpoint`; every new best is saved in any case."""
+    """Return when to save, from the config's `checkpoint`; a new best is always saved."""
     found: list[Trigger] = [OnImprovement()]
     if options.every_steps:
         found.append(EverySteps(options.every_steps))

@@ -1,4 +1,4 @@
-"""What a run leaves about itself beside its checkpoints: how it stands, what it was told, where it ran."""
+"""Write the records of a run beside its checkpoints: status, config, attempt, environment."""
 
 import json
 import logging
@@ -23,23 +23,23 @@ log = logging.getLogger("runner")
 
 
 class StatusWriter:
-    """Writes `status.json` from the state as it is now."""
+    """Writes `status.json` from the present state."""
 
     def __init__(self, run: Prepared, attempt: int) -> None:
         self._run, self._attempt = run, attempt
         self._started = _now()
         progress = run.state.progress
         self.best = _pair(progress.best_metric, progress.best_step) if run.start.parent is None else None
-        """The best value and its step: what `best.tar` holds, where there are checkpoints."""
+        """The best metric and its step, those of `best.tar` if there are checkpoints."""
         self._tenure = Tenure(run.start.directory)
 
     def saved(self, best: Saved | None) -> None:
-        """Write that the run goes on with this as its best checkpoint."""
+        """Write that the run is running, with this best checkpoint."""
         self.best = _pair(best.metric, best.step) if best else None
         self("running", None)
 
     def __call__(self, state: str, reason: str | None, test: Mapping[str, float] | None = None) -> None:
-        """Write it; a disk that takes nothing is a warning, for what failed because of it is what to report."""
+        """Write the status; a failed write is only a warning, since the run's own failure is what to report."""
         try:
             self._write(state, reason, test)
         except OSError as error:
@@ -76,7 +76,7 @@ def _now() -> str:
 
 
 def attempt_of(run: Prepared, former: int) -> Attempt:
-    """Return this attempt as it goes on record, numbered after the `former` one."""
+    """Return the record of this attempt, numbered after the `former` one."""
     start = run.start
     return Attempt(
         attempt=next_number(start.directory, former),
@@ -84,13 +84,13 @@ def attempt_of(run: Prepared, former: int) -> Attempt:
         started=_now(),
         step=run.state.progress.global_step,
         checkpoint=start.standing.at.path.name if start.standing and start.origin is Origin.resume else None,
-        overrides=[word.encode(errors="backslashreplace").decode() for word in sys.argv[1:]],
+        overrides=[text.encode(errors="backslashreplace").decode() for text in sys.argv[1:]],
         config=run.config_text.split("\n"),
     )
 
 
 def record(run: Prepared, attempt: Attempt, environment: dict[str, Any]) -> None:
-    """Write what the run was started with, and durably what this attempt makes of it."""
+    """Write the config that the run was started with, and durably the record of this attempt."""
     directory = run.start.directory
     first = directory / "config.yaml"
     if not first.exists() or run.start.origin is Origin.scratch:
@@ -106,5 +106,5 @@ def record(run: Prepared, attempt: Attempt, environment: dict[str, Any]) -> None
 
 
 def write_json(path: Path, entries: Mapping[str, Any]) -> None:
-    """Make a file of the run directory hold these entries, in one step."""
+    """Write entries to a JSON file, atomically."""
     replace_text(path, json.dumps(entries, indent=2) + "\n")

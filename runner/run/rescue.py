@@ -1,4 +1,4 @@
-"""Saving the last complete step of a run that fails outside of an update."""
+"""Save the last complete step of a run that fails outside an update."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ log = logging.getLogger("runner")
 
 @contextmanager
 def rescued(state: TrainState, plan: Plan) -> Iterator[None]:
-    """Save the last complete step, if it is worth it, when what runs inside fails; the failure stays the one raised."""
+    """When the block fails, save the last complete step if it is usable, and raise the failure itself."""
     try:
         yield
     except BaseException as failure:
@@ -24,12 +24,12 @@ def rescued(state: TrainState, plan: Plan) -> Iterator[None]:
 def _rescue(state: TrainState, plan: Plan, failure: BaseException) -> None:
     try:
         plan.saving.settle()
-    except Exception as former:  # that an earlier step could not be saved says nothing of this one
-        log.warning("and a former step could not be saved: %s", former)
+    except Exception as former:  # this step may still be saved
+        log.warning("an earlier step could not be saved either: %s", former)
     if not isinstance(failure, Exception) or not state.whole or isinstance(failure, NonFinite):
         return
     try:
         save(state, plan)
         plan.saving.settle()
     except Exception as second:  # a broken device fails again here
-        log.warning("and the last step could not be saved: %s", second)
+        log.warning("the last step could not be saved either: %s", second)

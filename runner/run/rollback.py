@@ -1,4 +1,4 @@
-"""Going back to the last good checkpoint, with another order of the data, when a loss or gradient is not finite."""
+"""Roll back to the newest valid checkpoint, with another order of the data, when a loss or gradient is not finite."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -32,17 +32,17 @@ log = logging.getLogger("runner")
 def train_to_an_ending(
     run: Prepared, stop: Stop, environment: Mapping[str, Any], saved: Callable[[Saved | None], None]
 ) -> Ending:
-    """Train until the run finishes or is stopped; `saved` hears of the best checkpoint after each save.
+    """Train until the run finishes or is stopped; call `saved` with the best checkpoint after each save.
 
     Raises:
-        NonFinite: a loss or gradient is not finite, and the policy is not to go back, or to go back no further.
+        NonFinite: a loss or gradient is not finite, and there is no rollback, or no further one.
     """
     rolls_back = run.config.on_nonfinite is OnNonFinite.rollback
     changing = environment["attempt"] if run.start.changes else None
     while True:
         plan = make_plan(run, stop, environment, saved)
         try:
-            # So that what follows, a run of its own or a rollback, begins with these settings.
+            # A fork, and a run that may roll back, needs a first checkpoint with its own settings.
             if run.start.parent or (rolls_back and run.start.changes):
                 save(run.state, plan)
             debug, first_step = run.config.debug, run.state.progress.global_step
@@ -61,12 +61,12 @@ def train_to_an_ending(
 def _roll_back(
     state: TrainState, run_directory: Path, *, config: Config, attempt: str | None, failure: NonFinite
 ) -> Standing:
-    """Give the state what the newest valid checkpoint holds, and the data another order; return where it stands.
+    """Restore the newest valid checkpoint, with another order of the data; return its standing.
 
-    An `attempt` that changed settings goes back to a checkpoint of its own, which has them.
+    An `attempt` that changed settings rolls back only to its own checkpoints, which have them.
 
     Raises:
-        NonFinite: the failure itself, if there is none to go back to or it happened `nonfinite_limit` times before.
+        NonFinite: the failure itself, if there is no such checkpoint, or after `nonfinite_limit` rollbacks.
     """
     times, limit = state.progress.rollbacks + 1, config.nonfinite_limit
     checkpoint, _ = newest_valid(run_directory)
@@ -77,7 +77,7 @@ def _roll_back(
     restore_all(state, read_entries(checkpoint), checkpoint)
     state.progress.rollbacks, state.whole = times, True
     log.warning(
-        "%s\ngoing back to %s with another order of the data (%d of at most %d times)",
+        "%s\nrolling back to %s with another order of the data (%d of at most %d times)",
         failure, checkpoint.name, times, limit,
     )  # fmt: skip
     options = config.checkpoint

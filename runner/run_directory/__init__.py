@@ -1,1 +1,1 @@
-"""What a run directory is called and says of itself."""
+"""A run directory: its name, its owner, and the records in it."""

@@ -1,6 +1,6 @@
-"""`attempts/`: what each attempt of a run was told, its effective config, and the step from which that holds.
+"""`attempts/`: the overrides of each attempt, its effective config, and the step from which that holds.
 
-A checkpoint never changes, so what a resume changes is a fact of the run until a checkpoint has it.
+A checkpoint never changes, so the changes of a resume are kept here until a checkpoint has them.
 """
 
 import json
@@ -21,39 +21,39 @@ _OURS = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})\.json")
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt as its file says it."""
+    """The record of one attempt."""
 
     attempt: int
     token: str
-    """Stands in the checkpoints that it wrote, and in no other run's."""
+    """Marks the checkpoints of this attempt, and no others."""
     started: str
     step: int
     """The step from which its config holds."""
     checkpoint: str | None
-    """The name of the checkpoint in its own run that it began with."""
+    """The name of the checkpoint of this run that it resumed."""
     overrides: Sequence[str]
     """The overrides as they were typed."""
     config: Sequence[str]
-    """The lines of its effective config, YAML."""
+    """The lines of its effective config, as YAML."""
 
 
 def file_of(run_directory: Path, number: int) -> Path:
-    """Return where the record of an attempt stands."""
+    """Return the path of an attempt's record."""
     return run_directory / FOLDER / f"{number:04d}.json"
 
 
 def next_number(run_directory: Path, former: int) -> int:
-    """Return the number of the attempt after the `former` one and after all that are on record."""
+    """Return the number after the `former` attempt and after every recorded one."""
     return 1 + max([former, *(attempt.attempt for attempt in read_attempts(run_directory))])
 
 
 def new_token() -> str:
-    """Return what no other attempt is called, of this run or another."""
+    """Return a token that no other attempt of any run has."""
     return uuid4().hex[:12]
 
 
 def write_attempt(run_directory: Path, attempt: Attempt, disk: Disk | None = None) -> None:
-    """Put an attempt on record, durably: when this returns, no later start forgets what it changed."""
+    """Record an attempt durably, so that every later start knows its changes."""
     disk = disk or Disk()
     path = file_of(run_directory, attempt.attempt)
     make_directory(path.parent, disk)
@@ -63,31 +63,31 @@ def write_attempt(run_directory: Path, attempt: Attempt, disk: Disk | None = Non
 
 
 def read_attempts(run_directory: Path) -> list[Attempt]:
-    """Return the attempts on record, in their order.
+    """Return the recorded attempts, in order.
 
     Raises:
-        ConfigError: a record cannot be understood, so that what its attempt changed is not known.
+        ConfigError: a record is unreadable, so the changes of its attempt are unknown.
     """
     found = [read_attempt(path) for path in records(run_directory)]
     return sorted(found, key=lambda attempt: attempt.attempt)
 
 
 def records(run_directory: Path) -> list[Path]:
-    """Return the files that are records of attempts by their names."""
+    """Return the files with the name of a record."""
     folder = run_directory / FOLDER
     return [path for path in sorted(folder.iterdir()) if _OURS.fullmatch(path.name)] if folder.is_dir() else []
 
 
 def read_attempt(path: Path) -> Attempt:
-    """Return what a record says; raises as `read_attempts`."""
+    """Return a record; raises as `read_attempts`."""
     try:
         attempt = read_as(path, Attempt)
         if attempt.attempt != int(path.stem):
             raise Malformed(f"it is of attempt {attempt.attempt}")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"{path} is no record of an attempt ({error}), so what that attempt changed is not known; "
-            "restore the file, or remove it to go on with what the checkpoint says"
+            f"{path} is not a record of an attempt ({error}), so the changes of that attempt are unknown; "
+            "restore the file, or remove it to go on with the checkpoint's config"
         ) from error
     return attempt
 

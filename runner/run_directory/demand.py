@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_PAUSE = 1.0  # seconds between two looks, since some file systems take their time
+_PAUSE = 1.0  # seconds between two looks, since some file systems are slow
 
 
 class Demand:
-    """A trigger that somebody pulls from outside; the file is taken away when it is seen."""
+    """A trigger pulled from outside; removes the file once seen."""
 
     def __init__(self, run_directory: Path, signalled: Callable[[], bool]) -> None:
         self._file = run_directory / "save"
@@ -17,10 +17,10 @@ class Demand:
         self._look_at = 0.0
 
     def due(self, boundary: object) -> bool:
-        """Return whether one was asked for since the last time."""
+        """Return whether a checkpoint was requested since the last call."""
         asked = self._signalled() or self._found()
         if asked:
-            logging.getLogger("runner").info("a checkpoint was asked for: saving")
+            logging.getLogger("runner").info("checkpoint requested: saving")
         return asked
 
     def _found(self) -> bool:
@@ -29,6 +29,6 @@ class Demand:
         self._look_at = time.monotonic() + _PAUSE
         try:
             self._file.unlink()
-        except OSError:  # absent, as nearly always
+        except OSError:  # nearly always missing
             return False
         return True

@@ -1,4 +1,4 @@
-"""In what surroundings a run was made: versions, code, machine, command."""
+"""Describe the environment of a run: versions, code, machine, command."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ _DIFF = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
 
 
 def describe_environment(argv: Sequence[str], device: str) -> dict[str, Any]:
-    """Return what `environment.json` holds, as plain values."""
+    """Return the content of `environment.json`, as plain values."""
     return {
         "versions": {"python": platform.python_version(), **_versions()},
         "git_commit": _git_line("rev-parse", "HEAD"),
@@ -29,7 +29,7 @@ def describe_environment(argv: Sequence[str], device: str) -> dict[str, Any]:
 
 
 def summary(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Return the part that each checkpoint carries, without what is unknown."""
+    """Return the known values that each checkpoint carries."""
     chosen = {**environment["versions"], **{key: environment[key] for key in ("git_commit", "host", "device")}}
     return {key: value for key, value in chosen.items() if value is not None}
 
@@ -51,7 +51,7 @@ def _git_line(*words: str) -> str | None:
 
 def _git(*words: str) -> str | None:
     """Return git's answer untrimmed, since a diff without its last newline does not apply."""
-    command = ("git", "--no-optional-locks", *words)  # jobs of a sweep ask at the same time
+    command = ("git", "--no-optional-locks", *words)  # jobs of a sweep run git at the same time
     try:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,4 +1,4 @@
-"""What lies in a run directory is a real file or folder: through a link a run would write, or prune, elsewhere."""
+"""Refuse links in a run directory, through which a run would write, or prune, elsewhere."""
 
 import os
 import stat
@@ -18,15 +18,15 @@ _FILES = (
 )  # fmt: skip
 _POINTERS = ("last.tar", "best.tar")
 _WRITTEN_IN_PLACE = (".lock", "metrics.csv", "run.log", "study.db", "logs", "plots")
-_WHOLE_RUNS = "superseded"  # of a sweep: nothing is written into what lies there
+_WHOLE_RUNS = "superseded"  # of a sweep: nothing writes into the runs in it
 
 
 def check_inside(directory: Path) -> None:
-    """Return if all that a run or a sweep reads and writes in its directory lies there; the directory may be a link.
+    """Check that every file of a run or sweep is really in its directory; the directory itself may be a link.
 
     Raises:
-        LeadsElsewhere: one of the files or folders is a link, a pipe or a device, or a file that is
-            written in place has a second name.
+        LeadsElsewhere: a file or folder is a link, a pipe or a device, or a file written in place has a second
+            hard link.
     """
     for name in _FILES:
         path = directory / name
@@ -42,11 +42,11 @@ def check_inside(directory: Path) -> None:
 
 
 def check_alone(path: Path, status: os.stat_result) -> None:
-    """Raise `LeadsElsewhere` for a file with a second name: what is written in place would change that one, too."""
+    """Raise `LeadsElsewhere` for a file with a second hard link, which a write in place would change too."""
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         raise LeadsElsewhere(
-            f"{path} is one file with another name elsewhere, which this run would change as well; copy it "
-            f"for real (cp {path.name} new && mv new {path.name}), and give the same command again"
+            f"{path} is hard-linked to another file, which this run would change too; replace it by a "
+            f"copy (cp {path.name} new && mv new {path.name}), and run the same command again"
         )
 
 
@@ -58,14 +58,14 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _is_pointer_within(path: Path, status: os.stat_result, directory: Path) -> bool:
-    """Return whether it is a link to a checkpoint of the run, as a copy may have: nothing is written through it."""
+    """Return whether a path is a link to a checkpoint of the run, as in a copied run; nothing writes through it."""
     pointer = path.name in _POINTERS and stat.S_ISLNK(status.st_mode)
     return pointer and path.resolve().is_relative_to(directory.resolve())
 
 
 def _check_below(folder: Path, levels: int = 2) -> None:
     for path in folder.iterdir():
-        if (status := _status(path)) is None:  # pruned since it was listed
+        if (status := _status(path)) is None:  # pruned since the listing
             continue
         if stat.S_ISDIR(status.st_mode) and levels > 1:
             _check_below(path, levels - 1)
@@ -77,8 +77,8 @@ def _check_below(folder: Path, levels: int = 2) -> None:
 
 def _check(path: Path, status: os.stat_result, is_wanted: Callable[[int], bool], wanted: str) -> None:
     if not is_wanted(status.st_mode):
-        found = "a link" if stat.S_ISLNK(status.st_mode) else f"no regular {wanted}"
+        found = "a link" if stat.S_ISLNK(status.st_mode) else f"not a regular {wanted}"
         raise LeadsElsewhere(
-            f"{path} is {found}, and a run uses only real files and folders of its own; put the {wanted} itself in its "
-            "place, or move it away, and give the same command again"
+            f"{path} is {found}, but a run uses only real files and folders of its own; replace it by the {wanted} "
+            "itself, or move it away, and run the same command again"
         )

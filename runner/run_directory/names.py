@@ -1,4 +1,4 @@
-"""Names of runs and jobs, none of which can leave `outputs/` or collide."""
+"""Names of runs and jobs, which cannot leave `outputs/` or collide."""
 
 import hashlib
 import os
@@ -22,18 +22,18 @@ def check_name(name: str) -> None:
     if len(name) <= 1000 and not name.startswith("-") and all(map(is_segment, name.split("/"))):
         return
     raise ConfigError(
-        f"name={name[:100]!r} cannot be: a name is made of letters, digits, '.', '_' and '-', its segments are "
-        "separated by '/', and none begins with a dot"
+        f"name={name[:100]!r} is invalid; use letters, digits, '.', '_' and '-', in segments separated by '/' that "
+        "do not begin with a dot"
     )
 
 
 def is_segment(name: str) -> bool:
-    """Return whether a name, of a job say, is a single safe segment, which leads to nowhere else."""
+    """Return whether a name is a single safe segment."""
     return _SEGMENT.fullmatch(name) is not None
 
 
 def name_of(directory: Path) -> str | None:
-    """Return the name of a run by its directory, None if that is not below `outputs/`; either may be a link."""
+    """Return the name of a run from its directory, None if that is not below `outputs/`; either may be a link."""
     for place, root in (
         (Path(os.path.abspath(directory)), OUTPUTS.absolute()),
         (directory.resolve(), OUTPUTS.resolve()),
@@ -47,13 +47,13 @@ def place_of(text: str, key: str) -> Path:
     """Return the directory below `outputs/` that `key` was set to.
 
     Raises:
-        ConfigError: it lies elsewhere, or its name there cannot be.
+        ConfigError: it is elsewhere, or its name is invalid.
     """
     directory = local_path(text, key)
     name = name_of(directory)
     if name is None:
         raise ConfigError(
-            f"{key}={directory} is not below outputs/; use name=, or make outputs a link to where runs are to lie"
+            f"{key}={directory} is not below outputs/; use name=, or make outputs a link to another place"
         )
     check_name(name)
     return directory
@@ -65,13 +65,12 @@ def unique_name() -> str:
 
 
 def digest_of(identity: str) -> str:
-    """Return the hash by which a text is known in names and records."""
+    """Return the hash of a text for names and records."""
     return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
 def name_with(overrides: Sequence[str], digest: str) -> str:
-    """Return the directory name of a job with these overrides, made safe, and this hash."""
-    words = re.sub(
-        r"[^A-Za-z0-9._,-]", "_", ",".join(word.lstrip("+") for word in overrides).replace("=", "-")
-    ).replace(",", "_")
-    return f"{words[:100].lstrip('.-') or 'job'}-{digest}"
+    """Return the directory name of a job: its overrides, made safe, and the hash."""
+    joined = ",".join(override.lstrip("+") for override in overrides).replace("=", "-")
+    safe = re.sub(r"[^A-Za-z0-9._,-]", "_", joined).replace(",", "_")
+    return f"{safe[:100].lstrip('.-') or 'job'}-{digest}"

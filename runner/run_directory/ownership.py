@@ -1,8 +1,7 @@
-"""One process at a time works in a run directory: a kernel lock on a file in it, which says who holds it.
+"""One process at a time owns a run directory, by a kernel lock on a file that names the owner.
 
-The lock is `flock`'s: the kernel ends it with its process, however that ended, so that a lock file
-which lingers means nothing, and opening and closing the file elsewhere loses nothing, as it would
-with `lockf`. A forked child inherits the lock and lets go of it at once.
+The lock is `flock`'s: the kernel releases it when its process ends, so a leftover lock file means nothing. Unlike
+`lockf`'s, it survives that the same process opens and closes the file elsewhere. A forked child drops it at once.
 """
 
 import errno
@@ -24,31 +23,31 @@ from runner.files import is_alive
 from runner.run_directory.inside import check_inside
 
 FILE = ".lock"
-_GRACE = 0.3  # seconds for a reader that looks whether the lock is held, and holds it for that moment
-_LINGERING = 15.0  # seconds for what a dead owner has left behind, or for an owner that has not signed yet
+_GRACE = 0.3  # seconds for a reader that tests the lock and holds it for that moment
+_LINGERING = 15.0  # seconds for the processes of a dead owner, or for an owner that has not signed yet
 _PAUSE = 0.05
-_QUIET = 600.0  # seconds without a write after which another host's record is believed to be of a dead process
+_QUIET = 600.0  # seconds without a write until the owner on another host counts as dead
 _LONGEST = 1000  # bytes of a record
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)
-_OPENED = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever a stranger may have put in the file's place
+_OPENED = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # the file may be a link or a pipe
 _HOST = re.compile(r"[\w.-]{1,255}")
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds a run directory, or held it last."""
+    """The owner of a run directory, or the last one."""
 
     host: str
     pid: int
     started: str
 
     def is_dead(self) -> bool:
-        """Return whether it is known to have ended; this process, which asks, is another than its namesake."""
+        """Return whether it is known to have ended; an owner with this process's pid is an earlier process."""
         return self.host == platform.node() and (self.pid == os.getpid() or not is_alive(self.pid))
 
 
 class Ownership:
-    """Holds at most one run directory at a time, and none once its `with` block has ended."""
+    """Owns at most one run directory at a time, and none after its `with` block."""
 
     def __init__(self, patience: float = _LINGERING) -> None:
         self._patience = patience
@@ -57,24 +56,24 @@ class Ownership:
         self._signed = False
 
     def __enter__(self) -> Self:
-        """Hold nothing yet."""
+        """Own nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go."""
+        """Release the directory."""
         self._release()
 
     def holds(self, directory: Path) -> bool:
-        """Return whether the directory is this one's own."""
+        """Return whether this owns the directory."""
         return self._directory == directory.resolve()
 
     def take(self, directory: Path) -> None:
-        """Hold a directory that exists; nothing in it changes but for an empty file where there was no lock file.
+        """Own an existing directory; changes nothing in it, except that it creates an empty lock file if there is none.
 
         Raises:
-            RunInUse: another process holds it.
+            RunInUse: another process owns it.
             NotWritable: this user may not write there.
-            LeadsElsewhere: something in it is a link, through which another directory would be written.
+            LeadsElsewhere: something in it is a link, through which the run would write elsewhere.
         """
         if self.holds(directory):
             return
@@ -90,17 +89,17 @@ class Ownership:
         os.register_at_fork(after_in_child=self._close)
 
     def sign(self) -> None:
-        """Write down who holds the directory, for those who come second."""
+        """Write the owner into the lock file, for the messages of other processes."""
         assert self._descriptor is not None
         self._signed = True
         owner = Owner(platform.node(), os.getpid(), datetime.now(UTC).isoformat(timespec="seconds"))
         line = (json.dumps(asdict(owner)) + "\n").encode()
-        with suppress(OSError):  # a full disk: the lock itself needs none of it
+        with suppress(OSError):  # a full disk: the lock itself holds
             os.pwrite(self._descriptor, line, 0)
             os.ftruncate(self._descriptor, len(line))
 
     def _wait(self, descriptor: int, directory: Path) -> None:
-        """Return once the lock is had or, where there are none, nobody else is on record."""
+        """Return once the lock is taken or, on a file system without locks, nobody else is on record."""
         began = time.monotonic()
         while (locked := _lock(descriptor, fcntl.LOCK_EX)) is False:
             owner = owner_of(directory)
@@ -114,7 +113,7 @@ class Ownership:
     def _release(self) -> None:
         if self._descriptor is not None and self._signed:
             with suppress(OSError):
-                os.ftruncate(self._descriptor, 0)  # so that no other process is taken for this one later
+                os.ftruncate(self._descriptor, 0)  # or a later process with this pid is taken for the owner
         self._close()
 
     def _close(self) -> None:
@@ -125,23 +124,23 @@ class Ownership:
 
 
 class Tenure:
-    """Tells the directory that this process owns from another one that takes its place under its name."""
+    """Detects that another directory has taken the name of the one this process owns."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock = _number(directory / FILE)
 
     def check(self) -> None:
-        """Raise `SaveFailed` if another run has the name now; that only the lock file was deleted harms nobody."""
+        """Raise `SaveFailed` if another run has the name now; a deleted lock file alone does no harm."""
         if self._lock is not None and _number(self._directory / FILE) not in (None, self._lock):
             raise SaveFailed(
-                f"{self._directory} was moved or deleted under this run, and another process has begun there since; "
-                "nothing is saved among its files: give the moved directory another name, and go on in that"
+                f"{self._directory} was moved or deleted during this run, and another process has started there; "
+                "nothing was saved among its files: give the moved directory another name, and go on there"
             )
 
 
 def is_owned(directory: Path) -> bool | None:
-    """Return whether a process holds the directory, None where that cannot be known; disturbs nobody."""
+    """Return whether a process owns the directory, None where that is unknown."""
     try:
         descriptor = os.open(directory / FILE, os.O_RDONLY | _OPENED)
     except OSError:
@@ -154,13 +153,13 @@ def is_owned(directory: Path) -> bool | None:
 
 
 def check_unowned(directory: Path) -> None:
-    """Raise `RunInUse` if another process holds the directory; without a lock to ask, it passes."""
+    """Raise `RunInUse` if another process is known to own the directory."""
     if is_owned(directory):
         raise _in_use(directory, owner_of(directory))
 
 
 def owner_of(directory: Path) -> Owner | None:
-    """Return who signed last, None if nobody did or it cannot be understood."""
+    """Return who signed last, None if nobody did or the record is unreadable."""
     try:
         descriptor = os.open(directory / FILE, os.O_RDONLY | _OPENED)
         try:
@@ -176,7 +175,7 @@ def owner_of(directory: Path) -> Owner | None:
 
 
 def _number(path: Path) -> int | None:
-    """Return the number that a file has as long as it is open, None where there is no file."""
+    """Return the inode of a file, None if there is no file; an open file keeps its own."""
     try:
         return path.stat().st_ino
     except OSError:
@@ -188,13 +187,13 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | _OPENED, 0o666)
     except OSError as error:
         raise NotWritable(
-            f"{path} cannot be written ({error.strerror}), and a run needs it to be its directory's only owner; "
-            "mend it or its permissions, or take another name="
+            f"{path} cannot be written ({error.strerror}), and a run needs it to lock its directory; "
+            "fix its permissions, or take another name="
         ) from error
 
 
 def _lock(descriptor: int, kind: int) -> bool | None:
-    """Return whether the lock was had; None on a file system that has none."""
+    """Return whether the lock was taken; None on a file system without locks."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -207,9 +206,9 @@ def _lock(descriptor: int, kind: int) -> bool | None:
 
 
 def _check_record(directory: Path) -> None:
-    """Without locks, believe what is on record: a live process of this host, or another host's recent writes.
+    """Without locks, refuse if a live process of this host, or another host with recent writes, is on record.
 
-    Two that start at the same moment are not told apart.
+    Two processes that start at the same moment are not detected.
     """
     logging.getLogger("runner").warning(
         "%s is on a file system without locks: never start two processes there at the same moment", directory
@@ -224,14 +223,14 @@ def _check_record(directory: Path) -> None:
 
 def _in_use(directory: Path, owner: Owner | None) -> RunInUse:
     if owner is None:
-        return RunInUse(f"{directory} is in use by a process that has not said who it is; wait, or take another name=")
+        return RunInUse(f"{directory} is in use by an unknown process; wait, or take another name=")
     who = f"process {owner.pid} of host {owner.host}"
     if owner.is_dead():
         return RunInUse(
-            f"{directory} is still held by what {who}, now dead, has left behind; end that (fuser -v "
-            f"{directory / FILE} shows it), or take another name="
+            f"{directory} is still held by processes that {who}, now dead, left behind; end them (fuser -v "
+            f"{directory / FILE} shows them), or take another name="
         )
     return RunInUse(
-        f"{directory} is in use by {who}, since {owner.started}; wait for its end, stop it there with "
+        f"{directory} is in use by {who}, since {owner.started}; wait for it, stop it there with "
         f"`kill {owner.pid}`, which saves first, or take another name="
     )

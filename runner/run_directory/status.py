@@ -1,4 +1,4 @@
-"""`status.json`: how a run stands, always either the former text or the new one."""
+"""`status.json`: the state of a run, written atomically."""
 
 import json
 import math
@@ -17,11 +17,11 @@ from runner.run_directory.ownership import is_owned
 
 FILE = "status.json"
 EARLY_STOPPING = "early stopping"
-"""The reason of a run that is finished before its length."""
+"""The reason of a run that finished before its length."""
 
 
 class State(Enum):
-    """How a run stands."""
+    """The state of a run."""
 
     running = "running"
     finished = "finished"
@@ -31,7 +31,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Status:
-    """What `status.json` holds; `state` is the name of a `State`."""
+    """The content of `status.json`; `state` is the name of a `State`."""
 
     state: str
     step: int
@@ -46,11 +46,11 @@ class Status:
     test: Mapping[str, float] | None = None
     """The best checkpoint's metrics on the test split, once the run is finished."""
     monitor: str | None = None
-    """What `best_metric` is a value of."""
+    """The name of the metric in `best_metric`."""
 
 
 def write_status(run_directory: Path, status: Status) -> None:
-    """Put the status into its file in one step; numbers that JSON does not know become null."""
+    """Write the status atomically; numbers that JSON does not know become null."""
     entries = asdict(status)
     entries["best_metric"] = _number(status.best_metric)
     entries["test"] = None if status.test is None else {name: _number(value) for name, value in status.test.items()}
@@ -58,8 +58,8 @@ def write_status(run_directory: Path, status: Status) -> None:
 
 
 def put_failure(run_directory: Path, reason: str) -> None:
-    """Say for a dead run, which could not say so itself, that it failed; where nothing can be written, do nothing."""
-    if is_owned(run_directory):  # somebody has begun there since
+    """Record the failure of a dead run, which could not do so itself; do nothing where the file cannot be written."""
+    if is_owned(run_directory):  # a new process works there
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     begun = Status("failed", 0, 0, 1, reason, None, os.getpid(), platform.node(), now, now)
@@ -77,7 +77,7 @@ def _number(value: float | None) -> float | None:
 def read_status(run_directory: Path) -> Status | None:
     """Return the status of a run, None if there is none to read; a dead owner's "running" is "interrupted".
 
-    Dead it is when no process has its number, or one that does not hold the directory.
+    The owner is dead if no process has its pid, or if nobody holds the directory's lock.
     """
     try:
         status = read_as(run_directory / FILE, Status)
@@ -92,7 +92,7 @@ def read_status(run_directory: Path) -> Status | None:
 
 
 def _is_valid(status: Status) -> bool:
-    """Return whether its texts are those that a run writes; the types are right already."""
+    """Return whether the strings are as a run writes them; the types are checked already."""
     try:
         for time in (status.started, status.updated):
             datetime.fromisoformat(time)

@@ -1,1 +1,1 @@
-"""How one model runs on devices: the only place that knows DataParallel, AMP and device names."""
+"""How one model runs on devices: the only room that knows DataParallel, AMP and device names."""

@@ -1,4 +1,4 @@
-"""Which devices this machine has, and which of them a run uses."""
+"""List the devices of this machine, and choose those of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Devices:
 
     @property
     def first(self) -> torch.device:
-        """The device where the model and the batches live."""
+        """The device of the model and the batches."""
         return torch.device(self.kind, self.indices[0]) if self.indices else torch.device(self.kind)
 
     def __str__(self) -> str:
@@ -26,7 +26,7 @@ class Devices:
 
 
 def available() -> dict[str, int]:
-    """Return the kinds of device that are here and how many of each, the preferred one first."""
+    """Return the available kinds of device and how many of each, the preferred one first."""
     found = {"cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0}
     found["mps"] = int(torch.backends.mps.is_available())
     found["cpu"] = 1
@@ -38,19 +38,19 @@ def choose_devices(kind: str, index: int | Sequence[int] | None) -> Devices:
 
     Raises:
         DeviceMissing: the kind or an index is not on this machine; the message lists what is.
-        ConfigError: an index was given for a kind that has none, or one was named twice in vain.
+        ConfigError: an index was given for a kind that has none.
     """
     here = available()
     kind = next(iter(here)) if kind == "auto" else kind
     listing = ", ".join(f"{count} x {name}" if name == "cuda" else name for name, count in here.items())
     if kind not in here:
-        raise DeviceMissing(f"device={kind} is not on this machine; it has {listing}: use device={next(iter(here))}")
+        raise DeviceMissing(f"device={kind} is not on this machine, which has {listing}; use device={next(iter(here))}")
     if kind != "cuda":
         if index is not None:
-            raise ConfigError(f"device.index={index} makes no sense for device={kind}; leave it out")
+            raise ConfigError(f"device.index={index} has no meaning for device={kind}; leave it out")
         return Devices(kind)
     indices = (0,) if index is None else (index,) if isinstance(index, int) else tuple(index)
     for one in indices or (-1,):
         if not 0 <= one < here["cuda"]:
-            raise DeviceMissing(f"device.index={one} is not on this machine; cuda has 0 to {here['cuda'] - 1}")
+            raise DeviceMissing(f"device.index={one} is not on this machine; use 0 to {here['cuda'] - 1}")
     return Devices(kind, indices)

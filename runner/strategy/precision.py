@@ -13,9 +13,9 @@ _FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """Runs forward passes in the chosen format and updates so that small fp16 gradients survive.
+    """Runs forward passes in the chosen format, and scales fp16 gradients so that small ones survive.
 
-    Its state is the scaler's: empty but for fp16.
+    Its state is the scaler's, empty without fp16.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -33,14 +33,14 @@ class Precision:
         scaled.backward()  # type: ignore[no-untyped-call]
 
     def is_finite(self, optimizer: Optimizer) -> bool:
-        """Return whether the optimizer's whole gradient is; with fp16 always, for the scaler leaves such steps out."""
+        """Return whether the optimizer's gradient is finite; always with fp16, whose scaler skips such steps."""
         if self._scaler.is_enabled():
             return True
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         return bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
 
     def step(self, optimizer: Optimizer, clip_norm: float | None) -> None:
-        """Update the optimizer's parameters, with the norm of the whole gradient at most `clip_norm`."""
+        """Update the optimizer's parameters, with the total gradient norm clipped to `clip_norm`."""
         if clip_norm is not None:
             self._scaler.unscale_(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -53,15 +53,15 @@ class Precision:
         return dict(self._scaler.state_dict())
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the scaler's state back, ValueError if it is none; one of a run without fp16 leaves a fresh scaler."""
+        """Restore the scaler's state, ValueError if invalid; an empty one, without fp16, leaves a fresh scaler."""
         if state_dict and self._scaler.is_enabled():
             _check(found := dict(state_dict), self._scaler.state_dict())
             self._scaler.load_state_dict(found)
 
 
 def _check(found: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
-    """Raise ValueError for what a scaler with our settings does not come to."""
+    """Raise ValueError for a state that a scaler with our settings cannot have."""
     scale, count = found.get("scale"), found.get("_growth_tracker")
     fine = type(scale) is float and 0 < scale < math.inf and type(count) is int and 0 <= count < 2**31
     if not fine or found != {**fresh, "scale": scale, "_growth_tracker": count}:
-        raise ValueError(f"it is no state of a scaler: {str(found)[:200]}")
+        raise ValueError(f"it is not a state of a scaler: {str(found)[:200]}")

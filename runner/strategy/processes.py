@@ -1,24 +1,24 @@
-"""The processes of one run: which of them this is, and what all of them agree on; the only reader of ranks."""
+"""The processes of one run, and how they agree; the only reader of ranks."""
 
 import os
 from typing import TYPE_CHECKING, Protocol
 
 from runner.errors import ConfigError
 
-if TYPE_CHECKING:  # the command line asks how many there are before torch is needed
+if TYPE_CHECKING:  # the command line counts processes before it imports torch
     from torch import Tensor
 
 
 class Processes(Protocol):
-    """What one process of a run knows of the others; every process makes the same calls in the same order."""
+    """One process's view of all processes of a run; each makes the same calls in the same order."""
 
     rank: int
-    """The number of this process; that of the main process, which alone writes, is 0."""
+    """The rank of this process; 0 is the main process, which alone writes."""
     size: int
-    """How many there are: the world size."""
+    """The world size."""
 
     def agree(self, wish: str | None) -> str | None:
-        """Return the wish of the first process that has one, in each of them alike; None if none has."""
+        """Return, in every process, the wish of the first process that has one; None if none has."""
 
     def sum(self, value: "Tensor") -> "Tensor":
         """Return the sum of the values of all processes."""
@@ -28,7 +28,7 @@ class Processes(Protocol):
 
 
 class Alone:
-    """The one process of a run that has no others."""
+    """The only process of a run."""
 
     rank, size = 0, 1
 
@@ -46,10 +46,10 @@ class Alone:
 
 
 def check_single_process() -> None:
-    """Raise ConfigError in each of several processes that were started for one run: they are not supported yet."""
+    """Raise ConfigError if several processes were started for one run, which is not supported yet."""
     size = os.environ.get("WORLD_SIZE", "")
     if "RANK" in os.environ and size.isdecimal() and int(size) > 1:
         raise ConfigError(
-            f"WORLD_SIZE={size} says that {size} processes were started for one run, which is not supported yet; start "
+            f"WORLD_SIZE={size} means {size} processes for one run, which is not supported yet; start "
             "it without torchrun: strategy=data_parallel uses all GPUs of this machine"
         )

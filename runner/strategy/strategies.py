@@ -1,7 +1,6 @@
 """A strategy places models on devices and hands the loop their runnable form.
 
-The state keeps the bare modules; what `wrap` returns is used and thrown away, so no `module.` or
-`_orig_mod.` ever reaches a file.
+The state keeps the bare modules; the result of `wrap` is never saved, so no `module.` or `_orig_mod.` reaches a file.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +15,14 @@ from runner.strategy.processes import Alone, Processes
 
 
 class Strategy(Protocol):
-    """How models run: on which device the batch is wanted, and in which wrapping."""
+    """How models run: the device of the batch, and the wrapper."""
 
     name: str
     device: torch.device
     processes: Processes
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the runnable form of a model that is on `device` already."""
+        """Return the runnable form of a model, which is already on `device`."""
 
 
 class Single:
@@ -41,7 +40,7 @@ class Single:
 
 
 class DataParallel:
-    """One process, a replica on each device, every batch scattered over them.
+    """One process with a replica on each device; scatters every batch over them.
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.DataParallel.html
     """
@@ -54,22 +53,22 @@ class DataParallel:
         self._indices = list(devices.indices)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model replicated over the devices; on the CPU, which has one, the model itself."""
-        # Without indices torch would take every GPU there is, also for a model on the CPU.
+        """Return the model replicated over the devices; on the CPU the model itself."""
+        # Without indices torch takes every GPU, even for a model on the CPU.
         return _Replicated(model, device_ids=self._indices) if self._indices else model
 
 
 class _Replicated(nn.DataParallel[nn.Module]):
-    """Replicas that compute in the number format of the caller, each in a thread of its own."""
+    """Replicas that compute in the caller's autocast format, each in its own thread."""
 
     def parallel_apply(self, replicas: Any, inputs: Any, kwargs: Any) -> Any:
-        """Run the replicas; torch tells their threads to use autocast, but not which format."""
+        """Run the replicas; torch passes autocast on to their threads, but not its format."""
         own: Any = in_callers_format("cuda")
         return super().parallel_apply([own(replica) for replica in replicas], inputs, kwargs)
 
 
 def in_callers_format(device: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what makes a function run in the autocast format of this thread, whichever thread calls it."""
+    """Return a decorator that runs a function in this thread's autocast format, whichever thread calls it."""
     if not torch.is_autocast_enabled(device):
         return lambda function: function
     dtype = torch.get_autocast_dtype(device)
@@ -81,7 +80,7 @@ def in_callers_format(device: str) -> Callable[[Callable[..., Any]], Callable[..
 
 
 class Compiled:
-    """Another strategy whose models are compiled by `torch.compile` first."""
+    """Wraps another strategy, and compiles each model with `torch.compile` first."""
 
     def __init__(self, inner: Strategy) -> None:
         self.name = inner.name
@@ -90,7 +89,7 @@ class Compiled:
         self.inner = inner
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the compiled model in the inner strategy's wrapping."""
+        """Return the compiled model, wrapped by the inner strategy."""
         compiled: Any = torch.compile(model)
         return self.inner.wrap(compiled)
 
@@ -98,18 +97,18 @@ class Compiled:
 def resolve_strategy(
     name: str, devices: Devices, index: int | Sequence[int] | None
 ) -> tuple[type[Single] | type[DataParallel], Devices]:
-    """Return the strategy for `strategy=<name>` and the devices it takes.
+    """Return the strategy for `strategy=<name>` and its devices.
 
-    Several visible GPUs make "auto" take DataParallel over all of them, unless `index` names some.
+    With several visible GPUs, "auto" is DataParallel over all of them, unless `index` names some.
 
     Raises:
-        ConfigError: `single` was asked for on several devices.
+        ConfigError: `single` was requested with several devices.
     """
     if devices.kind == "cuda" and index is None and name != "single":
         devices = Devices("cuda", tuple(range(available()["cuda"])))
     several = len(devices.indices) > 1
     if name == "single" and several:
-        raise ConfigError(f"strategy=single runs on one device, but device.index names {devices}; name one")
+        raise ConfigError(f"strategy=single runs on one device, but device.index gives {devices}; name one")
     if name == "data_parallel" or (name == "auto" and several):
         return DataParallel, devices
     return Single, devices

@@ -1,4 +1,4 @@
-"""Where numbers go: a table, TensorBoard, the console. Neither torch nor TensorBoard is imported here."""
+"""Trackers of metrics: a table, TensorBoard, the console. Imports neither torch nor TensorBoard."""
 
 from runner.tracking.console import Console
 from runner.tracking.csv_file import CsvTracker

@@ -1,4 +1,4 @@
-"""What a person sees: a bar on a terminal, sparse lines elsewhere, and never a crash because nobody reads them."""
+"""The console: a bar on a terminal, sparse lines elsewhere; a closed output never stops a run."""
 
 import logging
 import os
@@ -14,12 +14,12 @@ from typing import Any, TextIO
 from runner.records import open_regular
 from runner.text import printable_lines
 
-_PAUSE = 10.0  # seconds between two lines that hold no evaluation
+_PAUSE = 10.0  # seconds between two lines without an evaluation
 _LOSS = re.compile(r"train/.*loss")
 
 
 class Console:
-    """Shows progress: a bar with loss, speed and time left on a terminal, else a log line now and then."""
+    """Shows progress: on a terminal a bar with loss, speed and time left, elsewhere a log line now and then."""
 
     def __init__(self, total_steps: int | None, *, first_step: int, stream: TextIO | None = None) -> None:
         stream = sys.stderr if stream is None else stream
@@ -33,7 +33,7 @@ class Console:
             self._drive(lambda bar: bar.update(step - bar.n))
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Show the metrics: beside the bar, and as a line where they hold an evaluation or time has passed."""
+        """Show the losses beside the bar, and the metrics as a line after an evaluation or a pause."""
         if losses := {name: value for name, value in metrics.items() if _LOSS.fullmatch(name)}:
             self._drive(lambda bar: bar.set_postfix_str(_text(losses), refresh=False))
         evaluated = any(name.startswith("val/") for name in metrics)
@@ -46,7 +46,7 @@ class Console:
         """Do nothing."""
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar, and leave it as it is."""
         self._drive(lambda bar: bar.close())
 
     def _drive(self, act: Callable[[Any], object]) -> None:
@@ -54,7 +54,7 @@ class Console:
             return
         try:
             act(self._bar)
-        except (OSError, ValueError):  # the terminal was closed; training has no need of it
+        except (OSError, ValueError):  # the terminal was closed
             self._bar.disable = True
             self._bar = None
 
@@ -74,11 +74,11 @@ def _text(metrics: Mapping[str, float]) -> str:
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Writes log lines to stdout, above a bar; falls silent for good once nobody reads them."""
+    """Writes log lines to stdout, above a bar; stays silent once stdout is closed."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
-        self._silent = self.stream is None  # a process that was started without any output
+        self._silent = self.stream is None  # a process started without stdout
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -92,7 +92,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         self._attempt(lambda: self._write(line))
 
     def flush(self) -> None:
-        """Flush, unless nobody reads."""
+        """Flush, unless stdout is closed."""
         if not self._silent:
             self._attempt(super().flush)
 
@@ -117,7 +117,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
 
 class LogFile(logging.FileHandler):
-    """Writes log lines to a file; says once that a disk takes no more, and leaves out what it does not take."""
+    """Writes log lines to a file; reports the first line that the disk refuses, and drops such lines."""
 
     def __init__(self, filename: str) -> None:
         super().__init__(filename, encoding="utf-8")
@@ -127,11 +127,11 @@ class LogFile(logging.FileHandler):
         return TextIOWrapper(open_regular(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND | os.O_CREAT), "utf-8")
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return lines that a terminal can be shown later, whatever they quote."""
+        """Return lines without control characters, safe to show on a terminal."""
         return printable_lines(super().format(record))
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say it once, where a line could not be written; a line that could not be made is our own mistake."""
+        """Report the first line that could not be written; a line that could not be formatted is a bug."""
         error = sys.exception()
         if not isinstance(error, OSError):
             super().handleError(record)
@@ -141,7 +141,7 @@ class LogFile(logging.FileHandler):
 
 
 def _discard(stream: TextIO) -> None:
-    """Let what is left in a stream go nowhere, since Python's own flush at exit would complain."""
+    """Redirect a broken stream to nowhere, or Python's flush at exit fails."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, stream.fileno())

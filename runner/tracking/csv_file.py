@@ -1,4 +1,4 @@
-"""`metrics.csv`: one row a report, without gaps or doubles, whatever happened in between."""
+"""`metrics.csv`: one row per report, without gaps or doubles across attempts."""
 
 import csv
 import io
@@ -22,10 +22,9 @@ _NUMBER = re.compile(r"-?([0-9]{1,400}(\.[0-9]{0,400})?(e[+-]?[0-9]{1,4})?|inf)|
 
 
 class CsvTracker:
-    """Writes `metrics.csv`, one row a report.
+    """Writes `metrics.csv`, one row per report.
 
-    It goes on after the rows up to `first_step` that an earlier attempt left; what else that left is gone with the
-    first log, flush or close.
+    It continues after an earlier attempt's rows up to `first_step`; the first log, flush or close removes the others.
     """
 
     def __init__(self, directory: Path, *, first_step: int) -> None:
@@ -38,7 +37,7 @@ class CsvTracker:
         self._lock = threading.Lock()  # a checkpoint's writer flushes while training logs
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Append a row, or replace that of the same step; a disk that is full costs rows, not the run."""
+        """Append a row, or replace that of the same step; a full disk costs rows, not the run."""
         with self._lock:
             self._log(step, epoch, metrics)
 
@@ -55,7 +54,7 @@ class CsvTracker:
         self._attempt((lambda: self._append(row)) if appendable else self._rewrite)
 
     def flush(self) -> None:
-        """Force the file to the disk, with the rows that an earlier failure kept out of it."""
+        """Force the file to the disk, with the rows that could not be written earlier."""
         with self._lock:
             if self._behind:
                 self._attempt(self._rewrite)
@@ -63,7 +62,7 @@ class CsvTracker:
                 self._attempt(self._sync)
 
     def close(self) -> None:
-        """Write what is not written yet; the file is never left open."""
+        """Write the rows that are not written yet; the file is never left open."""
         with self._lock:
             if self._behind:
                 self._attempt(self._rewrite)
@@ -89,7 +88,7 @@ class CsvTracker:
         write_durably(self._path, write, Disk())
 
     def _is_whole(self) -> bool:
-        """Return whether the file has the rows, and nothing else."""
+        """Return whether the file has exactly the rows."""
         whole = self._whole()
         with suppress(OSError, Malformed), open_regular(self._path) as file:
             return file.read(len(whole) + 1) == whole
@@ -117,7 +116,7 @@ def _text(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the complete rows of a `metrics.csv`, without their empty fields; a torn line, or no file, has none.
+    """Return the complete rows of a `metrics.csv`, without empty fields; none if there is no file.
 
     Each value is a number, `step` and `epoch` are counts.
     """

@@ -16,26 +16,24 @@ from runner.errors import ConfigError
 from runner.files import Disk, write_durably
 from runner.text import cell
 
-_ROWS = 4096  # that become text at once
+_ROWS = 4096  # formatted at a time
 _TAKEN = ("index", "class_name", "classes")
 _SHORT = {"probabilities": "p"}
 
 
 def write_predictions(path: Path, predictions: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
-    """Make the file durably: `index`, then each output; the ending says in which form.
+    """Write the file durably: `index`, then each output; the ending chooses the format.
 
-    In a `.csv` an output (samples,) is one column under its name, and (samples, k) is `name_0` to
+    In a `.csv` an output (samples,) is one column of its name, and (samples, k) is `name_0` to
     `name_<k-1>`, `p_0`... for probabilities; numbers are the shortest that read back the same. In a
-    `.npz` each output is an array of its own. Where the data know the names of their `classes`, `class_name`
-    stands beside the output "class", probabilities are `p_<name>`, and a `.npz` has the names as `classes`.
+    `.npz` each output is an array. If the data name their `classes`, `class_name` follows the output
+    "class", probabilities are `p_<name>`, and a `.npz` has the names as `classes`.
 
     Raises:
-        ConfigError: an output is called as a column of ours, or the file cannot be written.
+        ConfigError: an output has the name of one of our columns, or the file cannot be written.
     """
     if taken := [name for name in _TAKEN if name in predictions]:
-        raise ConfigError(
-            f"an output of the learner is called {taken[0]!r}, as a column of ours is; give it another name"
-        )
+        raise ConfigError(f"the learner's output {taken[0]!r} has the name of one of our columns; give it another name")
     is_csv, count = path.suffix != ".npz", len(next(iter(predictions.values())))
     names = [cell(name) for name in classes] if is_csv else list(classes)
     arrays = {"index": numpy.arange(count), **dict(_named(predictions, names))}

@@ -1,4 +1,4 @@
-"""A trace of some training steps. https://docs.pytorch.org/docs/stable/profiler.html"""
+"""Profile some training steps. https://docs.pytorch.org/docs/stable/profiler.html"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,10 +13,10 @@ log = logging.getLogger("runner")
 
 @contextmanager
 def profiled(run_directory: Path, *, first_step: int, steps: int) -> Iterator[Callable[[], None]]:
-    """Trace `steps` steps, after one to warm up, into `profile/`; yields what has to be called between two steps.
+    """Trace `steps` steps, after one to warm up, into `profile/`; yield the function to call between two steps.
 
     `from_step_<n>.json` opens in https://ui.perfetto.dev or chrome://tracing, `from_step_<n>.txt` is a table
-    of the most expensive operations. A trace that cannot be written costs a warning, never the run.
+    of the most expensive operations. A trace that cannot be written is only a warning.
     """
     path = run_directory / "profile" / f"from_step_{first_step + 1:010d}.json"
     schedule = profiler.schedule(wait=0, warmup=1, active=steps, repeat=1)

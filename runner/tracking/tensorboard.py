@@ -1,4 +1,4 @@
-"""TensorBoard's event files, in which a resume leaves no ghost steps."""
+"""TensorBoard event files, without ghost steps after a resume."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 class TensorBoardTracker:
     """Writes scalars and hyperparameters as TensorBoard event files under `tensorboard/`.
 
-    They are opened by the first log, since importing TensorBoard is slow.
+    The first log opens them, since importing TensorBoard is slow.
     """
 
     def __init__(
@@ -21,7 +21,7 @@ class TensorBoardTracker:
         hparams: Mapping[str, str | int | float | bool],
         measured: Sequence[str],
     ) -> None:
-        """Write below a run's directory; `measured` are metrics that come later than the first log."""
+        """Write into a run directory; `measured` names metrics that come after the first log."""
         self._directory = directory / "tensorboard"
         self._first_step = first_step
         self._hparams = dict(hparams)
@@ -35,7 +35,7 @@ class TensorBoardTracker:
         return SummaryWriter(str(self._directory), purge_step=purge)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add a scalar a metric; the first log of the first attempt adds the hyperparameters, too."""
+        """Add a scalar for each metric; the first log of the first attempt also adds the hyperparameters."""
         if "_writer" not in vars(self) and not self._event_files():
             self._log_hparams(metrics)
         for name, value in metrics.items():

@@ -1,4 +1,4 @@
-"""What a tracker is, and several as one."""
+"""The `Tracker` protocol, and several trackers as one."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,39 +6,39 @@ from typing import Protocol
 
 
 class Tracker(Protocol):
-    """Takes the numbers of a run as they arise.
+    """Receives the metrics of a run.
 
-    Its constructor opens and writes nothing, for it is also called to find mistakes before the run has a directory.
+    The constructor must not open or write anything: it also runs in checks before the run has a directory.
     """
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Take the metrics of one step; times are in seconds."""
+        """Receive the metrics of one step; times are in seconds."""
 
     def flush(self) -> None:
-        """Return when what was logged is on the disk; may be called by another thread while training logs."""
+        """Return once all logged metrics are on disk; another thread may call this while training logs."""
 
     def close(self) -> None:
-        """Release whatever is open."""
+        """Close whatever is open."""
 
 
 class Trackers:
-    """Hands everything to each of several trackers."""
+    """Passes every call to several trackers."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = tuple(trackers)
 
     def log(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log to each."""
+        """Log to each tracker."""
         for tracker in self._trackers:
             tracker.log(step, epoch, metrics)
 
     def flush(self) -> None:
-        """Flush each."""
+        """Flush each tracker."""
         for tracker in self._trackers:
             tracker.flush()
 
     def close(self) -> None:
-        """Close each, also when another one's closing fails."""
+        """Close each tracker, even if closing another fails."""
         for tracker in self._trackers:
             try:
                 tracker.close()
