@@ -3,22 +3,22 @@
     RunnerError
     ├── ConfigError            (ValueError)         a key, an option or an argument is wrong
     ├── TargetRefused          (ConfigError)        a `_target_` that may not be built
-    ├── DataMissing            (FileNotFoundError)  a data set's files are absent or unreadable
-    ├── DeviceMissing          (RuntimeError)       the asked-for device is not on this machine
+    ├── DataMissing            (FileNotFoundError)  a data set's files are missing or invalid
+    ├── DeviceMissing          (RuntimeError)       the requested device is not on this machine
     ├── ClusterMissing         (ConnectionError)    no cluster answers, or none that could run a job
     ├── NameTaken              (FileExistsError)    the run directory is in use already
     ├── RunInUse               (BlockingIOError)    another process works in the run directory
     ├── NotWritable            (PermissionError)    the run directory cannot be written
     ├── LeadsElsewhere         (PermissionError)    a link in a run directory leads out of it
     ├── CheckpointError        (RuntimeError)
-    │   ├── CheckpointMissing  (FileNotFoundError)  there is no such file
+    │   ├── CheckpointMissing  (FileNotFoundError)  the file does not exist
     │   ├── CheckpointDamaged  (ValueError)         its bytes are not those that were written
     │   ├── CheckpointRefused  (ValueError)         intact, but never opened
     │   ├── CheckpointMismatch (KeyError)           intact, but not the state of this run
-    │   └── Unsavable          (TypeError)          a state that plain files cannot hold
+    │   └── Unsavable          (TypeError)          a state holds more than plain values
     ├── WorkerFailed           (ChildProcessError)  a data worker died, or hangs
     ├── SaveFailed             (OSError)            a checkpoint could not be written
-    ├── DiskRefuses            (OSError)            something else could not be written
+    ├── DiskRefuses            (OSError)            another file could not be written
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
 
 `exit_code` is what the process returns: 2 where the input is wrong and nothing ran, 1 where a run failed.
@@ -46,11 +46,11 @@ class TargetRefused(ConfigError):
 
 
 class DataMissing(RunnerError, FileNotFoundError):
-    """The files of a data set are absent, incomplete or not what they claim to be."""
+    """The files of a data set are missing, incomplete or invalid."""
 
 
 class DeviceMissing(RunnerError, RuntimeError):
-    """The asked-for device is not on this machine."""
+    """The requested device is not on this machine."""
 
 
 class ClusterMissing(RunnerError, ConnectionError):
@@ -88,7 +88,7 @@ class CheckpointDamaged(CheckpointError, ValueError):
 
 
 class CheckpointRefused(CheckpointError, ValueError):
-    """The file may be intact, but it holds what is never opened: code, a foreign form, a newer version."""
+    """The file may be intact, but it holds what is never opened: code, a foreign format, a newer version."""
 
 
 class CheckpointMismatch(CheckpointError, KeyError):

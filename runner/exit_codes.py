@@ -2,7 +2,7 @@
 
 FINISHED = 0
 FAILED = 1
-"""The run failed, and left a directory that says why."""
+"""The run failed; its directory holds the reason."""
 WRONG = 2
 """The config or the input is wrong; nothing was created."""
 INTERRUPTED = 75

@@ -21,11 +21,11 @@ _HOST = socket.gethostname().split(".")[0] or "localhost"
 
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _PIECE = 16 << 20  # bytes per system call
-_WORTH_A_WAY_OF_ITS_OWN = 8 << 20  # bytes; below, O_DIRECT waits for the disk twice, in write and in sync
+_WORTH_DIRECT_IO = 8 << 20  # bytes; below, O_DIRECT waits for the disk twice, in write and in sync
 
 
 class Disk:
-    """The file operations that durability rests on, one method each."""
+    """The file operations behind durable writes, one method each."""
 
     def create(self, path: Path) -> BinaryIO:
         """Open a new file for writing; it must not exist."""
@@ -39,7 +39,7 @@ class Disk:
         file.flush()
         descriptor, whole = file.fileno(), len(memory) // mmap.PAGESIZE * mmap.PAGESIZE
         begin = os.lseek(descriptor, 0, os.SEEK_CUR)
-        if whole >= _WORTH_A_WAY_OF_ITS_OWN:
+        if whole >= _WORTH_DIRECT_IO:
             with _past_the_cache(descriptor) as allowed:
                 if allowed:
                     _write_directly(descriptor, memory[:whole])
@@ -111,7 +111,7 @@ def _write(descriptor: int, memory: memoryview) -> None:
 
 
 def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> None:
-    """Replace `path` by what `write` writes, atomically and durably; on failure nothing changes."""
+    """Replace the file `path` by what `write` writes, atomically and durably; on failure nothing changes."""
     temporary = temporary_beside(path)
     try:
         with disk.create(temporary) as file:
@@ -134,7 +134,7 @@ def make_directory(path: Path, disk: Disk) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` atomically, but not durably."""
+    """Replace the content of `path` by `text`, atomically but not durably."""
     temporary = temporary_beside(path)
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -145,7 +145,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def refusal(error: BaseException, directory: Path | None = None) -> DiskRefuses | None:
-    """Return an error caused by a disk that refuses writes as `DiskRefuses`, any other as None.
+    """Return a `DiskRefuses` for an error that a full or read-only disk caused; None for any other.
 
     The message gives the free space of the file's directory, or of `directory` where the error names no file.
     """

@@ -42,7 +42,7 @@ class Progress:
     window: dict[str, Tensor] = field(default_factory=dict)
     """Sums of the training metrics since the latest report, each a scalar tensor."""
     window_counts: dict[str, int] = field(default_factory=dict)
-    """How many updates each sum has."""
+    """The number of updates in each sum."""
     loss: Tensor | float = 0.0
     """The latest step's training loss, summed over the updated models."""
 

@@ -74,7 +74,7 @@ def test_a_file_that_is_written_in_place_has_one_name_only(tmp_path: Path, name:
     (tmp_path / "run" / name).parent.mkdir(parents=True)
     (tmp_path / "other").write_text("x")
     (tmp_path / "run" / name).hardlink_to(tmp_path / "other")
-    with pytest.raises(LeadsElsewhere, match="another name"):
+    with pytest.raises(LeadsElsewhere, match="a second hard link"):
         check_inside(tmp_path / "run")
 
 

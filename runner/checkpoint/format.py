@@ -27,7 +27,7 @@ def _without_overrides(entries: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entries.items() if name != "overrides"}
 
 
-# Each turns the entries of version n, its key, into those of version n + 1.
+# By version: turns entries of that version into those of the next.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _without_overrides}
 
 

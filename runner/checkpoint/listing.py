@@ -62,9 +62,9 @@ def steps(run_directory: Path) -> dict[int, Path]:
 
 
 def located(path: Path, run_directory: Path) -> StepFile:
-    """Return which of a run's checkpoints a file is; `last.tar` and `best.tar` are the one that they name.
+    """Return which of a run's checkpoints a file is, also for a link or a copy such as `last.tar`.
 
-    Any other file comes after those of its step.
+    A file that is none of them comes after those of its step.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -93,7 +93,7 @@ def candidates(run_directory: Path) -> Iterator[Path]:
 
 
 def named_checkpoints(run_directory: Path) -> list[Path]:
-    """Return every path in a run directory that has a checkpoint's name, whatever it is."""
+    """Return every path in a run directory with a checkpoint's name, valid or not."""
     pointers = (run_directory / LAST, run_directory / BEST)
     there = [path for path in pointers if path.exists() or path.is_symlink()]
     return [*sorted((run_directory / FOLDER).glob("*.tar")), *there]

@@ -58,7 +58,7 @@ def _plain_mapping(value: Any, place: str, level: int) -> Any:
 
 
 def _check_readable(value: Any, place: str) -> None:
-    """Refuse what `torch.load(weights_only=True)` does: integers of 255 bytes or more, and empty bytes."""
+    """Refuse what `torch.load(weights_only=True)` cannot read: integers of 255 bytes or more, and empty bytes."""
     if type(value) is int and value.bit_length() >= _TOO_MANY_BITS:
         raise Unsavable(
             f"{place} is an integer of {value.bit_length()} bits, which torch.load refuses; make it a string"
@@ -68,7 +68,7 @@ def _check_readable(value: Any, place: str) -> None:
 
 
 def _plain_key(key: Any, place: str) -> Any:
-    """Return a key of a dictionary, or an element of a set; a tensor in one cannot be looked up again."""
+    """Return a key of a dictionary, or an element of a set; refuse one that is or holds a tensor."""
     if isinstance(key, torch.Tensor) or (isinstance(key, tuple) and any(isinstance(k, torch.Tensor) for k in key)):
         raise Unsavable(f"{place} has a tensor as a key or in a set, which cannot be looked up again; use a name")
     copy = plain_copy(key, f"{place} (key {key!r})")

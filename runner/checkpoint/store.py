@@ -161,7 +161,7 @@ class CheckpointStore:
         self._disk.sync_directory(self._run_directory)
 
     def _may_be_last(self, path: Path) -> bool:
-        """Return whether a file is `last.tar` already, or valid; else `last.tar` may be what the resume took."""
+        """Return whether a file is `last.tar` already, or valid; if not, the resume may have used `last.tar` itself."""
         last = self._run_directory / LAST
         with suppress(OSError):
             if last.samefile(path):
@@ -183,7 +183,7 @@ class CheckpointStore:
         temporary = temporary_beside(name)
         try:
             self._disk.link(target, temporary)
-        except OSError:  # a file system without hard links, or another one
+        except OSError:  # no hard links, or another file system
             with open(target, "rb") as source:
                 write_durably(name, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._disk)
             return

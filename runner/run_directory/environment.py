@@ -44,14 +44,14 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _git_line(*words: str) -> str | None:
-    answer = _git(*words)
+def _git_line(*arguments: str) -> str | None:
+    answer = _git(*arguments)
     return None if answer is None else answer.strip()
 
 
-def _git(*words: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     """Return git's answer untrimmed, since a diff without its last newline does not apply."""
-    command = ("git", "--no-optional-locks", *words)  # jobs of a sweep run git at the same time
+    command = ("git", "--no-optional-locks", *arguments)  # jobs of a sweep run git at the same time
     try:
         answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -45,7 +45,7 @@ def check_alone(path: Path, status: os.stat_result) -> None:
     """Raise `LeadsElsewhere` for a file with a second hard link, which a write in place would change too."""
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         raise LeadsElsewhere(
-            f"{path} is hard-linked to another file, which this run would change too; replace it by a "
+            f"{path} has a second hard link, whose file this run would change too; replace it by a "
             f"copy (cp {path.name} new && mv new {path.name}), and run the same command again"
         )
 

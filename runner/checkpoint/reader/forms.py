@@ -66,7 +66,7 @@ def made(function: Any, arguments: Any) -> Any:
         UnpicklingError: `torch.save` writes no such call.
     """
     maker = _MAKERS.get(function.name) if type(function) is Inert else None
-    _require(maker is not None and type(arguments) is tuple, "a call of what is not a function")
+    _require(maker is not None and type(arguments) is tuple, "a call of a value that is not a function")
     assert maker is not None
     try:
         return maker(*arguments)

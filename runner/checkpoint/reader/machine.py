@@ -117,14 +117,14 @@ class Machine:
     def _set_items(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) not in (dict, OrderedDict, Counter):
-            raise UnpicklingError("its structure sets items of what is not a dictionary")
+            raise UnpicklingError("its structure sets keys of a value that is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
             self._check_key(key, len(target))
             target[key] = value
 
     def _extend(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
-            raise UnpicklingError("its structure appends to what is not a list")
+            raise UnpicklingError("its structure appends to a value that is not a list")
         self._stack[-1].extend(items)
 
     def _call(self, items: list[Any]) -> None:
@@ -155,7 +155,7 @@ class Machine:
         """Set the attribute that a module's state_dict has, `_metadata`, and refuse any other."""
         state, target = items[0], self._stack[-1]
         if type(target) is not OrderedDict or type(state) is not dict or not state.keys() <= {"_metadata"}:
-            raise UnpicklingError("its structure sets attributes of what has none")
+            raise UnpicklingError("its structure sets attributes of a plain value")
         if not is_metadata(state.get("_metadata", {})):
             raise UnpicklingError("its structure sets invalid attributes")
         target.__dict__.update(state)

@@ -21,7 +21,7 @@ class AtOnce:
     """Does the work before `start` returns."""
 
     def start(self, work: Work) -> None:
-        """Do it."""
+        """Do the work."""
         work()
 
     def settle(self) -> None:
