@@ -93,7 +93,7 @@ TRAINED = [
      "task=predict checkpoint_path=outputs/x/last.tar output=new.csv"),
     ("data=arrays needs a file; set data.path=", "data=arrays model=mlp", f"{P} learner=regression"),
     ("needs a folder; set data.root=", "data=image_folder", f"data=image_folder data.root=images {S.split(' ', 2)[2]}"),
-    ("give such numbers, or choose learner=", P, f"{P} learner=regression"),
+    ("give class numbers, or choose learner=", P, f"{P} learner=regression"),
     ("needs images of at least 16x16 pixels", f"{S} data.shape=[1,8,8]", f"{S} data.shape=[1,8,8] model=mlp"),
     ("needs images, and the data have none (", f"{S} data.shape=[8]", f"{S} data.shape=[8] model=mlp"),
     ("needs to know the end: set epochs or max_steps, or take", f"{T} max_steps=null epochs=null max_time=9",
@@ -153,7 +153,7 @@ TRAINED = [
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
-    "to go on with a value, set it": "agreement: settings_of_a_file_that_are_none_of_the_configs_are_refused_by_name",
+    "choose one with optimizer.": "agreement: settings_of_a_file_that_are_none_of_the_configs_are_refused_by_name",
     "rewrite it with torch.save(": "checkpoint_foreign: the_old_form_becomes_readable_by_the_words_that_refuse_it",
     "use warm_start.path={}": "checkpoint_foreign: what_another_program_wrote_is_refused_and_not_damaged",
     "became NaN or infinite by step": "checkpoint_saving: what_is_not_finite_is_never_written",

@@ -108,7 +108,7 @@ def test_only_sgd_may_have_a_buffer_that_is_none(kind: str, buffer: str) -> None
 def test_a_count_of_steps_is_a_count(step: Any) -> None:
     content, (optimizer, _) = stored("AdamW"), made("AdamW")
     content["state"][0]["step"] = torch.tensor(step)
-    with pytest.raises(ValueError, match="'step', which is none that a step makes"):
+    with pytest.raises(ValueError, match="'step', which no step makes"):
         optimizer.load_state_dict(content)
 
 

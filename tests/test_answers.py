@@ -34,7 +34,7 @@ class Vector(Classification):
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [("model", "returned 'model'; return a tuple"), (None, "returned None"), (("generator",), "named 'generator'")],
+    [("model", "returned 'model'; return a tuple"), (None, "returned None"), (("generator",), "returned 'generator'")],
 )
 def test_updates_of_no_model_are_one_sentence(answer: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=rf"Wrong\.updates {said}.* model"):

@@ -50,10 +50,10 @@ def test_a_run_goes_on_and_its_file_is_used_bit_for_bit(
     ("model", "said"),
     [
         ("Lazy", "0.weight has no shape before the first batch"),
-        ("Late", "scale is a parameter that is made while training"),
-        ("LateBuffer", "mean is a buffer that is made while training"),
-        ("Replacing", "layer.weight is replaced by another parameter while training"),
-        ("Dropping", "first is taken away while training"),
+        ("Late", "scale is a parameter created during training"),
+        ("LateBuffer", "mean is a buffer created during training"),
+        ("Replacing", "layer.weight was replaced by another parameter during training"),
+        ("Dropping", "first was removed during training"),
     ],
 )
 def test_what_cannot_be_restored_is_refused_before_anything_is_made(
@@ -66,5 +66,5 @@ def test_what_cannot_be_restored_is_refused_before_anything_is_made(
 
 def test_a_parameter_that_is_replaced_later_ends_the_run_and_spoils_no_checkpoint(runs: Path, capsys: Any) -> None:
     outcome = train(capsys, "Replacing", "+model.at=20", "checkpoint.every_steps=1", "name=x")
-    assert outcome.code == 1 and "layer.weight is replaced by another parameter while training" in outcome.out
+    assert outcome.code == 1 and "layer.weight was replaced by another parameter during training" in outcome.out
     assert cli(capsys, "task=evaluate", "checkpoint_path=outputs/x/last.tar").code == 0

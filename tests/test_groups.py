@@ -84,7 +84,7 @@ def test_a_model_may_tell_its_depths_itself() -> None:
     ("rules", "said"),
     [
         (Rules(groups=({"match": "^encoder", "lr_scale": 0.1},)), r"groups\[0\].match=\^encoder matches no trained"),
-        (Rules(groups=({"match": "(", "lr_scale": 0.1},)), "is no regular expression"),
+        (Rules(groups=({"match": "(", "lr_scale": 0.1},)), "is not a regular expression"),
         (Rules(groups=({"lr_scale": 0.1},)), r"groups\[0\].match is missing"),
     ],
 )
@@ -97,5 +97,5 @@ def test_what_needs_layers_or_a_rate_says_so() -> None:
     flat = nn.Linear(2, 2)
     with pytest.raises(ConfigError, match=r"layer_decay=0.5 finds no numbered layers.*depth_of\(name\)"):
         settings(flat, Rules(layer_decay=0.5))
-    with pytest.raises(ConfigError, match=r"optimizer.lr is missing, which a group multiplies"):
+    with pytest.raises(ConfigError, match=r"optimizer.lr is missing, and a group scales it"):
         settings(flat, Rules(groups=({"match": "bias", "lr_scale": 0.5},)), lr=None)

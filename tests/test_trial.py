@@ -145,7 +145,7 @@ def test_a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached(
         (["learner._target_=tests.own.untrainable.Unsavable"], "learner_state_dict.noise is a numpy.random"),
         (
             ["learner._target_=runner.learners.Regression"],
-            "the model returns (2,) numbers a sample and the targets have ()",
+            "the model returns shape (2,) per sample and the targets have ()",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Learners: the models of a problem with their losses and metrics, and which model is updated when."""
+"""Learners: the models of a problem, their losses and metrics, and which model is updated when."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -23,9 +23,9 @@ __all__ = [
 
 
 class Learner(Protocol):
-    """What the loop asks for; about 30 lines to write.
+    """What the loop needs; about 30 lines to write.
 
-    One that is `Stateful` is a part of the checkpoint, `learner_state_dict`.
+    A `Stateful` learner is part of the checkpoint, as `learner_state_dict`.
     """
 
     metrics: tuple[str, ...]
@@ -37,24 +37,24 @@ class Learner(Protocol):
     """
 
     def updates(self, step: int) -> Sequence[str]:
-        """Return the models to update in this step, one after the other."""
+        """Return the models to update in this step, in order."""
 
     def training(self, models: Mapping[str, nn.Module], name: str, batch: Any) -> Mapping[str, Tensor]:
-        """Return "loss", a scalar to be minimised by `models[name]`, and further scalars to report."""
+        """Return "loss", the scalar that `models[name]` minimises, and further scalars to report."""
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
-        """Return each metric: its mean over the batch, or a value a sample (batch,), or an `Accumulator`.
+        """Return each metric: its mean over the batch, a value per sample (batch,), or an `Accumulator`.
 
-        Of a `Summarizing` learner further entries, each (batch, ...), are its rows.
+        Further entries of a `Summarizing` learner, each (batch, ...), are its rows.
         """
 
 
 @runtime_checkable
 class Summarizing(Protocol):
-    """What a learner may also have, for figures that are no mean over samples: F1, AUC, perplexity."""
+    """An optional method of a learner, for metrics that are not means over samples: F1, AUC, perplexity."""
 
     def summary(self, rows: Mapping[str, Tensor]) -> Mapping[str, Any]:
-        """Return the metrics that `evaluation` did not give, from its rows of the whole set.
+        """Return the metrics that `evaluation` did not, from its rows of the whole set.
 
         Each of the `rows` is (samples, ...), on the CPU, in the data set's order.
         """
@@ -62,16 +62,16 @@ class Summarizing(Protocol):
 
 @runtime_checkable
 class Accumulator(Protocol):
-    """A metric that gathers by itself, as those of torchmetrics do; the learner calls its `update`."""
+    """A metric that accumulates over batches, such as one of torchmetrics; the learner calls its `update`."""
 
     def update(self, *args: Any, **kwargs: Any) -> Any:
-        """Take a batch."""
+        """Add a batch."""
 
     def compute(self) -> Any:
-        """Return the figure of all batches so far, a scalar."""
+        """Return the metric of all batches so far, a scalar."""
 
     def reset(self) -> Any:
-        """Forget them."""
+        """Forget all batches."""
 
 
 def frozen_of(learner: Any) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def frozen_of(learner: Any) -> tuple[str, ...]:
 
 
 def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:
-    """Return the method `training`, also of a learner that is an `nn.Module`, whose mode of this name hides it."""
+    """Return the method `training`, also from an `nn.Module`, whose attribute `training` hides it."""
     method: Callable[..., Mapping[str, Tensor]] = (
         type(learner).training.__get__(learner) if isinstance(learner, nn.Module) else learner.training
     )
@@ -89,11 +89,11 @@ def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:
 
 @runtime_checkable
 class Predicting(Protocol):
-    """What a learner may also have, for `task=predict`."""
+    """An optional method of a learner, for `task=predict`."""
 
     def prediction(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
-        """Return the outputs for a batch by name, each (batch, ...): one row a sample, in its order.
+        """Return the outputs for a batch by name, each (batch, ...): one row per sample, in order.
 
-        Each name becomes a column, or several, of the file: `{"output": models["model"](batch[0])}` is
-        all that a regression needs. The models are in `eval()` mode, and no gradient is kept.
+        Each name becomes one or more columns of the file. A regression needs only
+        `{"output": models["model"](batch[0])}`. The models are in `eval()` mode, without gradients.
         """

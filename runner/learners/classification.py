@@ -12,7 +12,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Classification:
-    """Trains "model" to give the right class the largest logit.
+    """Trains "model" to give the target class the largest logit.
 
     A batch is (inputs: (batch, ...) float32, targets: (batch,) int64); the model returns (batch, classes).
     """
@@ -21,13 +21,13 @@ class Classification:
     models = ("model",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        """Smooth the targets of training, never those of evaluation.
+        """Smooth the targets in training, not in evaluation.
 
         Raises:
             ConfigError: a smoothing outside [0, 1).
         """
         if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"Classification cannot have label_smoothing={label_smoothing}; give a number in [0, 1)")
+            raise ConfigError(f"Classification cannot have label_smoothing={label_smoothing}; use a number in [0, 1)")
         self._label_smoothing = label_smoothing
 
     def updates(self, step: int) -> Sequence[str]:
@@ -41,14 +41,14 @@ class Classification:
         return {"loss": _cross_entropy(logits, targets, self._label_smoothing)}
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy and the share of right answers."""
+        """Return the cross-entropy and the accuracy."""
         inputs, targets = batch
         logits = models["model"](inputs)
         loss = _cross_entropy(logits, targets)
         return {"loss": loss, "accuracy": (logits.argmax(1) == targets).float().mean()}
 
     def prediction(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
-        """Return the class, (batch,) int64, its probability, (batch,), and those of all, (batch, classes)."""
+        """Return the class (batch,) int64, its probability (batch,), and all probabilities (batch, classes)."""
         logits = models["model"](batch[0])
         chosen, probabilities = logits.argmax(1), logits.float().softmax(1)
         probability = probabilities.gather(1, chosen[:, None]).squeeze(1)
@@ -56,22 +56,22 @@ class Classification:
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean over the targets, each the number of one of the classes that the logits are of.
+    """Return the mean cross-entropy of targets that are class numbers; ConfigError for other targets.
 
-    torch itself would take (batch, classes) for probabilities, which the accuracy would compare wrongly.
+    torch would read targets (batch, classes) as probabilities, and the accuracy would be wrong.
     """
     is_tensor = isinstance(targets, Tensor)
     numbers = is_tensor and targets.dtype in (torch.int64, torch.uint8)
     if not numbers or logits.dim() < 2 or targets.shape != logits.shape[:1] + logits.shape[2:]:
         found = f"{tuple(targets.shape)} {targets.dtype}" if is_tensor else f"a {type(targets).__name__}"
         raise ConfigError(
-            f"Classification needs the number of a class, int64, a sample; the model returns {tuple(logits.shape)} "
-            f"and the targets are {found}: give such numbers, or choose learner=regression"
+            f"Classification needs one class number per sample, int64; the model returns {tuple(logits.shape)} "
+            f"and the targets are {found}: give class numbers, or choose learner=regression"
         )
     try:
         return functional.cross_entropy(logits, targets, label_smoothing=label_smoothing)
     except IndexError as error:
         raise ConfigError(
-            f"the model returns {logits.shape[1]} classes, numbered from 0, and a target is none of them ({error}); "
-            "let it have as many as the data"
+            f"the model returns {logits.shape[1]} classes, numbered from 0, and a target is outside them ({error}); "
+            "give the model as many classes as the data"
         ) from error

@@ -12,7 +12,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Gan:
-    """Trains "discriminator" to tell data from what "generator" makes of noise, then "generator" to deceive it.
+    """Trains "discriminator" to tell data from the images of "generator", then "generator" to deceive it.
 
     A batch is (images: (batch, channels, height, width) float32, ignored targets).
     """
@@ -21,28 +21,28 @@ class Gan:
     models = ("generator", "discriminator")
 
     def __init__(self, latent: int = 64) -> None:
-        """Take noise of `latent` values, as many as the generator expects.
+        """Use noise of `latent` values; the generator must expect as many.
 
         Raises:
-            ConfigError: less than one.
+            ConfigError: `latent` is below 1.
         """
         if latent < 1:
-            raise ConfigError(f"Gan cannot have latent={latent}; give at least 1")
+            raise ConfigError(f"Gan cannot have latent={latent}; use at least 1")
         self.latent = latent
 
     def updates(self, step: int) -> Sequence[str]:
-        """Return both, the discriminator first."""
+        """Return both models, the discriminator first."""
         return ("discriminator", "generator")
 
     def training(self, models: Mapping[str, nn.Module], name: str, batch: Batch) -> dict[str, Tensor]:
-        """Return the loss of the model that is updated."""
+        """Return the loss of the model to update."""
         if name == "generator":
             return {"loss": _judged(models["discriminator"](self._made(models, batch)), 1.0)}
         made = self._made(models, batch).detach()
         return {"loss": self._discriminator_loss(models["discriminator"], batch[0], made)}
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
-        """Return both losses, and the share of real images that the discriminator believes."""
+        """Return both losses, and the share of real images that the discriminator accepts."""
         made = self._made(models, batch)
         generator = _judged(models["discriminator"](made), 1.0)
         believed = (models["discriminator"](batch[0]) > 0).float().mean()

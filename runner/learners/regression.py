@@ -1,4 +1,4 @@
-"""Regression: numbers that are to be near other numbers."""
+"""Regression: a model that predicts numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,10 +18,10 @@ _LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class Regression:
-    """Trains "model" to give numbers near the targets.
+    """Trains "model" to predict the targets.
 
-    A batch is (inputs: (batch, ...) float32, targets: (batch, ...) float32); the model returns the
-    targets' shape. (batch, 1) and (batch,) are taken for each other.
+    A batch is (inputs: (batch, ...) float32, targets: (batch, ...) float32); the model returns the targets' shape.
+    (batch, 1) and (batch,) count as equal.
     """
 
     metrics = ("loss", "mae")
@@ -31,7 +31,7 @@ class Regression:
         """Minimise `loss`: mse, l1 or huber.
 
         Raises:
-            ConfigError: another one.
+            ConfigError: another loss.
         """
         if loss not in _LOSSES:
             raise ConfigError(f"Regression has no loss {loss!r}; choose one of {', '.join(_LOSSES)}")
@@ -56,15 +56,15 @@ class Regression:
 
 
 def _matched(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in the targets' shape and, at least in float32, in one type.
+    """Return both in the targets' shape and in one type, at least float32.
 
-    torch itself would compare (n, 1) with (n,) as n times n numbers, and targets rounded to bf16.
+    torch would broadcast (n, 1) against (n,) to n x n, and round targets to bf16.
     """
     column = {torch.Size([len(targets)]), torch.Size([len(targets), 1])}
     if outputs.shape != targets.shape and {outputs.shape, targets.shape} != column:
         raise ConfigError(
-            f"the model returns {tuple(outputs.shape[1:])} numbers a sample and the targets have "
-            f"{tuple(targets.shape[1:])}; let the model return as many, in this shape"
+            f"the model returns shape {tuple(outputs.shape[1:])} per sample and the targets have "
+            f"{tuple(targets.shape[1:])}; return the targets' shape"
         )
     kind = torch.promote_types(outputs.dtype, torch.float32)
     return outputs.reshape(targets.shape).to(kind), targets.to(kind)

@@ -1,4 +1,4 @@
-"""What a learner answers: fit for the loop, or one sentence that names the method and what it is to return."""
+"""Checks of a learner's return values; an error names the method and what it must return."""
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -17,25 +17,25 @@ _OF_WHOLE_SETS = re.compile(
 
 
 def updates_of(learner: Learner, step: int, trained: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the models to update in a step, one after the other.
+    """Yield the models to update in a step, in order.
 
     Raises:
-        ConfigError: the learner names something else than its models.
+        ConfigError: the learner returned anything but names of its models.
     """
     names = learner.updates(step)
     known = ", ".join(trained)
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigError(f"{_place(learner, 'updates')} returned {names!r}; return a tuple of names out of: {known}")
+        raise ConfigError(f"{_place(learner, 'updates')} returned {names!r}; return a tuple of names from: {known}")
     for name in names:
         if name not in trained:
             raise ConfigError(
-                f"{_place(learner, 'updates')} named {name!r}, which is no model that is trained; those are {known}"
+                f"{_place(learner, 'updates')} returned {name!r}, which is not a trained model; those are {known}"
             )
         yield name
 
 
 def check_training(values: Any, learner: Learner) -> None:
-    """Raise ConfigError for anything but scalar tensors by name, of which "loss" has a gradient."""
+    """Raise ConfigError unless the values are scalar tensors by name, and "loss" has a gradient."""
     place = _place(learner, "training")
     _check_names(values, ("loss",), place)
     for name, value in values.items():
@@ -46,9 +46,9 @@ def check_training(values: Any, learner: Learner) -> None:
 
 
 def check_evaluation(values: Any, learner: Learner, count: int) -> None:
-    """Raise ConfigError for anything but figures by name, and rows; all of `metrics` unless a summary gives them.
+    """Raise ConfigError unless the values are figures and rows by name, with all `metrics` that no summary gives.
 
-    A figure is a scalar, the mean over the `count` samples, or a value for each, (count,), or an accumulator.
+    A figure is a scalar (the mean over `count` samples), a value per sample (count,), or an accumulator.
     """
     place, summarizes = _place(learner, "evaluation"), isinstance(learner, Summarizing)
     _check_names(values, () if summarizes else learner.metrics, place)
@@ -58,17 +58,17 @@ def check_evaluation(values: Any, learner: Learner, count: int) -> None:
         if not isinstance(value, Tensor) or (value.numel() != 1 and value.shape != (count,)):
             raise ConfigError(
                 f"{place} returned {name!r} as {_kind(value)} for {count} samples; return a scalar, the mean over the "
-                "batch, or a value a sample"
+                "batch, or a value per sample"
             )
         if name not in learner.metrics and value.numel() != 1:
             raise ConfigError(
-                f"{place} returned {name!r} as a value a sample, which is none of its metrics; name it in `metrics`, "
-                "or let a method `summary(rows)` make figures of it"
+                f"{place} returned {name!r} as a value per sample, which is not one of its metrics; add it to "
+                "`metrics`, or compute metrics from it in a method `summary(rows)`"
             )
 
 
 def is_row(name: str, value: Any, count: int, learner: Learner) -> bool:
-    """Return whether a value of an evaluation is a row for each of `count` samples, for the learner's `summary`."""
+    """Return whether a value holds a row for each of `count` samples, for the learner's `summary`."""
     return (
         isinstance(learner, Summarizing)
         and name not in learner.metrics
@@ -79,7 +79,7 @@ def is_row(name: str, value: Any, count: int, learner: Learner) -> bool:
 
 
 def check_figures(computed: Any, figures: Container[str], learner: Learner) -> None:
-    """Raise ConfigError if what was computed of the whole set is no number, or a metric is lacking."""
+    """Raise ConfigError if a figure of the whole set is not a scalar, or a metric is missing."""
     place = f"{_place(learner, 'summary')}(rows)" if isinstance(learner, Summarizing) else "an accumulator"
     for name, value in computed.items():
         if not isinstance(value, (Tensor, Real)) or (isinstance(value, Tensor) and value.numel() != 1):
@@ -88,7 +88,7 @@ def check_figures(computed: Any, figures: Container[str], learner: Learner) -> N
 
 
 def no_means(values: Mapping[str, Any]) -> list[str]:
-    """Return the names of figures that came as one number a batch, whose mean over batches is not what they mean."""
+    """Return the names of figures given as one number per batch whose mean over batches is wrong, such as F1."""
     scalars = [name for name, value in values.items() if isinstance(value, (Real, Tensor)) and not _has_rows(value)]
     return [name for name in scalars if _OF_WHOLE_SETS.fullmatch(name)]
 

@@ -1,4 +1,4 @@
-"""Evaluation: the learner's metrics over a data set, with nothing changed afterwards."""
+"""Evaluation: the learner's metrics over a data set; changes no state."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,10 +22,10 @@ def evaluate(
     strategy: Strategy,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:
-    """Return each metric of all samples, in `eval()` mode; None if `stop` broke it off.
+    """Return each metric over all samples, in `eval()` mode; None if `stop` interrupted it.
 
     Raises:
-        ConfigError: the learner returned something else than its metrics.
+        ConfigError: the learner returned anything but its metrics.
     """
     with torch.no_grad(), evaluation_mode(models, learner), Figures(learner, strategy) as figures:
         for batch in loader:
@@ -55,7 +55,7 @@ def evaluate_each(
 
 @contextmanager
 def evaluation_mode(models: Mapping[str, nn.Module], learner: Any = None) -> Iterator[None]:
-    """Put every module into `eval()` mode, a learner's own too, and each back into its own mode afterwards."""
+    """Put every module, also a learner's own, into `eval()` mode, and restore each one's mode afterwards."""
     whole = [*models.values(), *modules_within(learner)]
     modules = [module for model in whole for module in model.modules()]
     modes = [module.training for module in modules]
@@ -69,7 +69,7 @@ def evaluation_mode(models: Mapping[str, nn.Module], learner: Any = None) -> Ite
 
 
 def modules_within(learner: Any) -> list[nn.Module]:
-    """Return the modules that a learner is or has: as attributes, or in lists, tuples and dictionaries of these."""
+    """Return a learner's modules: itself, or its attributes, also inside lists, tuples and dictionaries."""
     if isinstance(learner, nn.Module):
         return [learner]
     held = [*getattr(learner, "__dict__", {}).values()]

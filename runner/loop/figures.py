@@ -1,4 +1,4 @@
-"""The figures of a whole data set, from what a learner says of each batch."""
+"""The figures of a whole data set, from a learner's values per batch."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -12,7 +12,7 @@ from runner.strategy.strategies import Strategy
 
 
 class Figures:
-    """Gathers, and leaves every accumulator reset when it is left, however that happens."""
+    """Collects figures; resets every accumulator on exit."""
 
     def __init__(self, learner: Learner, strategy: Strategy) -> None:
         self._learner, self._device, self._processes = learner, strategy.device, strategy.processes
@@ -29,10 +29,10 @@ class Figures:
             accumulator.reset()
 
     def add(self, values: Mapping[str, Any], count: int) -> None:
-        """Take what the learner said of `count` samples.
+        """Add a learner's values for `count` samples.
 
         Raises:
-            ConfigError: something else than figures, accumulators and rows.
+            ConfigError: anything but figures, accumulators and rows.
         """
         named = values.items() if isinstance(values, Mapping) else ()
         self._accumulators |= {name: value for name, value in named if isinstance(value, Accumulator)}
@@ -47,10 +47,10 @@ class Figures:
         self._samples += count
 
     def of_all(self) -> dict[str, float]:
-        """Return the figures of everything that was added.
+        """Return the figures over all samples.
 
         Raises:
-            ConfigError: one of the learner's metrics is lacking, or is no number.
+            ConfigError: a metric of the learner is missing or not a scalar.
         """
         samples = int(self._processes.sum(torch.tensor(self._samples)))
         figures = {name: float(self._processes.sum(total)) / samples for name, total in self._totals.items()}
@@ -63,6 +63,6 @@ class Figures:
 
 
 def _sum(value: Any, count: int) -> Any:
-    """Return the sum over the samples of their mean, or of a value for each."""
+    """Return the sum over the samples, from their mean or from a value per sample."""
     several = isinstance(value, Tensor) and value.numel() != 1
     return value.float().sum() if several else value * count

@@ -1,4 +1,4 @@
-"""`Plan` is all that does not change during training, and what is due at a boundary between steps."""
+"""`Plan` holds all that does not change during training, and tells what is due between two steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from runner.tracking import Console, Tracker
 
 
 class Ending(Enum):
-    """Why training is over for now."""
+    """Why training stopped."""
 
     finished = "finished"
     stopped_early = "stopped_early"
@@ -34,13 +34,13 @@ class Plan:
     strategy: Strategy
     train_loader: TrainLoader
     val_loaders: Mapping[str, EvaluationLoader]
-    """Of each set of `val`, by its name; "" is the name of the only one."""
+    """By name of the validation set; "" names the only one."""
     horizon: Horizon
     seed: int
     clip_norm: float | None
     guard: Guard
     skip_limit: int
-    """How many steps in a row may be left out, because their update is not finite."""
+    """Skipped steps in a row before the run fails."""
     eval_every: int | None
     log_every: int
     patience: int | None
@@ -53,7 +53,7 @@ class Plan:
     pacing: Pacing
 
     def evaluation_due(self, progress: Progress) -> bool:
-        """Return whether this boundary wants an evaluation that it has not had."""
+        """Return whether an evaluation is due at this boundary and not done yet."""
         step = progress.global_step
         if step <= progress.evaluated_at:
             return False
@@ -61,7 +61,7 @@ class Plan:
         return regular or self.length_reached(progress)
 
     def report_due(self, progress: Progress) -> bool:
-        """Return whether this boundary wants a row of metrics that it has not had."""
+        """Return whether a row of metrics is due at this boundary and not done yet."""
         step = progress.global_step
         if step <= progress.reported_at or self.evaluation_due(progress):
             return False
@@ -72,7 +72,7 @@ class Plan:
         return self.horizon.total_steps is not None and progress.global_step >= self.horizon.total_steps
 
     def ending(self, progress: Progress) -> Ending | None:
-        """Return why training is over at this boundary, None if it goes on."""
+        """Return why training stops at this boundary, None if it continues."""
         complete = not self.evaluation_due(progress)
         if complete and self.length_reached(progress):
             return Ending.finished
@@ -81,11 +81,11 @@ class Plan:
         return Ending.interrupted if self.stop_requested() else None
 
     def stop_requested(self) -> str | None:
-        """Return why any of the run's processes is to stop; None to go on."""
+        """Return why any process of the run must stop, None to continue."""
         return self.strategy.processes.agree(self.stop.requested())
 
     def save_due(self, progress: Progress) -> bool:
-        """Return whether a trigger wants a checkpoint at this boundary."""
+        """Return whether a checkpoint is due at this boundary."""
         step = progress.global_step
         due = step > 0 and self.saving.due(
             step=step,
@@ -97,7 +97,7 @@ class Plan:
 
 
 def save(state: TrainState, plan: Plan) -> None:
-    """Take a checkpoint of this boundary; it is safe at the latest when `plan.saving.settle` returns."""
+    """Save a checkpoint of this boundary; it is durable once `plan.saving.settle` returns."""
     progress = state.progress
     progress.check_finite()
     state.check_models()

@@ -1,4 +1,4 @@
-"""Prediction: the learner's outputs for every sample of a data set, with nothing changed afterwards."""
+"""Prediction: the learner's outputs for every sample of a data set; changes no state."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def predict(
     """Return each output as one tensor (samples, ...) on the CPU, in the data set's order, in `eval()` mode.
 
     Raises:
-        ConfigError: the learner returned something else than one row a sample under the same names.
+        ConfigError: the learner returned anything but one row per sample under the same names.
     """
     found: dict[str, list[Tensor]] = {}
     with torch.no_grad(), evaluation_mode(models, learner):
@@ -33,8 +33,8 @@ def predict(
 def _check(outputs: Mapping[str, Any], learner: Predicting, count: int, names: list[str]) -> None:
     place = f"{type(learner).__name__}.prediction"
     if not outputs or list(outputs) != names:
-        raise ConfigError(f"{place} returned {', '.join(outputs) or 'nothing'}; let each batch have the same names")
+        raise ConfigError(f"{place} returned {', '.join(outputs) or 'nothing'}; return the same names for every batch")
     for name, rows in outputs.items():
         shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
         if not isinstance(rows, Tensor) or rows.dim() == 0 or len(rows) != count:
-            raise ConfigError(f"{place} returned {name!r} as {shape} for {count} samples; return a tensor, a row each")
+            raise ConfigError(f"{place} returned {name!r} as {shape} for {count} samples; return a row per sample")

@@ -1,4 +1,4 @@
-"""`TrainState` is all that changes during training; its fields are the checkpoint."""
+"""`TrainState` holds all that changes during training; its fields are the checkpoint."""
 
 import math
 from collections.abc import Container, Iterator, Mapping
@@ -19,15 +19,15 @@ from runner.randomness import Randomness
 from runner.stateful import Stateful
 from runner.strategy.precision import Precision
 
-_NAMING = "naming"  # metadata: how the objects of a dictionary field are called in the file
+_NAMING = "naming"  # metadata: the name in the file of a dictionary field's objects
 
 
 @dataclass
 class TrainState:
-    """The models by name with all that belongs to them; a field added here is a field of the file.
+    """The models by name with all their state; a field added here is added to the file.
 
-    One model is called "model": the file then has `model_state_dict` and `optimizer_state_dict`.
-    Several have their own names: `generator_state_dict`, `generator_optimizer_state_dict`.
+    A single model is named "model": the file has `model_state_dict` and `optimizer_state_dict`.
+    Several keep their names: `generator_state_dict`, `generator_optimizer_state_dict`.
     """
 
     models: dict[str, nn.Module] = field(metadata={_NAMING: ""})
@@ -42,20 +42,20 @@ class TrainState:
     """The learner, if it has a state."""
 
     def __post_init__(self) -> None:
-        """Begin whole; raise ConfigError if two parts would have one name in the file."""
+        """Raise ConfigError if two parts would have the same name in the file."""
         self.whole = True
-        """False in the midst of a step, when the parts do not belong together."""
+        """False during a step, when the parts are inconsistent."""
         self._built = {name: (dict(model.named_parameters()), _buffers(model)) for name, model in self.models.items()}
         names = [name for name, _ in self._named()]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"two parts of the run are called {', '.join(twice)}; give the models other names")
+            raise ConfigError(f"two parts of the run are named {', '.join(twice)}; rename the models")
 
     def modules(self) -> list[nn.Module]:
         """Return the models and their moving averages."""
         return [*self.models.values(), *(average.model for average in self.averages.values())]
 
     def parts(self) -> dict[str, Stateful]:
-        """Return every part under the name that it has in the file."""
+        """Return every part by its name in the file."""
         return dict(self._named())
 
     def _named(self) -> Iterator[tuple[str, Stateful]]:
@@ -68,47 +68,47 @@ class TrainState:
                 yield entry.name, value
 
     def check_models(self) -> None:
-        """Raise ConfigError for a model that no resume could bring back, since it is not made like this.
+        """Raise ConfigError if training changed a model in a way that no resume could restore.
 
-        A buffer may be filled or change its shape; all else has the names, and the parameters, that it was built with.
+        A buffer may be filled or reshaped; names and parameters must stay as built.
         """
         for name, (parameters, buffers) in self._built.items():
             now, now_buffers = dict(self.models[name].named_parameters()), _buffers(self.models[name])
             for key, parameter in parameters.items():
                 if now.get(key) is not parameter:
                     raise ConfigError(
-                        f"the {name}'s {key} is replaced by another parameter while training, which the optimizer "
+                        f"the {name}'s {key} was replaced by another parameter during training, which the optimizer "
                         "does not train; change its values in place"
                     )
             if new := [key for key in now if key not in parameters]:
                 raise ConfigError(
-                    f"the {name}'s {new[0]} is a parameter that is made while training, so no optimizer trains it; "
-                    "make it in the constructor"
+                    f"the {name}'s {new[0]} is a parameter created during training, so no optimizer trains it; "
+                    "create it in the constructor"
                 )
             if new := [key for key in now_buffers if key not in buffers]:
                 raise ConfigError(
-                    f"the {name}'s {new[0]} is a buffer that is made while training, so no resume could restore it; "
+                    f"the {name}'s {new[0]} is a buffer created during training, so no resume could restore it; "
                     "register it in the constructor, as None if it has no value yet"
                 )
             if gone := [key for key, filled in buffers.items() if filled and not now_buffers.get(key)]:
                 raise ConfigError(
-                    f"the {name}'s {gone[0]} is taken away while training, so no resume could restore it; let it stay"
+                    f"the {name}'s {gone[0]} was removed during training, so no resume could restore it; keep it"
                 )
 
     @contextmanager
     def update(self) -> Iterator[None]:
-        """Mark the state as torn from entry until the step is complete."""
+        """Mark the state as inconsistent until the step is complete."""
         self.whole = False
         yield
         self.whole = True
 
     def step_schedulers(self, pacing: Pacing) -> None:
-        """Move the schedulers on by the step that is done."""
+        """Advance the schedulers after a step."""
         progress = self.progress
         pacing.after_step(self.schedulers, step=progress.global_step, epoch_ended=progress.step_in_epoch == 0)
 
     def record(self, metrics: Mapping[str, float], monitor: str, mode: Mode) -> None:
-        """Enter what an evaluation at this step measured: whether it is the best, or how long ago that was."""
+        """Record an evaluation's metrics at this step, and whether it is the best so far."""
         progress, value = self.progress, metrics.get(monitor, math.nan)  # no update since the latest report, perhaps
         progress.metrics, progress.evaluated_at = dict(metrics), progress.global_step
         if is_better(mode, value, progress.best_metric):
@@ -118,7 +118,7 @@ class TrainState:
             progress.evaluations_without_improvement += 1
 
     def update_averages(self) -> None:
-        """Let the moving averages follow the models by one step."""
+        """Move the moving averages by one step."""
         for name, average in self.averages.items():
             average.update(self.models[name])
 
@@ -127,7 +127,7 @@ class TrainState:
         return self.learning_rates()["lr"]
 
     def learning_rates(self) -> dict[str, float]:
-        """Return the first optimizer's current rates: `lr`, and `lr/1`... of groups that began with others."""
+        """Return the first optimizer's current rates: `lr`, and `lr/1`... for groups with other base rates."""
         rates: dict[float, float] = {}
         for group in next(iter(self.optimizers.values())).param_groups:
             rates.setdefault(float(group.get("initial_lr", group["lr"])), float(group["lr"]))
@@ -135,7 +135,7 @@ class TrainState:
 
 
 def _buffers(model: nn.Module) -> dict[str, bool]:
-    """Return whether each buffer that a file has a place for is there, by name."""
+    """Return for each persistent buffer, by name, whether it is not None."""
     return {
         f"{place}.{key}".lstrip("."): buffer is not None
         for place, module in model.named_modules()
@@ -145,13 +145,13 @@ def _buffers(model: nn.Module) -> dict[str, bool]:
 
 
 def inference_part(model: str, parts: Container[str]) -> str:
-    """Return which of a file's parts a model is used with: its moving average where there is one."""
+    """Return the part of a file to evaluate a model with: its moving average if there is one."""
     average = part_name(model, "ema")
     return average if average in parts else model
 
 
 def part_name(model: str, kind: str) -> str:
-    """Return what a model's part is called in the file."""
+    """Return the name of a model's part in the file."""
     if not kind:
         return model
     return kind if model == "model" else f"{model}_{kind}"

@@ -1,4 +1,4 @@
-"""The loop. Whatever changes during training changes here, between two boundaries, and nowhere else."""
+"""The loop: the only code that advances training state."""
 
 import math
 import time
@@ -16,10 +16,10 @@ from runner.randomness import isolated
 
 
 def train(state: TrainState, plan: Plan) -> Ending:
-    """Train from where `state` stands until its length is reached or a stop is asked for.
+    """Train from `state` on until the run's length is reached or a stop is requested.
 
-    The boundary between two steps comes first: evaluate, report, save, each if due and not yet done
-    there. So a state that was saved at any boundary, also amid an evaluation, goes on exactly.
+    Each iteration begins at the boundary between two steps: evaluate, report, save, each if due and not yet done. So a
+    state saved at any boundary, even during an evaluation, continues exactly.
     """
     progress, device = state.progress, plan.strategy.device
     models = {name: plan.strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()}
@@ -30,7 +30,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
 
     while True:
         if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
-            progress.check_finite()  # on a GPU seldom: to look at a loss is to wait for it
+            progress.check_finite()  # rarely on a GPU: reading the loss synchronises
         if plan.evaluation_due(progress):
             _evaluate(state, plan, models | averages)
         if plan.report_due(progress):
@@ -58,7 +58,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
 
 
 def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name: str, batch: Batch) -> None:
-    """Update one model by the gradient of the whole batch, a micro-batch at a time, if the guard allows it."""
+    """Accumulate one model's gradient over the micro-batches, and apply it if the guard allows."""
     optimizer, seen = state.optimizers[name], []
     optimizer.zero_grad()
     plan.guard.begin(state.models)
@@ -76,7 +76,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:
-    """Measure on `val` and record it, unless a stop comes first; training's generators are not touched.
+    """Evaluate on `val` and record the metrics, unless a stop comes first; leaves training's generators unchanged.
 
     Without a `val` the means of training since the latest report are recorded.
     """
@@ -91,7 +91,7 @@ def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) ->
 
 
 def _report(state: TrainState, plan: Plan, clock: float) -> float:
-    """Log one row: the means since the latest report, the rate, what was measured here; return the time."""
+    """Log one row: the means since the last report, the rates, this step's metrics; return the time."""
     progress, now = state.progress, time.monotonic()
     progress.seconds += now - clock
     row = progress.take_window() | state.learning_rates() | progress.measured_here() | {"seconds": progress.seconds}

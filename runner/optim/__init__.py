@@ -1,4 +1,4 @@
-"""Learning-rate schedules and the exact restoring of optimizers."""
+"""Learning-rate schedules, and the exact restoring of optimizers."""
 
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau

@@ -1,4 +1,4 @@
-"""What a file says of an optimizer or a scheduler of torch's is believed as far as this one could have come to it."""
+"""Checks that the state of an optimizer or scheduler in a file is one that training could have reached."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CyclicLR, LambdaLR, OneCycleLR
 
 _APART = ("params", "param_names")
 _RATES = ("lr", "initial_lr")
-# What these optimizers make with a parameter's first step only, if a setting asks for it.
+# State that a setting adds, created with a parameter's first step.
 _BUFFERS = {"momentum": "momentum_buffer", "centered": "grad_avg", "amsgrad": "max_exp_avg_sq"}
 _OF_ITS_COURSE = frozenset(
     {"base_lrs", "last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i"}
@@ -22,30 +22,30 @@ _ROOTS = ("torch", "runner")
 
 
 def is_known(thing: Any) -> bool:
-    """Return whether it is of a class of torch's or of ours, which this module knows, and not of somebody's own."""
+    """Return whether the object's class is torch's or the runner's, not a user's."""
     return type(thing).__module__.split(".")[0] in _ROOTS
 
 
 class Agreement:
-    """To be registered as a hook that runs once an optimizer has loaded a state."""
+    """A hook that checks an optimizer's state after loading."""
 
     def __init__(self, optimizer: Optimizer, scheduler: Any) -> None:
-        """Remember the settings that the optimizer was built with, some of which its scheduler may move."""
+        """Remember the settings that the optimizer was built with, and whether its scheduler may change them."""
         self._built = [_settings(group) for group in optimizer.param_groups]
         self._moved = isinstance(scheduler, (CyclicLR, OneCycleLR)) or not (scheduler is None or is_known(scheduler))
 
     def __call__(self, optimizer: Optimizer) -> None:
-        """Raise ValueError, saying what, unless the settings are those and each state is one that a step makes."""
+        """Raise ValueError unless the settings match and each state is one that a step could make."""
         for group, built in zip(optimizer.param_groups, self._built, strict=True):
             for key, value in built.items():
                 moves = key in _RATES or (self._moved and is_numbers(value))
                 _check_setting(key, value, group.setdefault(key, value), moves=moves)
             for key in group.keys() - built.keys() - set(_APART):
                 if not is_numbers(group[key]):
-                    raise ValueError(f"its setting {key!r:.50} is none that {type(optimizer).__name__} has")
+                    raise ValueError(f"{type(optimizer).__name__} has no setting {key!r:.50}")
             _check_states(optimizer, group)
         if any(not isinstance(key, Tensor) for key in optimizer.state):
-            raise ValueError("it has states of no parameter")
+            raise ValueError("it has states without a parameter")
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +58,7 @@ def _check_setting(key: str, ours: Any, found: Any, *, moves: bool) -> None:
             raise ValueError(f"{key} is {str(found)[:50]!r}, wanted {str(ours)[:50]!r} or the like")
     elif not _is_same(ours, found):
         raise ValueError(
-            f"its {key} is {str(found)[:50]} and that of the config is {str(ours)[:50]}; to go on with a value, "
-            f"set it: optimizer.{key}=..."
+            f"its {key} is {str(found)[:50]}, but {str(ours)[:50]} in the config; choose one with optimizer.{key}=..."
         )
 
 
@@ -87,13 +86,13 @@ def _check_states(optimizer: Optimizer, group: Mapping[str, Any]) -> None:
                 continue
             like = made.get(key, stand_in if key in _BUFFERS.values() else None)
             if not _could_be(value, key, like, _shape(like, stand_in, parameter)):
-                raise ValueError(f"the state of {name} has {key!r:.50}, which is none that a step makes")
+                raise ValueError(f"the state of {name} has {key!r:.50}, which no step makes")
 
 
 def _rehearsed(
     optimizer: Optimizer, group: Mapping[str, Any], dim: int, dtype: torch.dtype
 ) -> tuple[frozenset[str], dict[str, Any], nn.Parameter]:
-    """Return the keys of a state before the first step, the state after it, and the small parameter that it is of."""
+    """Return the keys of a state before the first step, the state after it, and the small parameter used."""
     stand_in = nn.Parameter(torch.ones((*[1] * (dim - 2), 2, 2)[-dim:] if dim else (), dtype=dtype))
     settings = {key: value for key, value in _settings(group).items() if key not in ("capturable", "fused")}
     cls: Any = type(optimizer)
@@ -106,7 +105,7 @@ def _rehearsed(
 
 
 def _shape(like: Any, stand_in: Tensor, parameter: Tensor) -> tuple[int, ...]:
-    """Return the shape of a tensor of a real parameter's state that corresponds to one of the small one's."""
+    """Return the shape that a tensor in the small parameter's state has for the real parameter."""
     if not isinstance(like, Tensor) or like.dim() != stand_in.dim():
         return ()
     sizes = zip(like.shape, stand_in.shape, parameter.shape, strict=True)
@@ -127,7 +126,7 @@ def _is_count(value: float) -> bool:
 
 
 def begin_buffers(optimizer: Optimizer) -> None:
-    """Let what a changed setting asks for begin at zero, as it does in a new run."""
+    """Start the state that a changed setting adds at zero, as in a new run."""
     if not isinstance(optimizer, (Adam, RMSprop)):
         return
     for group in optimizer.param_groups:
@@ -138,16 +137,16 @@ def begin_buffers(optimizer: Optimizer) -> None:
 
 
 def check_scheduler(scheduler: Any, stored: Any, *, steps: int) -> None:
-    """Raise ValueError, naming the entry, for a state that this scheduler does not come to in so many steps.
+    """Raise ValueError, naming the entry, for a state that this scheduler cannot reach in `steps` steps.
 
-    torch takes any state, and would stumble over it amid a step.
+    torch accepts any state, and would fail later, during a step.
     """
     if not isinstance(stored, Mapping):
         raise ValueError(f"it is a {type(stored).__name__}")
     state = scheduler.state_dict()
     for key in stored.keys() - state.keys():
         if hasattr(scheduler, str(key)):
-            raise ValueError(f"{str(key)[:50]!r} is nothing that changes")
+            raise ValueError(f"{str(key)[:50]!r} never changes in training")
     for key in state.keys() & stored.keys():
         ours, found = state[key], stored[key]
         moves = key in _OF_ITS_COURSE or not is_known(scheduler)
@@ -161,17 +160,17 @@ def check_scheduler(scheduler: Any, stored: Any, *, steps: int) -> None:
 
 
 def is_like(ours: Any, found: Any) -> bool:
-    """Return whether something is a number where this is one, or as many; finite where this is."""
+    """Return whether `found` is a number, or as many numbers, like `ours`, and finite where it is."""
     if isinstance(ours, (list, tuple)):
         return isinstance(found, (list, tuple)) and len(found) == len(ours) and all(map(is_like, ours, found))
     return is_number(found) and (math.isfinite(found) or not math.isfinite(ours))
 
 
 def is_numbers(value: Any) -> bool:
-    """Return whether something is a number, or a sequence of them."""
+    """Return whether a value is a number or a sequence of numbers."""
     return all(map(is_number, value)) if isinstance(value, (list, tuple)) else is_number(value)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether something is an ordinary number, that arithmetic with floats is exact for."""
+    """Return whether a value is a float, or an int that a float represents exactly."""
     return type(value) is float or (type(value) is int and abs(value) < 2**53)

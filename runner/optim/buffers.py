@@ -1,4 +1,4 @@
-"""Buffers that come and grow while a model trains: one that is None at first, a queue that is lengthened."""
+"""Buffers that appear or grow during training: None at first, or a queue that lengthens."""
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -9,16 +9,15 @@ from torch import Tensor, nn
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy, also of a model that keeps what it computes in attributes, as `weight_norm` does."""
+    """Return a deep copy, even of a model with computed tensors in attributes, as `weight_norm` makes."""
     computed = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
     return deepcopy(model, {id(value): value.detach().clone() for value in computed if not value.is_leaf})
 
 
 def take_buffers(model: nn.Module, state: Any) -> None:
-    """Give a freshly built model's buffers the shapes in the state that its own run saved, to be loaded into.
+    """Give a new model's buffers the shapes in a saved state, ready to load it.
 
-    They are those that the model has registered, as None or in another shape; whatever else differs is left for
-    the strict loading to complain about.
+    Changes only registered buffers that are None or have another shape; strict loading reports any other difference.
     """
     if not isinstance(state, Mapping):
         return
@@ -34,7 +33,7 @@ def take_buffers(model: nn.Module, state: Any) -> None:
 
 
 def follow_buffers(copy: nn.Module, model: nn.Module) -> None:
-    """Let a copy of a model have a buffer wherever the model has one, and in its shape."""
+    """Give a copy of a model the same buffers, in the same shapes."""
     originals = dict(model.named_modules())
     for name, mine in copy.named_modules():
         theirs = originals.get(name, mine)
@@ -48,7 +47,7 @@ def follow_buffers(copy: nn.Module, model: nn.Module) -> None:
 
 
 def kept_buffers(models: Mapping[str, nn.Module]) -> Callable[[], None]:
-    """Return what puts every buffer back as it is now: its value, its shape, and whether there is one."""
+    """Return a function that restores every buffer as it is now: value, shape and presence."""
     kept = [(module._buffers, dict(_copies(module))) for model in models.values() for module in model.modules()]
 
     def put_back() -> None:

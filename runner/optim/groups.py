@@ -1,7 +1,8 @@
-"""Parameter groups: which parameters of a model have settings of their own, by patterns of their names.
+"""Parameter groups: settings for some of a model's parameters, chosen by patterns of their names.
 
-Every rule that fits a parameter counts, a later one over an earlier one; parameters with equal settings are one group,
-and those with none are the first. https://docs.pytorch.org/docs/stable/optim.html#per-parameter-options
+Every matching rule applies; settings of later rules override earlier ones, rates multiply. Parameters with equal
+settings form one group; those without settings come first.
+https://docs.pytorch.org/docs/stable/optim.html#per-parameter-options
 """
 
 import re
@@ -25,28 +26,28 @@ _BLOCK = re.compile(r"(?:^|\.)(?:blocks?|layers?|h|stages?|encoder_layers?)\.(\d
 
 @dataclass(frozen=True)
 class Rules:
-    """What a config says of groups; by default nothing."""
+    """The group rules of a config; none by default."""
 
     groups: Sequence[Mapping[str, Any]] = ()
-    """Each has `match`, a regular expression that is searched for in the names, and settings or an `lr_scale`."""
+    """Each has `match`, a regular expression searched for in the names, and settings or `lr_scale`."""
     no_decay: bool = False
-    """Whether biases, and everything of normalization layers, have no weight decay."""
+    """Whether biases and normalization layers have no weight decay."""
     layer_decay: float | None = None
-    """What the rate of a layer is multiplied with for each layer behind it."""
+    """The factor on a layer's rate for each layer after it."""
 
     @property
     def are_none(self) -> bool:
-        """Whether all parameters are one group."""
+        """Whether all parameters form one group."""
         return not self.groups and not self.no_decay and self.layer_decay is None
 
 
 def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | None, place: str) -> list[Any]:
-    """Return what an optimizer takes first: the named parameters, or groups of them with their settings.
+    """Return an optimizer's first argument: the named parameters, or groups of them with settings.
 
-    `lr` is the base rate, which `lr_scale` and `layer_decay` multiply.
+    `lr_scale` and `layer_decay` multiply the base rate `lr`.
 
     Raises:
-        ConfigError: a pattern that is none or matches nothing, a rule without effect, or a model without layers.
+        ConfigError: a pattern is invalid or matches nothing, the base rate is missing, or the model has no layers.
     """
     if rules.are_none:
         return list(parameters)
@@ -66,7 +67,7 @@ def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | No
 
 
 def told(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each group of an optimizer: how much it has, the settings in which they differ, and names."""
+    """Return a line per group of an optimizer: its size, the settings that differ, and some names."""
     groups = [{**group, "lr": group.get("initial_lr", group["lr"])} for group in groups]
     differing = [key for key in groups[0] if key not in _APART and len({repr(group[key]) for group in groups}) > 1]
     lines = []
@@ -86,13 +87,13 @@ def _shown(value: Any) -> str:
 def _merged(
     parameters: Named, settings: Mapping[str, Settings], scales: Mapping[str, float], lr: float | None, place: str
 ) -> Iterator[Settings]:
-    """Yield the groups, that without settings first, the others in the order of the model."""
+    """Yield the groups: the one without settings first, the others in the model's order."""
     found: dict[str, Settings] = {"{}": {"params": []}}
     for name, parameter in parameters:
         own = dict(settings[name])
         if scales[name] != 1.0:
             if (base := own.get("lr", lr)) is None:
-                raise ConfigError(f"{place}.lr is missing, which a group multiplies; set it, such as {place}.lr=0.01")
+                raise ConfigError(f"{place}.lr is missing, and a group scales it; set it, such as {place}.lr=0.01")
             own["lr"] = base * scales[name]
         key = repr(sorted(own.items()) if own else {})
         found.setdefault(key, {"params": [], **own})["params"].append((name, parameter))
@@ -103,17 +104,17 @@ def _matching(rule: Mapping[str, Any], names: Mapping[str, Any], place: str) -> 
     try:
         pattern = re.compile(str(rule["match"]))
     except KeyError:
-        raise ConfigError(f"{place}.match is missing; give the group a regular expression for its names") from None
+        raise ConfigError(f"{place}.match is missing; give the group a regular expression for names") from None
     except re.error as error:
-        raise ConfigError(f"{place}.match={rule['match']} is no regular expression: {error}") from error
+        raise ConfigError(f"{place}.match={rule['match']} is not a regular expression: {error}") from error
     if not (found := [name for name in names if pattern.search(name)]):
         some = ", ".join(list(names)[:5])
-        raise ConfigError(f"{place}.match={rule['match']} matches no trained parameter; their names are {some}...")
+        raise ConfigError(f"{place}.match={rule['match']} matches no trained parameter; the names are {some}...")
     return found
 
 
 def _undecayed(model: nn.Module, parameters: Named) -> Iterator[str]:
-    """Yield the names of biases, and of all parameters of normalization layers."""
+    """Yield the names of biases and of normalization layers' parameters."""
     norms = {name for name, module in model.named_modules() if isinstance(module, _NORMS)}
     for name, _ in parameters:
         module, _, own = name.rpartition(".")
@@ -122,9 +123,9 @@ def _undecayed(model: nn.Module, parameters: Named) -> Iterator[str]:
 
 
 def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) -> dict[str, float]:
-    """Return the scale of each rate: 1 behind the last block, less by `decay` for each block before.
+    """Return the scale of each rate: 1 after the last block, times `decay` for each block before.
 
-    A model whose blocks are not numbered tells the depth of each parameter by a method `depth_of(name)`.
+    A model without numbered blocks defines the depth of each parameter with a method `depth_of(name)`.
     https://arxiv.org/abs/2106.08254
     """
     own = getattr(model, "depth_of", None)
@@ -132,18 +133,18 @@ def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) 
     if len(set(depths.values())) < 2:
         raise ConfigError(
             f"{place}.layer_decay={decay} finds no numbered layers, such as blocks.0, in {type(model).__name__}; "
-            "give it a method `depth_of(name)`, or leave this out"
+            "give it a method `depth_of(name)`, or omit layer_decay"
         )
     deepest = max(depths.values())
     return {name: decay ** (deepest - depth) for name, depth in depths.items()}
 
 
 def _depths(names: Sequence[str]) -> dict[str, int]:
-    """Return the depth of each parameter: 0 before the blocks, from 1 on in them, and behind them the next."""
+    """Return the depth of each parameter: 0 before the blocks, from 1 within them, one more after them."""
     numbers = {name: int(found[1]) for name in names if (found := _BLOCK.search(name))}
     if not numbers:
         return {}
-    known = sorted(set(numbers.values()))  # a number may be of a layer without parameters
+    known = sorted(set(numbers.values()))  # skips numbers of layers without parameters
     before = names[: names.index(next(iter(numbers)))]
     blocks = {name: known.index(number) + 1 for name, number in numbers.items()}
     return {name: blocks.get(name, 0 if name in before else len(known) + 1) for name in names}

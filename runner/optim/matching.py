@@ -1,23 +1,23 @@
-"""Optimizer state finds its parameter by name, never by position."""
+"""Matches optimizer state to parameters by name, not by position."""
 
 from typing import Any
 
 from torch.optim import Optimizer
 
-# Settings that tell one kind of optimizer from another, in every release of torch.
+# Settings that distinguish kinds of optimizers in every release of torch.
 _TELLING = frozenset(
     {"betas", "momentum", "alpha", "rho", "lambd", "etas", "history_size", "amsgrad", "momentum_decay", "lr_decay"}
 )
 
 
 def match_by_name(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Return `state_dict` rearranged to the order of the optimizer's own parameters.
+    """Return `state_dict` reordered to the optimizer's own parameters.
 
-    To be registered with `optimizer.register_load_state_dict_pre_hook`; by itself torch would give
-    two layers of one shape each other's moments.
+    Register it with `optimizer.register_load_state_dict_pre_hook`; torch matches by position, and could swap the
+    moments of two layers of equal shape.
 
     Raises:
-        ValueError: the names differ, which the message tells, or it is another kind of optimizer.
+        ValueError: the names differ, or the state is of another kind of optimizer.
     """
     saved = [dict(group) for group in state_dict["param_groups"]]
     _check_kind(optimizer.param_groups, saved)
@@ -35,14 +35,14 @@ def match_by_name(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str,
 
 
 def _check_kind(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
-    """Raise ValueError if the settings are those of another kind of optimizer, whose state torch would load."""
+    """Raise ValueError if the settings are another kind of optimizer's; torch would load its state."""
     wants, finds = ({key for group in groups for key in group} & _TELLING for groups in (own, found))
     if wants != finds:
-        raise ValueError(f"it is another kind of optimizer: it has {sorted(finds)}, this one has {sorted(wants)}")
+        raise ValueError(f"it is another kind of optimizer: it has {sorted(finds)}, this one {sorted(wants)}")
 
 
 def _names(groups: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the parameters' names group by group; of one that was made without names, none."""
+    """Return the parameter names per group, empty for a group without names."""
     return [list(group.get("param_names") or []) for group in groups]
 
 
@@ -51,5 +51,5 @@ def _difference(wanted: list[list[str]], found: list[list[str]]) -> str:
     finds = {name for names in found for name in names}
     missing, unexpected = sorted(wants - finds), sorted(finds - wants)
     if not missing and not unexpected:
-        return "its parameters are in other groups"
+        return "its parameters are grouped differently"
     return f"parameters without state: {missing or 'none'}; state without parameters: {unexpected or 'none'}"

@@ -1,4 +1,4 @@
-"""When schedulers move: after each step, after each epoch, or by what an evaluation says."""
+"""When schedulers advance: after each step, each epoch, or each evaluation."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Pacing:
-    """Which schedulers, by the name of their model, do not simply move after each step."""
+    """The schedulers, by model name, that do not simply advance after each step."""
 
     by_evaluation: frozenset[str] = frozenset()
     warming_up: frozenset[str] = frozenset()
-    """Those by evaluation that count the steps as well, for a warm-up."""
+    """Those of `by_evaluation` that also count steps, for a warm-up."""
     by_epoch: frozenset[str] = frozenset()
 
     def after_step(self, schedulers: Mapping[str, Any], *, step: int, epoch_ended: bool) -> None:
-        """Move those that count steps, or the epoch that has just ended; `step` is the one just done."""
+        """Advance the schedulers that count steps, or epochs if one has ended; `step` is the step just done."""
         for name, scheduler in schedulers.items():
             if name in self.warming_up:
                 scheduler.advance()
@@ -29,7 +29,7 @@ class Pacing:
                 scheduler.step()
 
     def after_evaluation(self, schedulers: Mapping[str, Any], value: float) -> None:
-        """Let those decide that wait for the monitored metric."""
+        """Advance the schedulers that follow the monitored metric."""
         for name, scheduler in schedulers.items():
             if name in self.by_evaluation:
                 scheduler.step(value)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step, so that a resume or a new length cannot bend them."""
+"""Learning-rate schedules as pure functions of the step, so that a resume or a new length keeps them exact."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,31 +13,31 @@ from runner.errors import ConfigError
 
 @dataclass(frozen=True)
 class Horizon:
-    """How long the run is: in all, None without a limit, and per epoch; in optimizer steps."""
+    """The length of the run (None without a limit) and of an epoch, in optimizer steps."""
 
     total_steps: int | None
     steps_per_epoch: int
 
     def steps(self, count: float, unit: str) -> int:
-        """Return `count` of "epoch", "step" or "run", the whole of it being 1, in steps."""
+        """Return `count` units in steps; a unit is "epoch", "step", or "run" for the whole run."""
         sizes = {"epoch": self.steps_per_epoch, "step": 1}
         return round(count * (self.end("scheduler.unit=run") if unit == "run" else sizes[unit]))
 
     def end(self, needed_by: str) -> int:
-        """Return the total of steps; ConfigError if the run has no known end."""
+        """Return the total number of steps; ConfigError if the run has no known end."""
         if self.total_steps is None:
             raise ConfigError(f"{needed_by} needs to know the end: set epochs or max_steps, or take scheduler=none")
         return self.total_steps
 
 
 class Schedule:
-    """A factor of the base rate for each step: a linear warm-up over `warmup` units, and the `course` of its kind."""
+    """A factor on the base rate per step: a linear warm-up over `warmup` units, then `course`."""
 
     def __init__(self, horizon: Horizon, *, unit: str, warmup: float = 0.0) -> None:
         self._warmup = horizon.steps(warmup, unit)
 
     def factor(self, step: int) -> float:
-        """Return what the base rate is multiplied with for the step after `step` done ones."""
+        """Return the factor on the base rate after `step` steps."""
         ramp = (step + 1) / (self._warmup + 1) if step < self._warmup else 1.0
         return ramp * self.course(step)
 
@@ -47,7 +47,7 @@ class Schedule:
 
 
 class Cosine(Schedule):
-    """After the warm-up half a cosine down to `final` of the base rate at the end.
+    """After the warm-up, half a cosine down to `final` of the base rate at the end.
 
     https://arxiv.org/abs/1608.03983 (without restarts).
     """
@@ -65,7 +65,7 @@ class Cosine(Schedule):
 
 
 class Step(Schedule):
-    """Multiply the rate by `gamma` after every `every` units."""
+    """Multiplies the rate by `gamma` after every `every` units."""
 
     def __init__(self, horizon: Horizon, *, unit: str, every: float, gamma: float, warmup: float = 0.0) -> None:
         super().__init__(horizon, unit=unit, warmup=warmup)
@@ -78,7 +78,7 @@ class Step(Schedule):
 
 
 class MultiStep(Schedule):
-    """Multiply the rate by `gamma` at each of the `milestones`, which are in units."""
+    """Multiplies the rate by `gamma` at each of the `milestones`, given in units."""
 
     def __init__(
         self, horizon: Horizon, *, unit: str, milestones: Sequence[float], gamma: float, warmup: float = 0.0
@@ -93,9 +93,9 @@ class MultiStep(Schedule):
 
 
 class OneCycle(Schedule):
-    """Rise from `start` of the base rate to all of it over `warmup` units, then fall to `final` of it at the end.
+    """Rises from `start` of the base rate to all of it over `warmup` units, then falls to `final` of it at the end.
 
-    Both ways along half a cosine. https://arxiv.org/abs/1708.07120
+    Both along half a cosine. https://arxiv.org/abs/1708.07120
     """
 
     def __init__(self, horizon: Horizon, *, unit: str, warmup: float, start: float, final: float) -> None:
@@ -119,14 +119,13 @@ def _between(first: float, last: float, done: float) -> float:
 def make_scheduler(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
     """Return a torch scheduler for a pure function of the step.
 
-    The function is wrapped in a lambda: torch saves the attributes of a callable object and would
-    bring an old horizon back.
+    A lambda wraps the function: torch saves the attributes of a callable object, and would restore an old horizon.
     """
     return LambdaLR(optimizer, lambda step: factor(step))
 
 
 def keep_rates(optimizer: Optimizer, scheduler: Any) -> None:
-    """Make the optimizer's present rates the base of the schedule above it."""
+    """Make the optimizer's current rates the base rates of its schedule."""
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     if hasattr(scheduler, "base_lrs"):
@@ -134,14 +133,14 @@ def keep_rates(optimizer: Optimizer, scheduler: Any) -> None:
 
 
 def rebase(optimizer: Optimizer, scheduler: Any, lr: float) -> None:
-    """Make `lr` the base rate of a restored optimizer and of the schedule above it."""
+    """Make `lr` the base rate of a restored optimizer and its schedule."""
     for group in optimizer.param_groups:
         group["lr"] = lr
     keep_rates(optimizer, scheduler)
 
 
 def recompute(optimizer: Optimizer, scheduler: LambdaLR) -> None:
-    """Set the rate that the schedule, as it is now, has for the coming step."""
+    """Set the rate of the next step from the current schedule."""
     rates = [base * f(scheduler.last_epoch) for base, f in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)]
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate

@@ -1,6 +1,6 @@
 """What a sweep costs, as ratios to the training in it: `python -m tests.bench.sweep [ROUNDS]`.
 
-The same 24 jobs, of about three seconds of training each, under `local`, Hydra's basic launcher and,
+The same 24 jobs, of a few seconds of training each, under `local`, Hydra's basic launcher and,
 where it is installed (`hydra-joblib-launcher`), joblib's; two at a time where there is a choice, one
 thread a job. Then a thousand finished jobs, none of which needs anything.
 """
