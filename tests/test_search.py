@@ -24,7 +24,7 @@ from runner.sweeps.jobs import Job
 from runner.sweeps.optuna.sampling import make_pruner, make_sampler
 from runner.sweeps.optuna.searching import Jobs, StudySource
 from runner.sweeps.optuna.space import Choice, Numbers
-from runner.sweeps.optuna.study import JOB, WORDS, Search, best_of, make_study, open_study, outstanding, summary
+from runner.sweeps.optuna.study import JOB, OVERRIDES, Search, best_of, make_study, open_study, outstanding, summary
 from runner.sweeps.results.objectives import optimal
 from runner.sweeps.schedule import Ended
 from runner.wiring.config.compose import hydra_session, register
@@ -65,7 +65,7 @@ def test_the_space_is_read_in_hydras_sweep_syntax(word: str, found: Any) -> None
 
 def test_values_of_a_step_are_written_without_the_noise_of_adding_it_up() -> None:
     numbers = Numbers("ema.decay", 0.1, 0.4, 0.1)
-    assert [numbers.word(0.1 + k * 0.1) for k in range(4)] == [f"ema.decay=0.{k}" for k in range(1, 5)]
+    assert [numbers.override(0.1 + k * 0.1) for k in range(4)] == [f"ema.decay=0.{k}" for k in range(1, 5)]
 
 
 def test_the_command_line_counts_more_than_the_mapping_of_the_config() -> None:
@@ -222,7 +222,7 @@ def source_of(work: Path, study: Study, n_trials: int, *metrics: str, space: Seq
     )
     source, left = StudySource(study, space, metrics or ("val/loss",), jobs), outstanding(study, n_trials)
     for trial in left.failed:
-        study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs[WORDS]})
+        study.enqueue_trial(trial.params, user_attrs={OVERRIDES: trial.user_attrs[OVERRIDES]})
     source.want(left.begun, left.total - len(left.begun))
     return source
 
@@ -252,12 +252,12 @@ def test_a_study_that_was_killed_goes_on_with_its_trials_and_draws_no_value_twic
     done, killed = take(first), [take(first), take(first)]
     first.ended(end_job(done, 0.5))
     second = source_of(work, study_of(work), 6)
-    assert [take(second).words for _ in killed] == [job.words for job in killed]
+    assert [take(second).overrides for _ in killed] == [job.overrides for job in killed]
     for job in killed:
         second.ended(end_job(job, 0.7))
     drawn = [take(second) for _ in range(3)]
     assert second.take() is None
-    assert len({job.words[0] for job in (done, *killed, *drawn)}) == 6
+    assert len({job.overrides[0] for job in (done, *killed, *drawn)}) == 6
     for job in drawn:
         second.ended(end_job(job, 0.3))
     study = open_study(work, search())
@@ -270,7 +270,7 @@ def test_a_trial_whose_values_were_drawn_in_part_when_it_was_killed_gets_the_res
     study = study_of(work)
     x = study.ask().suggest_float("x", 0.0, 1.0)
     job = take(source_of(work, study_of(work), 1))
-    assert job.words[0] == f"x={x!r}" and job.words[1] in ("model=a", "model=b")
+    assert job.overrides[0] == f"x={x!r}" and job.overrides[1] in ("model=a", "model=b")
 
 
 def test_a_trial_that_ended_unseen_is_told_from_its_files_and_one_that_was_stopped_is_resumed(work: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_trial_that_ended_unseen_is_told_from_its_files_and_one_that_was_stopp
     end_job(unseen, 0.25)
     first.ended(end_job(stopped, 0.5, "interrupted"))
     second = source_of(work, study_of(work), 2)
-    assert take(second).words == stopped.words and second.take() is None and second.told == 1
+    assert take(second).overrides == stopped.overrides and second.take() is None and second.told == 1
     told, running = study_of(work).trials
     assert (told.value, told.intermediate_values) == (0.25, {1: 0.5, 2: 0.25}) and running.value is None
 
@@ -347,11 +347,11 @@ def test_a_failed_trial_is_no_result_and_its_values_are_run_again_once(work: Pat
     assert first.take() is None and summary(study_of(work)) == "1 finished, 1 failed"
     for _ in range(2):  # it fails again
         again = source_of(work, study_of(work), 2)
-        assert take(again).words == bad.words and again.take() is None
+        assert take(again).overrides == bad.overrides and again.take() is None
         again.ended(Ended(bad, 1, "exit code 1", 1.0))
     assert outstanding(study_of(work), 2).total == 1
     mended = source_of(work, study_of(work), 3)
-    assert take(mended).words == bad.words and take(mended).words not in (bad.words, good.words)
+    assert take(mended).overrides == bad.overrides and take(mended).overrides not in (bad.overrides, good.overrides)
     mended.ended(end_job(bad, 0.4))
     assert [len(outstanding(study_of(work), 9).failed), len(outstanding(study_of(work), 9).begun)] == [0, 1]
 
@@ -415,7 +415,7 @@ def test_a_study_that_says_odd_things_of_its_search_is_refused(work: Path, value
         open_study(work, search())
 
 
-@pytest.mark.parametrize(("name", "value"), [(WORDS, 5), (WORDS, [1]), (JOB, ["../x"])])
+@pytest.mark.parametrize(("name", "value"), [(OVERRIDES, 5), (OVERRIDES, [1]), (JOB, ["../x"])])
 def test_a_trial_that_says_odd_things_of_its_job_is_refused(work: Path, name: str, value: Any) -> None:
     study_of(work).ask().set_user_attr(name, value)
     with pytest.raises(ConfigError, match="move it away"):
@@ -431,7 +431,7 @@ def test_a_study_with_other_directions_than_its_metrics_is_refused(work: Path) -
 def test_a_trial_with_values_that_are_not_of_the_space_is_a_failure_and_the_others_go_on(work: Path) -> None:
     study_of(work).enqueue_trial({"model": "trust=[os]"})
     source = source_of(work, study_of(work), 2)
-    assert "trust" not in str(take(source).words) and source.failures[0].reason.endswith("outside the space")
+    assert "trust" not in str(take(source).overrides) and source.failures[0].reason.endswith("outside the space")
 
 
 # Real processes.

@@ -19,7 +19,7 @@ class Job:
     """One run of a sweep."""
 
     directory: Path
-    words: Sequence[str]
+    overrides: Sequence[str]
     """Its overrides, without name and resume."""
     kind: str = ""
     """Equal in jobs that differ only in their seed."""

@@ -77,10 +77,10 @@ class Sweep:
         """Whether to print what would run, and run nothing."""
         return self.launcher.options.preview
 
-    def job(self, words: Sequence[str], swept: Sequence[str]) -> Job:
+    def job(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
         """Return the job of these overrides, with its directory; the `swept` ones name it."""
-        composed = compose_job(self.launcher.config, words)
-        own = [word for word in words if parse([word])[0].key_or_group not in ("name", "resume")]
+        composed = compose_job(self.launcher.config, overrides)
+        own = [override for override in overrides if parse([override])[0].key_or_group not in ("name", "resume")]
         try:
             directory, name = Path(str(composed.hydra.sweep.dir)), str(composed.hydra.sweep.subdir)
         except OmegaConfBaseException as error:
@@ -90,15 +90,15 @@ class Sweep:
                 f"hydra.sweep.dir is {self.directory} for one job and {directory} for another; use one for all"
             )
         is_ours = plain(composed.hydra.sweep)["subdir"] == OWN_SUBDIR
-        named = [word for word in own if word in swept] if is_ours else [name]
+        named = [override for override in own if override in swept] if is_ours else [name]
         place = directory / _found(directory, job_digest(composed), named)
         if place.is_symlink():
             raise LeadsElsewhere(f"{place} is a link, and each job needs a real folder; put the folder itself there")
         return Job(place, own, kind_of(composed), goal_of(composed))
 
-    def mistake(self, words: Sequence[str]) -> ConfigError | None:
+    def mistake(self, overrides: Sequence[str]) -> ConfigError | None:
         """Return the error in a job's config that shows before the job starts, else None."""
-        composed = compose_job(self.launcher.config, words)
+        composed = compose_job(self.launcher.config, overrides)
         try:
             checked(composed)
             check_modules(plain(composed))
@@ -122,7 +122,7 @@ class Sweep:
     def put_on_record(self, jobs: Sequence[Job]) -> None:
         """Record these jobs, which have one goal, for the report."""
         kinds = {job.name: job.kind for job in jobs}
-        write_record(self.directory, Record(*jobs[0].goal, {job.name: job.words for job in jobs}, kinds=kinds))
+        write_record(self.directory, Record(*jobs[0].goal, {job.name: job.overrides for job in jobs}, kinds=kinds))
 
     def run(self, source: Source, total: int, stop: Stop) -> list[Ended]:
         """Run the jobs of the source, about `total`, and return how each ended.
@@ -131,11 +131,11 @@ class Sweep:
         """
         name = name_of(self.directory)
         flags = self.launcher.command.flags
-        chosen = [word for word in self.launcher.config.hydra.overrides.hydra if word.startswith("hydra/")]
+        chosen = [override for override in self.launcher.config.hydra.overrides.hydra if override.startswith("hydra/")]
 
         def argv(job: Job) -> list[str]:
             # keep `chosen`: the user's own files may set keys that only this sweeper or launcher has
-            return [sys.argv[0], *flags, *chosen, *job.words, f"name={name}/{job.name}", "resume=auto"]
+            return [sys.argv[0], *flags, *chosen, *job.overrides, f"name={name}/{job.name}", "resume=auto"]
 
         schedule = Schedule(self.executor, source, self.limits, argv, display(total))
         try:
@@ -213,6 +213,6 @@ def _found(sweep: Path, digest: str, named: Sequence[str]) -> str:
 def returned(job: Job) -> JobReturn:
     """Return a job's result for Hydra: its best metric, None unless it finished with one."""
     status = read_status(job.directory)
-    done = JobReturn(overrides=list(job.words), working_dir=str(job.directory), status=JobStatus.COMPLETED)
+    done = JobReturn(overrides=list(job.overrides), working_dir=str(job.directory), status=JobStatus.COMPLETED)
     done.return_value = status.best_metric if status is not None and status.state == "finished" else None
     return done

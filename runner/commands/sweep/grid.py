@@ -25,7 +25,7 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
     with open_sweep(launcher) as sweep:
         swept = _swept(overrides)
         with dying_by_sigint():
-            jobs = [sweep.job(words, swept) for words in overrides]
+            jobs = [sweep.job(own, swept) for own in overrides]
             _check_one_can_run(sweep, overrides)
         check_goal(sweep.directory, *check_one_goal(jobs))
         distinct = list({job.directory: job for job in jobs}.values())
@@ -45,8 +45,8 @@ def run_grid(launcher: Launcher, overrides: Sequence[Sequence[str]]) -> list[Job
 def _check_one_can_run(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> None:
     """Raise the ConfigError of the first job if every job has one; a single bad job fails alone."""
     mistakes = []
-    for words in overrides:
-        mistakes.append(sweep.mistake(words))
+    for own in overrides:
+        mistakes.append(sweep.mistake(own))
         if mistakes[-1] is None:
             return
     if mistakes and mistakes[0] is not None:
@@ -55,8 +55,8 @@ def _check_one_can_run(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> None
 
 def _swept(overrides: Sequence[Sequence[str]]) -> list[str]:
     """Return the overrides that differ between the jobs; of a single job, all."""
-    counts = Counter(word for words in overrides for word in dict.fromkeys(words))
-    return [word for word, count in counts.items() if len(overrides) == 1 or count < len(overrides)]
+    counts = Counter(override for own in overrides for override in dict.fromkeys(own))
+    return [override for override, count in counts.items() if len(overrides) == 1 or count < len(overrides)]
 
 
 def _wanted(jobs: Sequence[Job], rerun: Rerun) -> list[Job]:
@@ -76,5 +76,5 @@ def _wanted(jobs: Sequence[Job], rerun: Rerun) -> list[Job]:
 def _preview(jobs: Sequence[Job], wanted: Sequence[Job]) -> None:
     for job in jobs:
         if job in wanted:
-            print(f"{job.name}: {need_of(job).value}: {' '.join(job.words)}")
+            print(f"{job.name}: {need_of(job).value}: {' '.join(job.overrides)}")
     print(f"{len(wanted)} of {len(jobs)} jobs would run")

@@ -79,7 +79,7 @@ def job_start(config: DictConfig) -> Start:
     with open_dict(config):
         config.name = f"{config.name}/{directory.name}"
     notices = tuple(f"passed over: {error}" for error in passed_over)
-    words = lineage(list(hydra.overrides.task))
+    overrides = lineage(list(hydra.overrides.task))
     typed = frozenset(target_names(plain(config)))
     origin = Origin.resume if checkpoint else Origin.scratch
-    return Start(origin, config, words, directory, typed, checkpoint, {}, (), notices, finished=finished)
+    return Start(origin, config, overrides, directory, typed, checkpoint, {}, (), notices, finished=finished)

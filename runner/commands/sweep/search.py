@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # optional
 BEST = "optimization_results.yaml"
 
 
-def run_search(launcher: Launcher, words: Sequence[str]) -> None:
+def run_search(launcher: Launcher, overrides: Sequence[str]) -> None:
     """Run trials until `n_trials` have a result, and report.
 
     Raises:
@@ -51,7 +51,7 @@ def run_search(launcher: Launcher, words: Sequence[str]) -> None:
     options = options_of(Optuna, launcher.config.hydra.sweeper, "hydra.sweeper")
     for_hydra = list(launcher.config.hydra.overrides.hydra)
     with quiet(), storage_kept(), sweep:
-        _search(sweep, read_search(options, words, launcher.context.config_loader, for_hydra))
+        _search(sweep, read_search(options, overrides, launcher.context.config_loader, for_hydra))
 
 
 def _search(sweep: Sweep, config: SearchConfig) -> None:
@@ -87,13 +87,13 @@ def _identity(sweep: Sweep, config: SearchConfig) -> "Search":
             "hydra.sweep.subdir cannot be set for a search, which finds its jobs by their directories' names"
         )
     job = _job(sweep, config, config.example)
-    fixed = [word for word in job.words if word not in config.example]
+    fixed = [override for override in job.overrides if override not in config.example]
     return Search([str(parameter) for parameter in config.space], config.metrics, job.name[-8:], fixed)
 
 
-def _job(sweep: Sweep, config: SearchConfig, words: Sequence[str]) -> Job:
+def _job(sweep: Sweep, config: SearchConfig, overrides: Sequence[str]) -> Job:
     try:
-        job = sweep.job([*config.fixed, *words], words)
+        job = sweep.job([*config.fixed, *overrides], overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error)) from error
     if job.goal != (config.monitor, config.mode):
@@ -109,13 +109,13 @@ def _preview(left: "Outstanding", there: str) -> None:
 
 def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None:
     from runner.sweeps.optuna.searching import StudySource
-    from runner.sweeps.optuna.study import WORDS, best_of, outstanding, summary
+    from runner.sweeps.optuna.study import OVERRIDES, best_of, outstanding, summary
 
     if len(config.metrics) > 1:
         print("several objectives: no trial is pruned")
     left = outstanding(study, config.n_trials)
     for trial in left.failed:
-        study.enqueue_trial(trial.params, user_attrs={WORDS: trial.user_attrs.get(WORDS, [])})
+        study.enqueue_trial(trial.params, user_attrs={OVERRIDES: trial.user_attrs.get(OVERRIDES, [])})
     source = StudySource(study, config.space, list(config.metrics), _jobs(sweep, config, study))
     source.want(left.begun, left.total - len(left.begun))
     ended = sweep.run(source, left.total, stop) if left.total else []
@@ -152,9 +152,9 @@ def _jobs(sweep: Sweep, config: SearchConfig, study: "Study") -> "Jobs":
     ) -> None:
         write_record(sweep.directory, Record(config.monitor, config.mode, jobs, metrics, pruned, kinds or {}))
 
-    def job_of(words: Sequence[str]) -> Job:
-        job = _job(sweep, config, words)
-        put_on_record({job.name: job.words}, kinds={job.name: job.kind})
+    def job_of(overrides: Sequence[str]) -> Job:
+        job = _job(sweep, config, overrides)
+        put_on_record({job.name: job.overrides}, kinds={job.name: job.kind})
         return job
 
     put_on_record({}, sorted(jobs_of(study, TrialState.PRUNED)))

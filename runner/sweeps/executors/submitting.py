@@ -168,10 +168,10 @@ class Here:
         return "pid" in state
 
 
-def _scancel(*words: str) -> None:
+def _scancel(*arguments: str) -> None:
     """Call scancel; ignore its complaints, for example that a job has ended."""
     with suppress(OSError):
-        subprocess.run(["scancel", *words], capture_output=True)
+        subprocess.run(["scancel", *arguments], capture_output=True)
 
 
 def _python(inherited: str) -> str:

@@ -13,7 +13,7 @@ from runner.exit_codes import INTERRUPTED
 from runner.run_directory.status import read_status
 from runner.sweeps.jobs import Job, Need, need_of
 from runner.sweeps.optuna.space import Choice, Parameter
-from runner.sweeps.optuna.study import JOB, WORDS, jobs_of
+from runner.sweeps.optuna.study import JOB, OVERRIDES, jobs_of
 from runner.sweeps.results.objectives import at_best
 from runner.sweeps.results.table import curve
 from runner.sweeps.schedule import Ended
@@ -83,9 +83,9 @@ class StudySource:
 
     def _begin(self, trial: Trial) -> Job | None:
         try:
-            words = self._drawn(trial)
-            trial.set_user_attr(WORDS, words)
-            job = self._jobs.of(words)
+            overrides = self._drawn(trial)
+            trial.set_user_attr(OVERRIDES, overrides)
+            job = self._jobs.of(overrides)
         except ConfigError as error:
             self._fail(trial, error)
             return None
@@ -102,7 +102,7 @@ class StudySource:
 
     def _drawn(self, trial: Trial) -> list[str]:
         try:
-            return [parameter.word(drawn(trial, parameter)) for parameter in self._space]
+            return [parameter.override(drawn(trial, parameter)) for parameter in self._space]
         except (ValueError, TypeError, LookupError) as error:
             raise ConfigError(f"trial {trial.number} of the study has values outside the space") from error
 
@@ -190,7 +190,7 @@ class StudySource:
 def drawn(trial: Trial, parameter: Parameter) -> Any:
     """Return the trial's value of a parameter, drawn now unless drawn before."""
     if isinstance(parameter, Choice):
-        return trial.suggest_categorical(parameter.key, parameter.words)
+        return trial.suggest_categorical(parameter.key, parameter.values)
     low, high, step, log = parameter.low, parameter.high, parameter.step, parameter.log
     if parameter.whole:
         return trial.suggest_int(parameter.key, int(low), int(high), step=int(step or 1), log=log)

@@ -10,19 +10,19 @@ class Choice:
     """One of several values, each as typed on the command line."""
 
     key: str
-    words: Sequence[str]
+    values: Sequence[str]
 
     def __str__(self) -> str:
         """Return the override that defines this parameter."""
-        return f"{self.key}=choice({','.join(self.words)})"
+        return f"{self.key}=choice({','.join(self.values)})"
 
-    def word(self, value: str) -> str:
+    def override(self, value: str) -> str:
         """Return the override that sets this value."""
         return f"{self.key}={value}"
 
     def examples(self) -> list[str]:
         """Return overrides that test every value against the config."""
-        return [self.word(value) for value in self.words]
+        return [self.override(value) for value in self.values]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Numbers:
         interval = f"interval({self.low!r},{self.high!r})"
         return f"{self.key}={f'tag({tags}{interval})' if tags else interval}"
 
-    def word(self, value: float) -> str:
+    def override(self, value: float) -> str:
         """Return the override that sets this value, free of rounding noise from adding steps."""
         if self.step is None or self.whole:
             return f"{self.key}={value!r}"
@@ -59,9 +59,9 @@ class Numbers:
     def examples(self) -> list[str]:
         """Return an override that tests one value against the config."""
         if self.step is not None:
-            return [self.word(self.low)]
+            return [self.override(self.low)]
         middle = (self.low * self.high) ** 0.5 if self.log else self.low + (self.high - self.low) / 2
-        return [self.word(round(middle) if self.whole else middle)]
+        return [self.override(round(middle) if self.whole else middle)]
 
 
 Parameter = Choice | Numbers

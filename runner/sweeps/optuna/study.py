@@ -17,7 +17,7 @@ from runner.errors import ConfigError, DiskRefuses
 from runner.text import one_line
 
 FILE = "study.db"
-JOB, WORDS = "job", "words"
+JOB, OVERRIDES = "job", "words"
 """Attributes of a trial: its job's name, and the overrides that set its values."""
 _NAME, _SEARCH = "search", "search"
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
@@ -107,12 +107,12 @@ def read_study(directory: Path) -> Study | None:
         return None
     try:
         study = optuna.load_study(study_name=_NAME, storage=_storage(path))
-        told = [(trial.user_attrs.get(WORDS, []), trial.user_attrs.get(JOB, "")) for trial in study.get_trials(False)]
+        told = [(one.user_attrs.get(OVERRIDES, []), one.user_attrs.get(JOB, "")) for one in study.get_trials(False)]
     except KeyError:  # a kill came before the first write
         return None
     except Exception as error:  # of SQLAlchemy, sqlite, or a newer Optuna
         raise _unreadable(path, one_line(error, 200)) from error
-    if not all(isinstance(job, str) and _is_words(words) for words, job in told):
+    if not all(isinstance(job, str) and _is_texts(overrides) for overrides, job in told):
         raise _unreadable(path, "a trial's overrides or job name are not text")
     return study
 
@@ -120,12 +120,12 @@ def read_study(directory: Path) -> Study | None:
 def _is_search(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
-    lists = _is_words(value.get("space")) and _is_words(value.get("fixed"))
+    lists = _is_texts(value.get("space")) and _is_texts(value.get("fixed"))
     return lists and isinstance(value.get("metrics"), Mapping) and isinstance(value.get("config"), str)
 
 
-def _is_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _unreadable(path: Path, reason: str) -> ConfigError:
@@ -169,16 +169,16 @@ def outstanding(study: Study | None, n_trials: int) -> Outstanding:
     begun = [trial for trial in trials if trial.state is TrialState.RUNNING]
     results = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     left = max(0, n_trials - len(results) - len(begun))
-    known = {_words(trial) for trial in trials if trial.state is not TrialState.FAIL}
-    failed = {_words(trial): trial for trial in trials if trial.state is TrialState.FAIL}
-    again = [trial for words, trial in failed.items() if words not in known]
+    known = {_overrides(trial) for trial in trials if trial.state is not TrialState.FAIL}
+    failed = {_overrides(trial): trial for trial in trials if trial.state is TrialState.FAIL}
+    again = [trial for overrides, trial in failed.items() if overrides not in known]
     waiting = sum(trial.state is TrialState.WAITING for trial in trials)
     again = again[: max(0, left - waiting)]
     return Outstanding(begun, again, left - len(again))
 
 
-def _words(trial: FrozenTrial) -> tuple[str, ...]:
-    return tuple(trial.user_attrs.get(WORDS, ()))
+def _overrides(trial: FrozenTrial) -> tuple[str, ...]:
+    return tuple(trial.user_attrs.get(OVERRIDES, ()))
 
 
 def summary(study: Study | None) -> str:

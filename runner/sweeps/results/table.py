@@ -74,7 +74,7 @@ class Row:
 def write_record(sweep: Path, record: Record) -> None:
     """Write `sweep.json`, and keep the jobs of earlier commands in it."""
     former = read_record(sweep) if (sweep / RECORD).exists() else Record("", "", {})
-    jobs = {**former.jobs, **{name: list(words) for name, words in record.jobs.items()}}
+    jobs = {**former.jobs, **{name: list(overrides) for name, overrides in record.jobs.items()}}
     pruned = sorted({*former.pruned, *record.pruned})
     kinds = {**former.kinds, **record.kinds}
     entries = vars(record) | {"jobs": jobs, "metrics": dict(record.metrics), "pruned": pruned, "kinds": kinds}
@@ -156,7 +156,7 @@ def _metric(status: Status) -> float | None:
 
 def _varied(jobs: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
     """Return for each job its values of the keys that differ between the jobs."""
-    pairs = {name: dict(word.lstrip("+~").partition("=")[::2] for word in words) for name, words in jobs.items()}
+    pairs = {name: dict(text.lstrip("+~").partition("=")[::2] for text in own) for name, own in jobs.items()}
     keys = dict.fromkeys(key for values in pairs.values() for key in values)
     differing = [key for key in keys if len({values.get(key, "") for values in pairs.values()}) > 1]
     return {name: {key: values[key] for key in differing if key in values} for name, values in pairs.items()}
