@@ -5,7 +5,7 @@ from typing import Any
 
 
 def sets_of(split: Any) -> dict[str, Any]:
-    """Return the sets of a split by name: of a mapping each, of a single set that one under "", of None nothing."""
+    """Return the sets of a split by name: a mapping's own names, "" for a single set, and none for None."""
     if split is None:
         return {}
     named = isinstance(split, Mapping) and all(isinstance(name, str) for name in split)
@@ -13,5 +13,5 @@ def sets_of(split: Any) -> dict[str, Any]:
 
 
 def place_of(name: str, inner: str) -> str:
-    """Return what belongs to a set, such as a metric, with the name of the set before it: `seen/loss`, or `loss`."""
+    """Return a name, such as a metric's, prefixed with its set's name: `seen/loss`, or `loss` for the set ""."""
     return f"{name}/{inner}" if name else inner

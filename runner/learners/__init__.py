@@ -33,7 +33,7 @@ class Learner(Protocol):
     models: tuple[str, ...]
     """The names of the models: ("model",), or ("generator", "discriminator").
 
-    A learner may also have `frozen`, the names of those that it does not train: they stay in `eval()` mode.
+    A learner may also have `frozen`, the names of models that it does not train: they stay in `eval()` mode.
     """
 
     def updates(self, step: int) -> Sequence[str]:
@@ -75,7 +75,7 @@ class Accumulator(Protocol):
 
 
 def frozen_of(learner: Any) -> tuple[str, ...]:
-    """Return the models that a learner uses and does not train, such as a teacher, by its attribute `frozen`."""
+    """Return the models that a learner uses but does not train, such as a teacher: its attribute `frozen`."""
     return tuple(getattr(learner, "frozen", ()))
 
 

@@ -43,7 +43,7 @@ def evaluate_each(
     strategy: Strategy,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:
-    """Return the metrics of each set, behind its name, as `evaluate` does; None if `stop` broke it off."""
+    """Return the metrics of each set, prefixed with its name; None if `stop` interrupted it."""
     found: dict[str, float] = {}
     for name, loader in loaders.items():
         metrics = evaluate(models, learner, loader=loader, strategy=strategy, stop=stop)

@@ -78,7 +78,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:
     """Evaluate on `val` and record the metrics, unless a stop comes first; leaves training's generators unchanged.
 
-    Without a `val` the means of training since the latest report are recorded.
+    Without a `val`, records the means of training since the last report.
     """
     with isolated(plan.seed, state.progress.global_step), state.scaler.autocast():
         metrics = evaluate_each(

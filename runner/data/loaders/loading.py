@@ -69,7 +69,7 @@ class DataPosition:
 
 
 class TrainLoader:
-    """Delivers training batches for ever, epoch after epoch."""
+    """Delivers training batches forever, epoch after epoch."""
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class Attempt:
         _await(process.pid)
         kill_group(process.pid)  # loader workers left behind
         code = process.wait()
-        if asked() and (code == INTERRUPTED or signal_name(-code) == "SIGTERM"):  # not yet handling signals
+        if asked() and (code == INTERRUPTED or signal_name(-code) == "SIGTERM"):  # SIGTERM: it had no handler yet
             self._linger(asked)
         self._note(code=code)
         return code
