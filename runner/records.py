@@ -107,7 +107,7 @@ def read_as(path: Path, kind: type[_Record], *, largest: int = _LARGEST) -> _Rec
 
 
 def conforms(value: Any, kind: Any) -> bool:
-    """Return whether a plain value has the annotated type."""
+    """Return whether a plain value has the annotated type; an int must not be negative."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return True

@@ -173,7 +173,7 @@ def legacy_file() -> bytes:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"<!DOCTYPE html><title>404</title>", "a page of text"),
+        (b"<!DOCTYPE html><title>404</title>", "an HTML or XML page"),
         (b"\x80\x04N.", "a bare pickle"),
         (legacy_file(), "before torch 1.6"),
         (tar_archive(), "a tar archive"),

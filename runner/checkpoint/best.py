@@ -25,7 +25,7 @@ class Standing:
 
 
 def standing(checkpoint: Path, *, monitor: str, mode: Mode) -> Standing:
-    """Return the position of a checkpoint among the files of its run."""
+    """Return the standing of a checkpoint among the files of its run."""
     run = run_directory_of(checkpoint)
     at = located(checkpoint, run)
     damaged = []

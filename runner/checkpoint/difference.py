@@ -30,7 +30,7 @@ class Difference:
         return part_of(self.place.split(".")[0].split("[")[0])
 
     def __str__(self) -> str:
-        """Return place and kind."""
+        """Return the place and the difference."""
         return f"{self.place} ({self.how})"
 
 

@@ -1,4 +1,4 @@
-"""One attempt of a run, from its first log line to its exit code; `status.json` is always true."""
+"""One attempt of a run, from its first log line to its exit code; `status.json` is accurate throughout."""
 
 import logging
 import sys
@@ -23,7 +23,7 @@ Metrics = dict[str, float]
 
 
 def live(run: Prepared) -> int:
-    """Train, test, keep `status.json` true, and return the exit code.
+    """Train, test, keep `status.json` accurate, and return the exit code.
 
     Raises:
         BaseException: an interruption, such as KeyboardInterrupt; failures of the run become an exit code.

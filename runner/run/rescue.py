@@ -25,11 +25,11 @@ def _rescue(state: TrainState, plan: Plan, failure: BaseException) -> None:
     try:
         plan.saving.settle()
     except Exception as former:  # this step may still be saved
-        log.warning("an earlier step could not be saved either: %s", former)
+        log.warning("an earlier step could not be saved: %s", former)
     if not isinstance(failure, Exception) or not state.whole or isinstance(failure, NonFinite):
         return
     try:
         save(state, plan)
         plan.saving.settle()
     except Exception as second:  # a broken device fails again here
-        log.warning("the last step could not be saved either: %s", second)
+        log.warning("the last step could not be saved: %s", second)

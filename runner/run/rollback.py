@@ -42,7 +42,7 @@ def train_to_an_ending(
     while True:
         plan = make_plan(run, stop, environment, saved)
         try:
-            # A fork, and a run that may roll back, needs a first checkpoint with its own settings.
+            # A fork, and changed settings that may roll back, need a first checkpoint that has them.
             if run.start.parent or (rolls_back and run.start.changes):
                 save(run.state, plan)
             debug, first_step = run.config.debug, run.state.progress.global_step

@@ -83,7 +83,7 @@ def read_attempt(path: Path) -> Attempt:
     try:
         attempt = read_as(path, Attempt)
         if attempt.attempt != int(path.stem):
-            raise Malformed(f"it is of attempt {attempt.attempt}")
+            raise Malformed(f"it belongs to attempt {attempt.attempt}")
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path} is not a record of an attempt ({error}), so the changes of that attempt are unknown; "

@@ -33,7 +33,7 @@ class Precision:
         scaled.backward()  # type: ignore[no-untyped-call]
 
     def is_finite(self, optimizer: Optimizer) -> bool:
-        """Return whether the optimizer's gradient is finite; always with fp16, whose scaler skips such steps."""
+        """Return whether the optimizer's gradient is finite; True with fp16, whose scaler skips other steps."""
         if self._scaler.is_enabled():
             return True
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

@@ -8,7 +8,7 @@ _ZIP = b"PK\x03\x04"
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."  # the pickled magic number of torch before 1.6
 _KNOWN = {
     b"\x80": "a bare pickle, which can run code when it is opened",
-    b"<": "a page of text",
+    b"<": "an HTML or XML page",
     b"version https://git-lfs": "a git-lfs pointer, not the file itself",
     b"\xff\xd8\xff": "a picture",
     b"\x89PNG": "a picture",

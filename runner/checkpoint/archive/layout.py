@@ -18,7 +18,7 @@ PADDING = b"FB"  # torch aligns tensors by an extra field of this name, filled w
 ROOT = "archive/"
 CRC_IN_LOCAL = 14  # bytes from the start of a local header
 _ALIGNMENT = 64
-_LIMIT, _MANY = 0xFFFFFFFF, 0xFFFF  # a field of 4 or 2 bytes that refers to one of 8
+_LIMIT, _MANY = 0xFFFFFFFF, 0xFFFF  # these values of a field refer to one of 8 bytes
 _FIRST_OF_1980 = (0, 33)  # time, date: equal contents give equal bytes
 _VERSION, _LONG_VERSION = 20, 45
 

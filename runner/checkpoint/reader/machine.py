@@ -140,7 +140,7 @@ class Machine:
         self._stack[-1] = result
 
     def _copy(self, argument: Any) -> None:
-        """Count what a call copies: in a pickle that torch wrote, every element is there once for each copy."""
+        """Bound what a call copies: torch writes each copied element out, a hostile pickle repeats a reference."""
         if type(argument) in (str, bytes):
             self._encoded += len(argument)
         else:
