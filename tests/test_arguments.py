@@ -49,7 +49,7 @@ def test_a_run_may_do_without_a_scheduler_an_experiment_and_a_key_of_an_option()
 @pytest.mark.parametrize("word", ["experiment=null", "model=lenet,null"])
 def test_no_option_of_a_group_is_null(word: str) -> None:
     parse(["epochs=null", "~experiment", "model.width=null"])
-    with pytest.raises(ConfigError, match=f"{word} is invalid; an option of"):
+    with pytest.raises(ConfigError, match=f"{word} is invalid; choose an option of"):
         parse([word])
 
 
@@ -58,7 +58,7 @@ def test_no_option_of_a_group_is_null(word: str) -> None:
     [
         ("name=a,b", "name=a,b cannot be swept"),
         ("task=train,evaluate", "task=train,evaluate cannot be swept"),
-        ("task=evaluate", "task=evaluate cannot be with -m"),
+        ("task=evaluate", "task=evaluate does not work with -m"),
         ("resume=outputs/x/last.tar", "warm_start.path="),
     ],
 )

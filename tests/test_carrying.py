@@ -116,7 +116,7 @@ def test_groups_without_names_are_matched_by_what_builds_them(
 @pytest.mark.parametrize(
     ("scheduler", "word", "said"),
     [
-        (("scheduler=plateau",), "optimizer.decay=1.0", "Plateau goes on with those of the run only"),
+        (("scheduler=plateau",), "optimizer.decay=1.0", "Plateau only continues with those of the run"),
         (
             ("scheduler=own", "scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "scheduler.unit=step",
              "+scheduler.max_lr=0.1", "+scheduler.total_steps=99"),
@@ -124,7 +124,7 @@ def test_groups_without_names_are_matched_by_what_builds_them(
         ),
         (
             ("scheduler=own", "scheduler._target_=torch.optim.lr_scheduler.StepLR", "+scheduler.step_size=3"),
-            "+scheduler.last_epoch=-1", "would change nothing of StepLR",
+            "+scheduler.last_epoch=-1", "would not change StepLR",
         ),
     ],
 )  # fmt: skip
@@ -156,7 +156,7 @@ def test_another_optimizer_begins_afresh_where_it_is_allowed(
     refused = changed(capsys, "optimizer=sgd")
     assert refused.code == 2 and "resume_allow=[optimizer._target_]" in refused.err
     outcome = changed(capsys, "optimizer=sgd", "resume_allow=[optimizer._target_]")
-    assert outcome.code == 75 and "begins afresh" in outcome.out, outcome.err + outcome.out
+    assert outcome.code == 75 and "starts afresh" in outcome.out, outcome.err + outcome.out
     state = entries_of(runs / "y/last.tar")["optimizer_state_dict"]
     assert state["state"] == {} and state["param_groups"][0]["initial_lr"] == 0.05
     assert cli(capsys, "resume=outputs/y", "max_time=null", "trust=[tests]").code == 0

@@ -28,9 +28,9 @@ FAULTS = {
 FOUND = {
     "own_generator": "data.train.noise is a numpy.random.Generator",
     "unseeded_generator": "data.train.noise is a random.Random",
-    "counting_learner": "learner.count (int) changes while training",
-    "remembering_model": "model.mean (Tensor) changes while training",
-    "unseeded_weights": "model.weight has other first values",
+    "counting_learner": "learner.count (int) changes in training",
+    "remembering_model": "model.mean (Tensor) changes in training",
+    "unseeded_weights": "model.weight has other initial values",
 }
 
 
@@ -110,7 +110,7 @@ def test_a_fault_is_noticed_and_its_runs_are_kept(work: Path, capsys: Any, name:
     assert outcome.code == 1, outcome.out + outcome.err
     kind = "not repeatable: " if name.startswith("unseeded") else "not exact: "
     assert outcome.out.startswith(kind) and outcome.out.count("\n") == 1
-    assert FOUND.get(name, "the first loss after the resume is the same and what follows is not") in outcome.out
+    assert FOUND.get(name, "the first loss after the resume is the same but later ones differ") in outcome.out
     (folder,) = (work / "outputs").iterdir()
     assert str(folder.relative_to(work)) in outcome.out and (folder / "whole/last.tar").is_file()
     assert "model_state_dict." in outcome.out and "step" in outcome.out

@@ -66,7 +66,7 @@ def work(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["checkpoint_path=x.tar"], "task=evaluate"),
         (["output=x.csv"], "task=predict"),
         (["rewind=true"], "resume=FILE"),
-        (["resume_allow=[data]"], "without resume"),
+        (["resume_allow=[data]"], "it with resume"),
         (["checkpoint.monitor=val/accuracy"], "checkpoint.mode=max"),
         (["experiment=gan_digits", "learner.latent=32"], "learner.latent=32 and model.generator.latent=64"),
         ([*FAST, "optimizer=own", "optimizer._target_=torch.optim.LBFGS"], "LBFGS.step needs a closure"),

@@ -99,7 +99,7 @@ def test_one_batch_is_one_step_and_one_evaluation_even_of_an_experiment(runs: Pa
 
 def test_limits_and_overfitting_do_not_go_together(capsys: Any) -> None:
     outcome = cli(capsys, "debug=overfit", "debug.limit_train=2")
-    assert outcome.code == 2 and "debug.overfit=1 cannot be" in outcome.err
+    assert outcome.code == 2 and "debug.overfit=1 is invalid" in outcome.err
 
 
 @pytest.mark.parametrize("word", ["debug=limit", "debug.limit_eval=1"])

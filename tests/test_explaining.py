@@ -30,18 +30,18 @@ def refusal(folder: Path, *words: str) -> str:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (GLOBAL + b"# caf\xe9\nepochs: 2\n", ", line 2: it is not UTF-8 (Latin-1, perhaps); save the file as UTF-8"),
-        (GLOBAL + b"epochs: 3\nepochs: 4\n", ", line 3: epochs is there twice; leave one out"),
-        (GLOBAL + b"optimizer:\n  lr: 1\n  lr: 2\n", ", line 4: lr is there twice; leave one out"),
-        (GLOBAL + b"optimizer:\n\tlr: 1\n", ", line 3: YAML takes no tab here; indent with spaces"),
-        (GLOBAL + b"optimizer: {lr: ???}\n", ", line 2: ??? within braces needs quotes; write '???'"),
+        (GLOBAL + b"# caf\xe9\nepochs: 2\n", ", line 2: not UTF-8 (perhaps Latin-1); save the file as UTF-8"),
+        (GLOBAL + b"epochs: 3\nepochs: 4\n", ", line 3: epochs occurs twice; leave one out"),
+        (GLOBAL + b"optimizer:\n  lr: 1\n  lr: 2\n", ", line 4: lr occurs twice; leave one out"),
+        (GLOBAL + b"optimizer:\n\tlr: 1\n", ", line 3: YAML does not allow tabs here; indent with spaces"),
+        (GLOBAL + b"optimizer: {lr: ???}\n", ", line 2: ??? inside braces needs quotes; write '???'"),
         (GLOBAL + b"optimizer: {lr: 1\n", ", line 3 is not YAML: "),
         (GLOBAL + b"epochs: !!python/object/apply:os.system [x]\n", ", line 2: a config holds plain values only "),
         (GLOBAL + b"epochs: many\n", ": epochs is invalid; use a whole number"),
-        (GLOBAL + b"optimizer: {lr: null}\n", ": optimizer.lr is invalid; it needs a value, and null is none"),
+        (GLOBAL + b"optimizer: {lr: null}\n", ": optimizer.lr is invalid; give a value other than null"),
         (GLOBAL + b"lr: 0.1\n", ": there is no key lr; did you mean optimizer.lr?"),
         (GLOBAL + b"optimizer: {lrr: 0.1}\n", ": there is no key optimizer.lrr; did you mean optimizer.lr?"),
-        (GLOBAL + b"early_stopping: {foo: 1}\n", ": there is no key early_stopping.foo; --help names all keys"),
+        (GLOBAL + b"early_stopping: {foo: 1}\n", ": there is no key early_stopping.foo; --help lists all keys"),
         (GLOBAL + b"- a\n", " is a list; write `key: value` lines"),
         (
             GLOBAL + b"checkpoint: off\n",
@@ -57,7 +57,7 @@ def refusal(folder: Path, *words: str) -> str:
         ),
         (
             GLOBAL + b"defaults:\n  - override optimizer: sgd\n",
-            " overrides optimizer, which is beside it; write `override /optimizer: ...`",
+            " overrides optimizer as a sibling; write `override /optimizer: ...`",
         ),
         (
             GLOBAL + b"defaults:\n  - /optimizer: sgd\n",
@@ -65,13 +65,13 @@ def refusal(folder: Path, *words: str) -> str:
         ),
         (
             GLOBAL + b"defaults:\n  - override /optimizer: sdg\n",
-            ": optimizer=sdg is no option; did you mean sgd? there are adam",
+            ": optimizer=sdg does not exist; did you mean sgd? the options are adam",
         ),
-        (b"epochs: 3\n", " would give experiment, and there is no such key; make `# @package _global_` its first line"),
-        (b"", " would give experiment, and there is no such key; make `# @package _global_` its first line"),
+        (b"epochs: 3\n", " would set experiment, which does not exist; make `# @package _global_` its first line"),
+        (b"", " would set experiment, which does not exist; make `# @package _global_` its first line"),
         (
             b"\xef\xbb\xbf" + GLOBAL,
-            " begins with a byte order mark, so its first line is not seen; save it as UTF-8 without BOM",
+            " begins with a byte order mark, which hides its first line; save it as UTF-8 without BOM",
         ),
     ],
 )  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_file_that_lists_all_settings_and_names_no_schema_has_its_types_and_ru
         mine, ours = (checked(compose_config([*searchpath, *words])) for words in (["checkpoint=mine"], []))
     assert mine == ours and mine.saves
     (folder / "checkpoint/mine.yaml").write_text(EVERY_EPOCH.replace("keep_last: 2", "keep_last: 1"))
-    assert refusal(folder, "checkpoint=mine") == "checkpoint.keep_last=1 cannot be: it must be at least 2"
+    assert refusal(folder, "checkpoint=mine") == "checkpoint.keep_last=1 is invalid; use 2 or more"
     (folder / "checkpoint/mine.yaml").write_text(EVERY_EPOCH.replace("stop", "go"))
     assert refusal(folder, "checkpoint=mine") == "checkpoint.on_error is invalid; choose stop, warn"
     (folder / "checkpoint/mine.yaml").write_text("monitor: val/loss\nmode: min\nevery_steps: 5\n")
@@ -146,5 +146,5 @@ def test_a_file_that_lists_all_settings_and_names_no_schema_has_its_types_and_ru
 
 def test_a_group_that_a_file_empties_is_one_sentence(folder: Path) -> None:
     (folder / "experiment/mine.yaml").write_bytes(GLOBAL + b"optimizer: null\n")
-    said = "mine.yaml: optimizer is null, and an option is a mapping; give it keys beneath it, or leave it out"
+    said = "mine.yaml: optimizer is null, not a mapping; give it keys, or leave it out"
     assert refusal(folder, "experiment=mine") == f"{folder}/experiment/{said}"

@@ -79,7 +79,7 @@ def test_a_mean_of_what_is_none_is_said_at_the_start(runs: Path, capsys: Any) ->
     outcome = cli(capsys, *TINY, "learner._target_=tests.own.figures.Averaged", "name=x", "epochs=1")
     assert outcome.code == 0
     log = (runs / "x/run.log").read_text()
-    assert "Averaged.evaluation returns f1 as one number a batch" in log and "summary(rows)" in log
+    assert "Averaged.evaluation returns f1 as one number per batch" in log and "summary(rows)" in log
 
 
 def test_a_wrong_summary_is_found_before_anything_is_made(runs: Path, capsys: Any) -> None:

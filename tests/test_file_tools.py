@@ -238,7 +238,7 @@ def test_verify_notices_a_checkpoint_under_the_name_of_another_step(
     copy = stopped(tmp_path / "x", run, state="failed")
     (copy / "last.tar").rename(copy / "checkpoints" / "step_0000009999.tar")
     outcome = tool("verify", copy)
-    assert outcome.code == 1 and "not the step of its name" in outcome.out
+    assert outcome.code == 1 and "not the step in its name" in outcome.out
 
 
 def test_verify_tells_a_program_what_is_whole_and_what_a_resume_would_take(

@@ -48,5 +48,5 @@ def test_an_optimizer_for_sparse_gradients_may_train_what_has_only_those() -> No
 
 def test_an_optimizer_for_cuda_graphs_is_refused_on_another_device() -> None:
     model = nn.Linear(2, 1)
-    with pytest.raises(ConfigError, match=r"optimizer\.capturable=true is for CUDA graphs, and the model is on cpu"):
+    with pytest.raises(ConfigError, match=r"optimizer\.capturable=true is for CUDA graphs, but the model is on cpu"):
         check_optimizer(torch.optim.Adam(model.parameters(), capturable=True), model, "optimizer")

@@ -331,7 +331,7 @@ def test_no_forward_pass_of_a_files_model_takes_gigabytes_or_minutes(
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     again = ("resume_allow=[data,batch_size]",) if command != "export" else ()
     outcome = outcomes(file, capsys, work, command, again=again)[command]
-    assert outcome.code == 2 and "with the numbers of this file would take far more memory or time" in outcome.err
+    assert outcome.code == 2 and "with this file's arguments would take far more memory or time" in outcome.err
     assert "Traceback" not in outcome.err and f"trust=[{node['_target_']}]" in outcome.err
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 700_000  # KiB
     assert time.process_time() - began < 5 and not list(work.glob("out*"))

@@ -71,9 +71,9 @@ def test_a_resume_rebuilds_the_groups_and_carries_the_moments_by_name(work: Path
             "groups[0].match=^stem matches no trained parameter",
         ),
         ("optimizer.groups=[{match:'bias$',weight_deca:0}]", "optimizer.groups[0].weight_deca is unknown"),
-        ("optimizer.groups=[bias]", "optimizer.groups=bias cannot be"),
+        ("optimizer.groups=[bias]", "optimizer.groups=bias is invalid"),
         ("optimizer.layer_decay=0.5 model.hidden=[]", "give it a method `depth_of(name)`"),
-        ("optimizer.layer_decay=2", "optimizer.layer_decay=2.0 cannot be"),
+        ("optimizer.layer_decay=2", "optimizer.layer_decay=2.0 is invalid"),
         ("optimizer.no_decay=bias", "no_decay"),
     ],
 )

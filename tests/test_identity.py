@@ -82,7 +82,7 @@ def test_other_files_of_the_same_classes_are_one_line(work: Path, capsys: Any) -
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")
     assert (
         outcome.code == 0
-        and "other numbers of samples than in the file: 18 -> 17 in train, 20 -> 19 in test" in outcome.out
+        and "the numbers of samples differ from the file: 18 -> 17 in train, 20 -> 19 in test" in outcome.out
     )
     assert cli(capsys, *ask).code == 0
 
@@ -161,9 +161,9 @@ def test_what_own_data_say_of_themselves_is_kept_as_plain_values() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"classes": [1, 2]}, "`classes` that are"),
+        ({"classes": [1, 2]}, "`classes` = "),
         ({"samples": 3}, "other than samples and facts"),
-        ({"when": np.zeros(3)}, "give it as plain values"),
+        ({"when": np.zeros(3)}, "give plain values"),
     ],
 )
 def test_an_identity_that_is_none_is_one_sentence(said: dict[str, Any], message: str) -> None:
@@ -174,14 +174,14 @@ def test_an_identity_that_is_none_is_one_sentence(said: dict[str, Any], message:
 def test_a_fact_that_is_a_method_is_one_sentence() -> None:
     data: Any = NoisyPoints()
     data.num_classes = lambda: 2
-    with pytest.raises(ConfigError, match=r"data: NoisyPoints\.num_classes is .* a function; give it as plain values"):
+    with pytest.raises(ConfigError, match=r"data: NoisyPoints\.num_classes is .* a function; give plain values"):
         facts_of(data)
 
 
 def test_whatever_else_own_data_say_must_stay_the_same() -> None:
     stored = identity_of(named(vocabulary="abc"))
     assert compare_identities(stored, stored, Path("x.tar"), allowed=()) == []
-    with pytest.raises(CheckpointMismatch, match="vocabulary is abc in the file and xyz in the data; give it"):
+    with pytest.raises(CheckpointMismatch, match="vocabulary is abc in the file and xyz in the data; use the"):
         compare_identities(stored, identity_of(named(vocabulary="xyz")), Path("x.tar"), allowed=())
     assert compare_identities(None, stored, Path("x.tar"), allowed=()) == []
 

@@ -299,7 +299,7 @@ def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"model": 5}, "model in its config is no mapping"),
+        ({"model": 5}, "model in its config is not a mapping"),
         ({"optimizer": {}}, "optimizer._target_"),
         ({"epochs": "many"}, "epochs"),
         ({"nonsense": 1}, "'nonsense'"),
@@ -311,8 +311,8 @@ def test_a_config_that_no_checkpoint_takes_is_refused_before_the_first_step(
             {"model": {"_target_": "runner.models.Mlp", "hidden": [4], "dropout": math.nan}},
             "dropout=nan; use widths",
         ),
-        ({"debug": {"x y": "${oc.env:HOME}"}}, "debug in its config has a key that nobody could set"),
-        ({"optimizer": {"": "${oc.env:HOME}"}}, "optimizer in its config has a key that nobody could set"),
+        ({"debug": {"x y": "${oc.env:HOME}"}}, "debug in its config has a key that cannot be set"),
+        ({"optimizer": {"": "${oc.env:HOME}"}}, "optimizer in its config has a key that cannot be set"),
     ],
     ids=str,
 )

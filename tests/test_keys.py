@@ -131,7 +131,7 @@ def test_a_flag_that_is_none_is_answered_with_the_override(
     capsys: pytest.CaptureFixture[str], words: str, meant: str
 ) -> None:
     outcome = cli(capsys, *words.split())
-    assert outcome.code == 2 and outcome.err.startswith(f"error: {words.split()[0]} is no flag; ")
+    assert outcome.code == 2 and outcome.err.startswith(f"error: {words.split()[0]} is not a flag; ")
     assert outcome.err.count("\n") == 1 and advised(outcome.err.strip()) == meant.split()
     with hydra_session(None):
         compose_config(expand(meant.split()))
@@ -174,7 +174,7 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
     if value is None:
         assert sentence == f"{word} cannot be read: a bracket is not closed"
         return
-    quoted = re.search(r"write (.+?)( for one that is this text)?$", sentence)
+    quoted = re.search(r"write (.+?)( for a text)?$", sentence)
     assert quoted
     [typed] = shlex.split(quoted[1])
     check_single([typed])
@@ -188,7 +188,7 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
         ("learning_rate=", "there is no key learning_rate; did you mean optimizer.lr=...?"),
         ("wandb=true", "there is no key wandb; did you mean tracker=..., one of both, csv, none, tensorboard?"),
         ("dataset=imagenet", "there is no key dataset; did you mean data=..., one of arrays, digits, "),
-        ("+foo.bar=1", "there is no key foo.bar; --help names all keys"),
+        ("+foo.bar=1", "there is no key foo.bar; --help lists all keys"),
         (
             "+optimizer.foo=1",
             "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, betas, weight_decay; further",
@@ -196,24 +196,24 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
         ("data.root=x", "data=digits has no key root; data.root is a key of data=fashion_mnist, data=image_folder, "),
         (
             "model.hidden=8,8",
-            "model.hidden=8,8 has several values, as a sweep has; add -m, or write model.hidden=[8,8]",
+            "model.hidden=8,8 has several values, which only a sweep accepts; add -m, or write model.hidden=[8,8]",
         ),
-        ("optimizer.lr=1,2", "optimizer.lr=1,2 has several values, as a sweep has; add -m"),
+        ("optimizer.lr=1,2", "optimizer.lr=1,2 has several values, which only a sweep accepts; add -m"),
         ("epochs=", "epochs= is invalid; use a whole number"),
         ("epochs=abc", "epochs=abc is invalid; use a whole number"),
         ("optimizer.lr=abc", "optimizer.lr=abc is invalid; use a number"),
         ("deterministic=perhaps", "deterministic=perhaps is invalid; use true or false"),
         ("device.precision=fp8", "device.precision=fp8 is invalid; choose fp32, bf16, fp16"),
-        ("seed=null", "seed=null is invalid; it needs a value"),
+        ("seed=null", "seed=null is invalid; give a value"),
         ("=5", "=5 names no key; write key=5"),
         ("epochs =5", "epochs =5 has a space in it; write epochs=5"),
-        ("epochs=1,2", "epochs=1,2 has several values, as a sweep has; add -m"),
+        ("epochs=1,2", "epochs=1,2 has several values, which only a sweep accepts; add -m"),
         ("name=a,b", "name='a,b' is invalid"),
         ("name=ü#x", "name='ü#x' is invalid"),
-        ("optimizer=5", "optimizer=5 is invalid; an option of optimizer has a name"),
+        ("optimizer=5", "optimizer=5 is invalid; choose an option of optimizer by its name"),
         ("~foo", "~foo deletes nothing"),
         ("foo/bar=3", "there is no group foo/bar"),
-        ("nonsense", "'nonsense' is no override; settings are written key=value, such as epochs=10"),
+        ("nonsense", "'nonsense' is not an override; write settings as key=value, such as epochs=10"),
     ],
 )
 def test_a_value_or_a_form_that_is_none_is_one_sentence(session: None, word: str, said: str) -> None:

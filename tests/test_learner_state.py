@@ -88,7 +88,7 @@ def test_a_file_from_before_learners_had_a_state_begins_with_a_fresh_one(
     monkeypatch.chdir(runs.parent)
     assert "learner_state_dict" not in entries_of(runs / "x/last.tar")
     outcome = cli(capsys, "resume=outputs/x", "epochs=2")
-    assert outcome.code == 0 and "has no state of the learner, which begins afresh" in outcome.out
+    assert outcome.code == 0 and "has no state of the learner, which starts afresh" in outcome.out
     assert "learner_state_dict" in entries_of(runs / "x/last.tar")
 
 

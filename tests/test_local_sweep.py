@@ -134,8 +134,8 @@ def test_a_sweep_that_is_stopped_leaves_checkpoints_and_is_finished_by_the_same_
     [
         ("hydra.launcher.on_failure=perhaps", "hydra.launcher.on_failure=perhaps is invalid; choose continue, stop"),
         ("hydra.launcher.preview=perhaps", "hydra.launcher.preview=perhaps is invalid; use true or false"),
-        ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0 cannot be"),
-        ("hydra.sweeper.params=[seed]", "hydra.sweeper.params=['seed'] cannot be: it must be a mapping"),
+        ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0 is invalid"),
+        ("hydra.sweeper.params=[seed]", "hydra.sweeper.params=['seed'] is invalid; use a mapping"),
         ("+hydra.launcher.njobs=2", "there is no hydra.launcher.njobs"),
         ("name='a b'", "name='a b' is invalid"),
     ],

@@ -62,5 +62,5 @@ def test_a_unit_is_a_models_own_or_the_one_that_all_share() -> None:
 def test_options_for_a_model_that_is_none_are_refused() -> None:
     options = {"painter": {"_target_": "x"}, "critic": {"_target_": "x"}}
     check_model_names({"optimizer": options, "scheduler": {"_target_": "x", "more": {}}}, options)
-    with pytest.raises(ConfigError, match=r"scheduler\.paintr is for no model .* painter, critic"):
+    with pytest.raises(ConfigError, match=r"scheduler\.paintr is not for a model .* painter, critic"):
         check_model_names({"optimizer": options, "scheduler": {"paintr": {"_target_": "x"}}}, options)

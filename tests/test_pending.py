@@ -59,12 +59,15 @@ def test_a_change_that_was_killed_at_once_is_applied_by_a_bare_resume_bit_for_bi
     killed_at(process, runs, 9, "resume=outputs/x/last.tar")
     assert step_files(runs / "x")[-1].step == 9
     outcome = cli(capsys, "resume=outputs/x")
-    assert outcome.code == 0 and "attempts/0003.json changed yet, so it is applied again" in outcome.out
+    assert (
+        outcome.code == 0
+        and "no checkpoint holds the changes of attempts/0003.json yet, so they apply again" in outcome.out
+    )
     assert "optimizer.lr" in outcome.out and "(learning rate)" in outcome.out
     assert_same_run(runs / "whole", runs / "x")
     configs = [entries_of(runs / f"{name}/last.tar")["config"] for name in ("x", "whole")]
     assert configs[0] == configs[1].replace("whole", "x")
-    assert "applied again" not in cli(capsys, "resume=outputs/x", "epochs=5").out
+    assert "apply again" not in cli(capsys, "resume=outputs/x", "epochs=5").out
 
 
 def test_a_rewind_takes_the_settings_of_the_checkpoint_that_it_goes_back_to(
@@ -75,7 +78,7 @@ def test_a_rewind_takes_the_settings_of_the_checkpoint_that_it_goes_back_to(
     killed_at(process, runs, 9, "resume=outputs/x", *CHANGED)
     path = runs / "x/checkpoints/step_0000000009.tar"
     outcome = cli(capsys, f"resume={path}", "rewind=true", "epochs=4")
-    assert outcome.code == 0 and "applied again" not in outcome.out and "optimizer.lr" not in outcome.out
+    assert outcome.code == 0 and "apply again" not in outcome.out and "optimizer.lr" not in outcome.out
     assert cli(capsys, "resume=outputs/whole", "epochs=4").code == 0
     assert_same_run(runs / "whole", runs / "x")
     back = cli(capsys, f"resume={path}", "rewind=true", "epochs=4", "optimizer.lr=0.25")
@@ -90,7 +93,7 @@ def test_a_rewind_that_is_killed_at_once_stays_a_rewind(process: ForkServer, run
     path = runs / "x/checkpoints/step_0000000003.tar"
     killed_at(process, runs, 3, f"resume={path}", "rewind=true")
     outcome = cli(capsys, "resume=outputs/x")
-    assert outcome.code == 0 and "applied again" not in outcome.out
+    assert outcome.code == 0 and "apply again" not in outcome.out
     assert_same_run(runs / "whole", runs / "x")
 
 

@@ -119,7 +119,7 @@ def test_a_wrong_option_is_refused_before_ray_is_touched(wrong: dict[str, Any]) 
     register()
     with hydra_session(None):
         node = compose_config(["hydra/launcher=ray"]).hydra.launcher
-    said = rf"^hydra\.launcher\.{next(iter(wrong))}\b.* (cannot be: it must be|is invalid; use)"
+    said = rf"^hydra\.launcher\.{next(iter(wrong))}\b.* is invalid; use"
     with pytest.raises(ConfigError, match=said):
         options_of(Ray, {**node, **wrong}, "hydra.launcher")
 

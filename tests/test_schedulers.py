@@ -72,5 +72,5 @@ def test_a_scheduler_that_no_config_can_build_is_refused_in_a_sentence(runs: Pat
 def test_a_scheduler_that_is_none_of_torchs_kind_is_told_what_it_would_need(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "scheduler=own", "scheduler._target_=tests.own.optim.Homemade", "name=x")
     assert (
-        outcome.code == 2 and "inherit from torch.optim.lr_scheduler.LRScheduler" in outcome.err and not runs.exists()
+        outcome.code == 2 and "derive it from torch.optim.lr_scheduler.LRScheduler" in outcome.err and not runs.exists()
     )

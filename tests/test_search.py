@@ -30,7 +30,7 @@ from runner.sweeps.schedule import Ended
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.schema.sweeping import Optuna
 from runner.wiring.search.search import read_search
-from runner.wiring.search.space import read_space, words_of
+from runner.wiring.search.space import overrides_of, read_space
 from runner.wiring.search.sweep_options import options_of
 from tests.support.command_line import cli
 from tests.support.comparing import rows_in
@@ -69,7 +69,7 @@ def test_values_of_a_step_are_written_without_the_noise_of_adding_it_up() -> Non
 
 
 def test_the_command_line_counts_more_than_the_mapping_of_the_config() -> None:
-    params = words_of({"optimizer": {"lr": "interval(0,1)"}, "epochs": 3, "clip_norm": None, "model": "lenet,mlp"})
+    params = overrides_of({"optimizer": {"lr": "interval(0,1)"}, "epochs": 3, "clip_norm": None, "model": "lenet,mlp"})
     assert params == ["optimizer.lr=interval(0,1)", "epochs=3", "clip_norm=null", "model=lenet,mlp"]
     fixed, space = read_space([*params, "model=mlp", "epochs=range(1,3)"], None)
     assert fixed == ["clip_norm=null", "model=mlp"]
@@ -82,13 +82,13 @@ def test_the_command_line_counts_more_than_the_mapping_of_the_config() -> None:
         (["optimizer.lr=0.1"], "nothing to search"),
         (["optimizer.lr=interval(0.1,0.01)"], "from a number to a larger one"),
         (["optimizer.lr=interval(0,inf)"], "from a number to a larger one"),
-        (["optimizer.lr=tag(log,interval(0,1))"], "begins above 0"),
-        (["optimizer.lr=tag(lgo,interval(0.1,1))"], "the tags that there are"),
-        (["seed=tag(log,range(1,9))"], "are for an interval"),
+        (["optimizer.lr=tag(log,interval(0,1))"], "starts above 0"),
+        (["optimizer.lr=tag(lgo,interval(0.1,1))"], "the only tags are log and int"),
+        (["seed=tag(log,range(1,9))"], "for an interval"),
         (["seed=tag(int,interval(0.5,9))"], "from a whole number"),
         (["seed=range(5,5)"], "holds no value"),
         (["seed=range(0,9,-1)"], "holds no value"),
-        (["name=a,b"], "name is no part"),
+        (["name=a,b"], "name cannot be searched"),
     ],
 )
 def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> None:
@@ -103,12 +103,12 @@ def test_a_space_that_cannot_be_is_one_sentence(words: list[str], said: str) -> 
         ([LR, "hydra.sweeper.sampler=TPE"], "use one of GPSampler"),
         ([LR, "hydra/launcher=basic"], "use hydra/launcher=local"),
         ([LR, "+hydra.sweeper.storage=x"], "no hydra.sweeper.storage; the study is study.db in"),
-        ([LR, "hydra.sweeper.direction=maximize"], "no hydra.sweeper.direction; checkpoint.mode=min or max says it"),
+        ([LR, "hydra.sweeper.direction=maximize"], "no hydra.sweeper.direction; use checkpoint.mode=min or max"),
         ([LR, "hydra.sweeper.study_name=x"], "no hydra.sweeper.study_name; the study is found by name="),
-        ([LR, "hydra.sweeper.trials=9"], "no hydra.sweeper.trials; there are n_trials, "),
+        ([LR, "hydra.sweeper.trials=9"], "no hydra.sweeper.trials; its keys are n_trials, "),
         ([LR, "hydra.sweeper.sampler.seed=9"], "'hydra.sweeper.sampler_options={...}'"),
         ([LR, "hydra/sweeper/sampler=tpe"], "write hydra.sweeper.sampler=..."),
-        ([LR, "hydra.launcher.njobs=2"], "no hydra.launcher.njobs; there are n_jobs, "),
+        ([LR, "hydra.launcher.njobs=2"], "no hydra.launcher.njobs; its keys are n_jobs, "),
         ([LR, "hydra.launcher.time_limit=1h"], "without hydra/launcher=slurm; add that"),
         ([LR, "hydra/sweeper=basic"], "add hydra/sweeper=optuna"),
         (["seed=0,1", "hydra/sweeper=basic", "hydra.sweeper.n_trials=3"], "without hydra/sweeper=optuna; add that"),
@@ -136,7 +136,7 @@ OPTIONS = {
         (["batch_size=interval(8,64)"], {}, r"tag\(int,interval\(...\)\)"),
         ([LR, "batch_size=0"], {}, "batch_size=0"),
         ([LR], {"n_trials": 0}, "n_trials=0"),
-        ([LR], {"params": ["optimizer.lr"]}, "must be a mapping"),
+        ([LR], {"params": ["optimizer.lr"]}, "is invalid; use a mapping"),
         ([LR, "tracker=tensorboard"], {}, "tracker=csv, or hydra.sweeper.pruner=null"),
         ([LR, "checkpoint=off"], {}, "hydra.sweeper.pruner=null"),
         ([LR], {"metrics": {"val/accuracy": "max"}}, "checkpoint.monitor=val/accuracy"),
@@ -480,7 +480,7 @@ def test_failed_trials_are_borne_and_run_again_and_several_objectives_have_a_fro
     code, said = finish(start(work, *words))
     assert code == 1 and "case-raises-" in said and "no trial is pruned" in said, said
     code, said = finish(start(work, *words, MENDED="1"))
-    assert code == 0 and "beaten by none in val/loss, val/accuracy" in said, said
+    assert code == 0 and "Pareto-optimal in val/loss, val/accuracy" in said, said
     rows = results(work)
     assert 1 < len(rows) <= 4 and {row["state"] for row in rows} == {"finished"}
     front = [row for row in rows if row["pareto"] == "true"]

@@ -108,7 +108,7 @@ def test_a_tutorials_general_checkpoint_is_adopted_at_the_end_of_its_epoch(runs:
         (("name=x", "epochs=2"), {}, "raise epochs"),
         (("name=x", "model.hidden=[6]"), {}, "does not fit"),
         (("name=x", "optimizer=sgd"), {}, "another kind of optimizer"),
-        (("name=x",), {"epoch": "2"}, "no number of an epoch"),
+        (("name=x",), {"epoch": "2"}, "not an integer >= 0"),
         (("name=x",), {"model_state_dict": [1]}, "is a list"),
         (("name=x",), {"optimizer_state_dict": {}}, "does not fit"),
     ],
@@ -134,7 +134,7 @@ def test_warm_start_is_ignored_by_auto_and_refused_by_a_resume(runs: Path, capsy
     Path("bare.pth").unlink()
     assert cli(capsys, *words, "max_steps=3").code == 0
     outcome = cli(capsys, "resume=outputs/x", "warm_start.path=other.pth", "max_steps=4")
-    assert outcome.code == 2 and "begins a new run" in outcome.err
+    assert outcome.code == 2 and "is for a new run" in outcome.err
 
 
 def test_a_moving_average_is_evaluated_stored_and_resumed_exactly(
@@ -342,4 +342,4 @@ def test_a_finished_run_without_a_checkpoint_is_not_begun_again(runs: Path, caps
 def test_an_adopted_file_is_not_mixed_with_a_warm_start(runs: Path, capsys: Any) -> None:
     path, _ = tutorial_file(runs.parent / "tutorial.tar")
     outcome = cli(capsys, f"resume={path}", *PLAIN, "name=x", f"warm_start.path={path}")
-    assert outcome.code == 2 and "leave out one" in outcome.err and not runs.exists()
+    assert outcome.code == 2 and "leave one of them out" in outcome.err and not runs.exists()

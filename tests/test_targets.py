@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from runner.errors import ConfigError, TargetRefused
-from runner.wiring.build.objects import trust_words
+from runner.wiring.build.objects import trust_overrides
 from runner.wiring.trust.budget import Budget
 from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.own_code import defines
@@ -114,7 +114,7 @@ def test_the_word_that_a_resume_needs_is_one_that_helps() -> None:
         "data": {"_target_": "numpy.random.default_rng"},
         "learner": {"_target_": "numpy.random.Generator"},
     }
-    assert trust_words(config) == ["trust=[numpy,numpy.random.default_rng,torch.utils.data.TensorDataset]"]
+    assert trust_overrides(config) == ["trust=[numpy,numpy.random.default_rng,torch.utils.data.TensorDataset]"]
 
 
 def test_a_bounded_model_has_the_weights_of_an_unbounded_one() -> None:

@@ -85,7 +85,7 @@ def test_ones_own_tracker_is_given_what_its_constructor_asks_for(work: Path, cap
     ("words", "said"),
     [
         ("tracker.csv=false", "write tracker.csv=null for none"),
-        ("tracker.csv=true", "leave it as it is"),
+        ("tracker.csv=true", "leave it out, or write tracker.csv=null"),
         ("tracker=none tracker.csv=true", "did you mean tracker=csv?"),
         ("+tracker.mine=mine.Noting", "write +tracker.mine._target_=my_package.MyTracker"),
         ("+tracker.mine.url=x", "tracker.mine._target_ is missing"),
@@ -138,7 +138,7 @@ def test_a_resume_builds_no_tracker_that_only_the_run_names_and_shows_that_it_is
 def test_trackers_of_a_file_that_are_no_mapping_are_refused(run: Path, capsys: Any) -> None:
     change(run, ["csv"])
     outcome = cli(capsys, "resume=outputs/x", "max_steps=3")
-    assert outcome.code == 2 and "tracker in its config is no mapping" in outcome.err
+    assert outcome.code == 2 and "tracker in its config is not a mapping" in outcome.err
 
 
 def test_the_page_has_a_tracker_that_works(work: Path, capsys: Any) -> None:

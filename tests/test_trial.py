@@ -93,7 +93,7 @@ def started(capsys: Any, *words: str) -> Outcome:
     [
         (["+data.fault=missing"], ["sample 13 of Wrong is None"]),
         (["+data.fault=ragged"], ["sample ", " of Wrong is (float32 (", "padded or cut"]),
-        (["+data.fault=double"], ["float64 (4, 4)", "let samples be float32", "Classification.training raised Ru"]),
+        (["+data.fault=double"], ["float64 (4, 4)", "convert samples to float32", "Classification.training raised Ru"]),
         (["+data.fault=short"], ["sample 19 of Wrong raised KeyError: 'label' (", "own/untrainable.py:"]),
         (
             ["+data.fault=short", "+data.where=val"],

@@ -92,7 +92,7 @@ def test_a_pattern_that_freezes_one_model_of_several_is_enough(work: Path, capsy
         (("warm_start.path=bare.pth", "warm_start.freeze=[layers.1,conv]"), r"freeze=\[conv\] matches no loaded"),
         (("warm_start.path=bare.pth", "warm_start.exclude=[layers,head]"), r"exclude=\[head\] matches no name"),
         (("warm_start.path=bare.pth", "warm_start.include=[conv]"), r"include=\[conv\] matches no name"),
-        (("warm_start.freeze=[layers]",), "used with warm_start.path"),
+        (("warm_start.freeze=[layers]",), "it with warm_start.path"),
         (("warm_start.path=bare.pth", "warm_start.freeze=[.]"), "no parameter to train"),
         (("warm_start.path=bare.pth", "warm_start.weights=ema"), "no moving average"),
         (("warm_start.path=bare.pth", "warm_start.parts={model: other}"), "no part 'other'"),

@@ -31,17 +31,17 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_begun_again_as_the_ans
     assert cli(capsys, *ONCE, "name=x").code == 1 and not step_files(runs / "x")
     outcome = cli(capsys, resume)
     assert outcome.code == 2 and "outputs/x holds no checkpoint yet" in outcome.err
-    assert cli(capsys, *advised(outcome.err, "begin it again with")).code == 0
+    assert cli(capsys, *advised(outcome.err, "start it again with")).code == 0
     assert json.loads((runs / "x/status.json").read_text())["attempt"] == 2
 
 
 def test_a_name_whose_run_has_no_checkpoint_yet_is_answered_with_what_begins_it_again(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *ONCE, "name=a/x").code == 1
     outcome = cli(capsys, *ONCE, "name=a/x")
-    assert outcome.code == 2 and "begin it again with name=a/x resume=auto and the rest of this command" in outcome.err
+    assert outcome.code == 2 and "start it again with name=a/x resume=auto and the rest of this command" in outcome.err
     assert cli(capsys, *ONCE, "name=a/x", "resume=auto").code == 0
     outcome = cli(capsys, *ONCE, "name=a/x")
-    words = advised(outcome.err.replace(", start over", "\n"), "go on there with")
+    words = advised(outcome.err.replace(", start over", "\n"), "continue it with")
     assert outcome.code == 2 and cli(capsys, *words).code == 0
 
 
@@ -94,5 +94,5 @@ def test_a_length_amid_the_present_epoch_is_past_already(runs: Path, capsys: Any
 def test_a_directory_of_runs_is_answered_with_one_of_them(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *TINY, "name=x", "epochs=1").code == 0
     outcome = cli(capsys, "resume=outputs", "epochs=2")
-    assert outcome.code == 2 and "outputs is no run but holds some; name one of them, such as " in outcome.err
+    assert outcome.code == 2 and "outputs is not a run but holds some; name one of them, such as " in outcome.err
     assert cli(capsys, outcome.err.split()[-1], "epochs=2").code == 0

@@ -1,1 +1,1 @@
-"""What the user types: each command is a thin function over the rooms below."""
+"""The commands: each is a thin function over the rooms below."""

@@ -1,4 +1,4 @@
-"""A checkpoint opened for a task that trains nothing: its config as today's words change it, its models, its data."""
+"""A checkpoint opened for evaluation or prediction: its config with today's overrides, its models and its data."""
 
 import sys
 from collections.abc import Sequence
@@ -28,47 +28,47 @@ if TYPE_CHECKING:  # it imports torch
 
 @dataclass(frozen=True)
 class Asked:
-    """What the words ask for, all of it checked, before torch is imported."""
+    """The checkpoint and config that the overrides ask for, checked before torch is imported."""
 
     path: Path
     config: Config
     typed_targets: frozenset[str]
 
 
-def ask(task: str, words: Sequence[str], searchpath: Sequence[str]) -> Asked:
-    """Return what `task=<task> checkpoint_path=...` is about; shipped data are augmented only if typed.
+def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked:
+    """Return what `task=<task> checkpoint_path=...` asks for; shipped data are augmented only if typed.
 
     Raises:
-        ConfigError, CheckpointError: no file named, a damaged one, or a config that cannot be.
+        ConfigError, CheckpointError: no file named, a damaged one, or an invalid config.
     """
-    named = value_of(words, "checkpoint_path")
+    named = value_of(overrides, "checkpoint_path")
     if named is None:
         raise ConfigError(f"task={task} needs a file; add checkpoint_path=outputs/x/best.tar")
-    if any(o.key_or_group.split(".")[0] == "debug" for o in parse(words)):
-        raise ConfigError(f"task={task} takes the whole split, so debug can do nothing for it; leave it out")
+    if any(o.key_or_group.split(".")[0] == "debug" for o in parse(overrides)):
+        raise ConfigError(f"task={task} uses the whole split, so debug has no effect; leave it out")
     path = checkpoint_in(local_path(named, "checkpoint_path"))
     header = verified_header(path)
     version_of(path, header)
-    config, changes = effective_config(header, words, searchpath=searchpath, checkpoint=path, use=Use.evaluation)
-    typed = {override.key_or_group for override in parse(words)}
+    config, changes = effective_config(header, overrides, searchpath=searchpath, checkpoint=path, use=Use.evaluation)
+    typed = {override.key_or_group for override in parse(overrides)}
     with open_dict(config):
         config.name = None
-        shipped = str(config.data._target_).startswith("runner.data.")  # what it means to others is theirs to say
+        shipped = str(config.data._target_).startswith("runner.data.")  # elsewhere it may mean anything
         if shipped and "augment" in config.data and "data.augment" not in typed:
             config.data.augment = "none"
-        if "device.compile" not in typed:  # which builds code, and writes it outside of the run
+        if "device.compile" not in typed:  # it writes code outside of the run
             config.device.compile = False
-    asked = Asked(path, checked(config), typed_targets(words, searchpath))
+    asked = Asked(path, checked(config), typed_targets(overrides, searchpath))
     for change in changes:
         print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
     return asked
 
 
 def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
-    """Build the models and the data, and return them with the split's name: by default test, where there is one.
+    """Build the models and the data, and return them with the split's name; default: test if there is one, else val.
 
     Raises:
-        ConfigError: the data has no such split.
+        ConfigError: the data have no such split.
     """
     from runner.loop.evaluate import modules_within
     from runner.randomness import set_deterministic

@@ -1,4 +1,4 @@
-"""What is wrong with a command, said in one sentence on stderr."""
+"""Errors of a command, printed as one sentence on stderr."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from runner.text import printable_lines
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
-    """Turn an error of ours, or of a full disk, into its sentence and exit code; Hydra would show its traceback."""
+    """Turn our errors, and those of a full disk, into a sentence and an exit code instead of Hydra's traceback."""
     try:
         yield
     except (RunnerError, OSError) as error:
@@ -22,6 +22,6 @@ def in_one_sentence() -> Iterator[None]:
 
 
 def complain(error: RunnerError) -> int:
-    """Say what is wrong on stderr, in its one sentence, and return the exit code."""
+    """Print the error's sentence on stderr and return its exit code."""
     print(f"error: {printable_lines(error)}", file=sys.stderr)
     return error.exit_code

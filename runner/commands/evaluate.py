@@ -1,4 +1,4 @@
-"""`task=evaluate checkpoint_path=...`: the metrics of a checkpoint, from nothing but the file."""
+"""`task=evaluate checkpoint_path=...`: the metrics of a checkpoint, from the file alone."""
 
 import json
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from runner.commands.checkpointed import ask, open_checkpoint
 from runner.exit_codes import FINISHED
 
 
-def evaluate_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
+def evaluate_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     """Print the metrics of a checkpoint as one JSON object, the last line of stdout; writes no file."""
     from runner.run.measuring import measure
 
-    asked = ask("evaluate", words, searchpath)
+    asked = ask("evaluate", overrides, searchpath)
     subject, split = open_checkpoint(asked)
     metrics = measure(subject) or {}
     print(json.dumps({"checkpoint": str(asked.path), "split": split, **metrics}))

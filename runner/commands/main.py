@@ -1,6 +1,6 @@
-"""The command line: which command the words mean, and the exit code that it ends with.
+"""The command line: choose the command, run it, and exit with its code.
 
-The codes are those of `runner.exit_codes`; the first Ctrl-C ends by SIGINT itself.
+The codes are those of `runner.exit_codes`; after Ctrl-C the process dies by SIGINT itself.
 """
 
 import os
@@ -31,7 +31,7 @@ from runner.wiring.search.sweep_options import check_sweep_options
 
 
 def main() -> NoReturn:
-    """Run the command that `sys.argv` holds and exit."""
+    """Run the command in `sys.argv` and exit."""
     find_project()
     try:
         code = _run(arguments.with_homes(sys.argv[1:]))
@@ -39,23 +39,23 @@ def main() -> NoReturn:
         code = complain(error)
     except KeyboardInterrupt:
         die_by_sigint()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FINISHED
-    except Exception as error:  # of a disk that takes nothing more; all others are our own
+    except Exception as error:  # a full disk; any other is a bug
         if (refused := refusal(error)) is None:
             raise
         code = complain(refused)
     raise SystemExit(code)
 
 
-def _run(words: Sequence[str]) -> int:
-    if "--version" in words:
+def _run(argv: Sequence[str]) -> int:
+    if "--version" in argv:
         print(f"runner-train {runner.__version__}, Hydra {hydra_version}, Python {platform.python_version()}")
         return FINISHED
-    flags, unknown = get_args_parser().parse_known_intermixed_args(list(words))
+    flags, unknown = get_args_parser().parse_known_intermixed_args(list(argv))
     if unknown:
-        raise arguments.no_flag(unknown[0], words)
+        raise arguments.no_flag(unknown[0], argv)
     if flags.help:
         from runner.wiring.config.help import help_text
 
@@ -64,7 +64,7 @@ def _run(words: Sequence[str]) -> int:
     check_single_process()
     register()
     if _is_for_hydra(flags):
-        return _hydra(flags, words)
+        return _hydra(flags, argv)
     arguments.check_single(flags.overrides)
     overrides = arguments.expand(flags.overrides)
     with hydra_session(flags.config_dir) as searchpath:
@@ -72,7 +72,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
-    """Return the command of a task; a name that is none goes to training, whose schema refuses it."""
+    """Return the command of a task; an unknown name goes to training, whose schema refuses it."""
     if name == "evaluate":
         from runner.commands.evaluate import evaluate_command
 
@@ -92,23 +92,23 @@ def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
 
 def _is_for_hydra(flags: Any) -> bool:
     if flags.experimental_rerun:
-        raise ConfigError("--experimental-rerun opens a pickle, whose code would run; use resume=outputs/x instead")
+        raise ConfigError("--experimental-rerun opens a pickle, which can run code; use resume=outputs/x instead")
     if flags.config_path or flags.config_name:
         raise ConfigError(
-            "--config-name and --config-path are not for this program, whose config is conf/config.yaml; put your own "
-            "files into groups of a folder, such as mine/experiment/x.yaml, and add --config-dir=mine experiment=x"
+            "--config-name and --config-path are not supported; put your own files into groups of a folder, "
+            "such as mine/experiment/x.yaml, and add --config-dir=mine experiment=x"
         )
     return any(getattr(flags, name) for name in ("multirun", "cfg", "info", "hydra_help", "shell_completion"))
 
 
-def _hydra(flags: Any, words: Sequence[str]) -> int:
-    """Let Hydra itself sweep, complete or print; its own errors come before any job and end with 2."""
+def _hydra(flags: Any, argv: Sequence[str]) -> int:
+    """Let Hydra sweep, complete or print; its own errors come before any job and exit with 2."""
     import hydra
 
     from runner.commands.sweep.hydra_job import TaskFunction
 
     if flags.multirun and (other := [f"--{name}" for name in ("cfg", "info") if getattr(flags, name)]):
-        raise ConfigError(f"-m and {other[0]} cannot be together: leave -m out to see a config")
+        raise ConfigError(f"-m and {other[0]} do not work together: leave -m out to see a config")
     if flags.config_dir:
         local_path(flags.config_dir, "--config-dir")
     if flags.multirun:
@@ -116,9 +116,9 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
         check_sweep_options(flags.overrides, flags.config_dir)
     if flags.multirun or flags.cfg:
         _check_composes(flags)
-    options = [word for word in words if word not in flags.overrides]  # first, or argparse stumbles
+    options = [one for one in argv if one not in flags.overrides]  # first, as argparse needs it
     named = _named(flags)
-    job = TaskFunction([option for option in options if option not in ("-m", "--multirun")], [*words, *named])
+    job = TaskFunction([option for option in options if option not in ("-m", "--multirun")], [*argv, *named])
     sys.argv[1:] = [*options, *_expanded(flags), *named]
     try:
         with lasting_output() if flags.multirun else nullcontext():
@@ -132,7 +132,7 @@ def _hydra(flags: Any, words: Sequence[str]) -> int:
 
 
 def _check_composes(flags: Any) -> None:
-    """Raise ConfigError for words that compose nothing, of several values the first, before Hydra says so itself."""
+    """Raise ConfigError if the overrides, each with its first value, do not compose, before Hydra reports it."""
     with hydra_session(flags.config_dir) as searchpath:
         compose_config([*searchpath, *arguments.firsts(flags.overrides)])
 
@@ -144,6 +144,6 @@ def _expanded(flags: Any) -> list[str]:
 
 
 def _named(flags: Any) -> list[str]:
-    """Return a name for a sweep that was given none, by which it is found again."""
+    """Return a `name=` override for a sweep without one, by which it is found again."""
     is_named = not flags.multirun or arguments.value_of(flags.overrides, "name") is not None
     return [] if is_named else [f"name={unique_name()}"]

@@ -1,4 +1,4 @@
-"""`task=predict checkpoint_path=...`: what the models of a checkpoint say of each sample, as a file."""
+"""`task=predict checkpoint_path=...`: a checkpoint's predictions for each sample, as a file."""
 
 import json
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ if TYPE_CHECKING:  # it imports torch
 _ENDINGS = (".csv", ".npz")
 
 
-def predict_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
-    """Write the predictions for a split to a new file; the last line of stdout is one JSON object about it."""
-    asked = ask("predict", words, searchpath)
-    named = value_of(words, "output")
+def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
+    """Write the predictions for a split to a new file; the last line of stdout is a JSON object that describes it."""
+    asked = ask("predict", overrides, searchpath)
+    named = value_of(overrides, "output")
     if named is not None:
         _check(local_path(named, "output"))
     subject, split = open_checkpoint(asked)
@@ -41,7 +41,7 @@ def predict_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
 
 
 def _check(output: Path) -> None:
-    """Raise before anything is computed whatever would keep the file from being written."""
+    """Raise ConfigError if the file cannot be written, before anything is computed."""
     if output.suffix not in _ENDINGS:
         raise ConfigError(f"output={output} has the ending {output.suffix!r}; end it with {' or '.join(_ENDINGS)}")
     if output.exists() or output.is_symlink():
@@ -50,7 +50,7 @@ def _check(output: Path) -> None:
 
 
 def _default(checkpoint: Path, split: str) -> Path:
-    """Return a name in the checkpoint's run directory, or in `outputs/` for a file from elsewhere."""
+    """Return a file name in the checkpoint's run directory, or in `outputs/` for a checkpoint from elsewhere."""
     directory = run_directory_of(checkpoint)
     inside = (directory / "config.yaml").is_file() and name_of(directory) is not None
     return (directory if inside else OUTPUTS) / f"predictions_{checkpoint.stem}_{split}.csv"
@@ -61,8 +61,8 @@ def _check_predicts(learner: Any) -> None:
 
     if not isinstance(learner, Predicting):
         raise ConfigError(
-            f"{type(learner).__name__} has no method `prediction(models, batch)`, which task=predict asks for the "
-            "outputs of a batch; add it (runner/learners/__init__.py says what it returns)"
+            f"{type(learner).__name__} has no method `prediction(models, batch)`, which task=predict needs; "
+            "add it (runner/learners/__init__.py says what it returns)"
         )
 
 

@@ -1,4 +1,4 @@
-"""`python run.py`: prepare everything that can be wrong, then train in a directory of its own."""
+"""`python run.py`: check and prepare everything, then train in a directory of its own."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,15 +19,15 @@ if TYPE_CHECKING:  # it imports torch
     from runner.wiring.starts.prepare import Prepared
 
 
-def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
-    """Train as the words say and return the exit code; whatever is wrong is raised before anything is made."""
+def train_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
+    """Train as the overrides say and return the exit code; errors come before anything is written."""
     with Ownership() as ownership:
-        start = choose_start(words, searchpath, ownership.take)
+        start = choose_start(overrides, searchpath, ownership.take)
         if start.finished:
-            print(f"{start.directory} is finished already; to go on, {start.way_on}")
+            print(f"{start.directory} is finished already; to continue, {start.way_on}")
             return FINISHED
         checked(start.config)  # before torch is imported
-        for line in repeated(words):
+        for line in repeated(overrides):
             print(line)
         if continued := ownership.holds(start.directory):
             ownership.sign()
@@ -40,7 +40,7 @@ def train_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
 
 
 def _run_job(run: "Prepared") -> int:
-    """Let Hydra make its record and the log in the run directory, and run; return the exit code."""
+    """Let Hydra write its record and the log into the run directory, then run; return the exit code."""
     from runner.run.life import live
 
     loader = GlobalHydra.instance().config_loader()

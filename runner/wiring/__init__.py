@@ -1,1 +1,1 @@
-"""From the command line to objects: composing, checking, choosing the start, building."""
+"""From the command line to objects: compose and check the config, choose the start, build."""

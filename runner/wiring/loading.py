@@ -1,4 +1,4 @@
-"""`runner.load`: the model of a checkpoint, ready to be used in a notebook."""
+"""`runner.load`: the model of a checkpoint, ready for use in a notebook."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,18 +25,18 @@ from runner.wiring.trust.targets import Trust
 
 
 def load_model(path: str, trust: Sequence[str]) -> Any:
-    """Return the models of the file with their weights, the moving averages where there are any, in `eval()` mode.
+    """Return the models of a file in `eval()` mode, with their moving averages if it has them, else their weights.
 
-    Neither the data set nor a generator of the caller's is touched.
+    The data set and the caller's random generators stay untouched.
     """
     models = load_models(checkpoint_in(local_path(path)), trust, folder=project_folder())
     return models["model"] if set(models) == {"model"} else models
 
 
 def load_models(file: Path, trust: Sequence[str], *, folder: Path | None, average: bool = True) -> dict[str, nn.Module]:
-    """Return the models by name, with their moving averages where there are any and `average` asks for them.
+    """Return the models by name, with their moving averages if the file has them and `average` is true.
 
-    Their classes may be built in, of a package in `trust`, or lie in `folder`, None of which is none.
+    Only built-in classes, those of packages in `trust` and those of the project's `folder`, if any, are built.
     """
     entries = read_entries(file)
     config = harmless(read_config(entries["config"], file))
@@ -54,7 +54,7 @@ def load_models(file: Path, trust: Sequence[str], *, folder: Path | None, averag
 
 
 def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust, file: Path) -> dict[str, nn.Module]:
-    """Build the models by what the file knows of its data; of a file that says nothing, by the data themselves."""
+    """Build the models from the data facts in the file; without them, from the data set itself."""
     environment = entries.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     for group in ("model", "learner"):
@@ -69,9 +69,9 @@ def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust, 
 
 
 def _check_described(config: Mapping[str, Any], group: str, file: Path) -> None:
-    """Raise CheckpointRefused if a config that comes out of a file does not name the class of an object."""
+    """Raise CheckpointRefused if a config from a file does not name the class of an object."""
     node = config.get(group)
     several = group == "model" and isinstance(node, Mapping) and "_target_" not in node
     nodes = list(node.values()) if several and isinstance(node, Mapping) else [node]
     if not nodes or not all(isinstance(inner, Mapping) and type(inner.get("_target_")) is str for inner in nodes):
-        raise CheckpointRefused(f"{file} is refused: its config does not say what its {group} is")
+        raise CheckpointRefused(f"{file} is refused: its config does not name the class of its {group}")

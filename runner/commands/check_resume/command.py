@@ -1,4 +1,4 @@
-"""`task=check_resume`: does the user's own config, killed and resumed, end in the bits of an uninterrupted run?"""
+"""`task=check_resume`: does the user's config, killed and resumed, equal an uninterrupted run bit for bit?"""
 
 import shutil
 import sys
@@ -18,20 +18,20 @@ from runner.wiring.schema import Config
 from runner.wiring.trust.targets import target_names
 
 
-def check_resume_command(words: Sequence[str], searchpath: Sequence[str]) -> int:
-    """Train a few steps, again, and killed and resumed; print one verdict and return 0 if all are the same bits.
+def check_resume_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
+    """Train a few steps twice, then killed and resumed; print a verdict and return 0 if all are equal bit for bit.
 
     Raises:
-        ConfigError: the config is wrong; nothing was made.
-        TrialFailed: a run did not come to its end.
+        ConfigError: the config is invalid; nothing was written.
+        TrialFailed: a run failed.
     """
-    if value_of(words, "resume") is not None:
-        raise ConfigError("task=check_resume makes runs of its own from the first step on; leave resume out")
-    short = shortened(words)
+    if value_of(overrides, "resume") is not None:
+        raise ConfigError("task=check_resume starts its own runs from scratch; leave resume out")
+    short = shortened(overrides)
     composed = compose_config([*searchpath, *short])
     config = checked(composed)
     check_writable(OUTPUTS)
-    typed = frozenset(target_names(plain(composed))) | typed_targets(words, searchpath)
+    typed = frozenset(target_names(plain(composed))) | typed_targets(overrides, searchpath)
     with _folder() as folder:
         verdict = _compare(Trials(folder, short, flags_of(searchpath)), config, typed)
         if verdict is None:
@@ -44,7 +44,7 @@ def check_resume_command(words: Sequence[str], searchpath: Sequence[str]) -> int
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Make the folder of the runs; it goes away when the check itself was wrong or broken off."""
+    """Make the folder of the runs; delete it if the config is invalid or the check is interrupted."""
     folder = OUTPUTS / f"check_resume_{unique_name()}"
     folder.mkdir(parents=True)
     try:
@@ -60,16 +60,16 @@ def _folder() -> Iterator[Path]:
 
 
 _EXACT = (
-    f"exact: killed and resumed at step {STOP} (epochs of at most {EPOCH} batches), the run has at step {STEPS} "
-    "every bit of an uninterrupted one, in each part of the checkpoint and each row of metrics.csv"
+    f"exact: killed and resumed at step {STOP} (epochs of at most {EPOCH} batches), the run equals an "
+    f"uninterrupted one bit for bit at step {STEPS}, in each part of the checkpoint and each row of metrics.csv"
 )
 
 
 def _compare(trials: Trials, config: Config, typed: frozenset[str]) -> str | None:
-    """Return what is wrong in one line, None if nothing is."""
+    """Return a one-line verdict on what differs, None if nothing does."""
     _say(f"training {STEPS} steps without an interruption")
     whole = trials.whole("whole")
-    _say("the same again, to tell chance from a fault of the resume")
+    _say("the same again, to tell chance from a faulty resume")
     again = trials.whole("again")
     from runner.checkpoint.difference import first_departure, first_other_row
     from runner.commands.check_resume.diagnosis import not_exact, not_repeatable

@@ -1,4 +1,4 @@
-"""Why two runs differ, as far as it can be told, in words that lead to the line to mend."""
+"""Likely causes of a difference between two runs, with what to fix."""
 
 from runner.checkpoint.difference import Departure
 from runner.commands.check_resume.trials import STOP
@@ -32,7 +32,7 @@ def not_exact(departure: Departure, first_row: int | None, config: Config, typed
 def _found(config: Config, typed: frozenset[str]) -> str:
     try:
         return "; ".join(suspects(config, typed))
-    except Exception as error:  # of the user's code: no reason to keep the verdict back
+    except Exception as error:  # the user's code failed; the verdict still counts
         return f"looking for the cause failed with {error_line(error, 200)}"
 
 
@@ -40,19 +40,19 @@ def _chance(step: int, config: Config) -> str:
     if not config.deterministic and config.device.kind is not DeviceKind.cpu:
         return "on a GPU, kernels may add up in any order: add deterministic=true and check again"
     if step == 1:
-        return "the very first loss differs: the data or the first weights come from a generator that nobody seeds"
-    return "something depends on the time, on threads, or on a generator that nobody seeds"
+        return "the very first loss differs: the data or the initial weights come from an unseeded generator"
+    return "something depends on time, on threads, or on an unseeded generator"
 
 
 def _lost(departure: Departure, first_row: int | None) -> str:
     if set(departure.parts) <= {"rng"}:
-        return "the global generators were drawn from a different number of times, though the numbers agree so far"
+        return "the global generators made a different number of draws, though the results agree so far"
     if first_row == STOP + 1:
         return (
-            "the first loss after the resume differs already: another batch, or a model or learner with a memory "
-            "that no state_dict holds"
+            "the first loss after the resume differs already: another batch, or a model or learner whose memory "
+            "is in no state_dict"
         )
     return (
-        "the first loss after the resume is the same and what follows is not: an optimizer, a scheduler or a learner "
-        "with a memory that no state_dict holds"
+        "the first loss after the resume is the same but later ones differ: an optimizer, a scheduler or a learner "
+        "whose memory is in no state_dict"
     )

@@ -1,4 +1,4 @@
-"""The runs that `task=check_resume` compares: real processes, one of which is really killed."""
+"""The runs that `task=check_resume` compares: real processes, one of them killed."""
 
 import subprocess
 import sys
@@ -12,9 +12,9 @@ from runner.errors import RunnerError
 from runner.signals import kill_group
 from runner.wiring.overrides.arguments import parse
 
-EPOCH, STOP, STEPS = 3, 4, 7  # batches an epoch; the step that is resumed, amid the second epoch; the last step
+EPOCH, STOP, STEPS = 3, 4, 7  # batches per epoch; the step to resume from, amid the second epoch; the last step
 
-# Short epochs, each evaluated; a row and a checkpoint every step, of which the compared ones stay.
+# Short epochs, each evaluated; a row and a checkpoint every step; the checkpoints to compare are kept.
 _SHORT = (
     "epochs=null", f"max_steps={STEPS}", "max_time=null", "eval_every=null", "log_every=1",
     "early_stopping.patience=null", "tracker=csv", "debug=none", f"debug.limit_train={EPOCH}", "debug.limit_eval=2",
@@ -26,18 +26,18 @@ _NOT_THEIRS = ("task", "name", "resume_allow", "rewind", "output", "checkpoint_p
 
 
 class TrialFailed(RunnerError, RuntimeError):
-    """One of the runs did not come to its end."""
+    """One of the runs failed."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
 
-def shortened(words: Sequence[str]) -> list[str]:
-    """Return the user's words as those of a run of a few steps."""
+def shortened(overrides: Sequence[str]) -> list[str]:
+    """Return the user's overrides, changed to a run of a few steps."""
     ours = {override.key_or_group for override in parse(_SHORT)}
     kept = []
-    for override in parse(words):
+    for override in parse(overrides):
         key = override.key_or_group
         if key not in ours and key not in _NOT_THEIRS and key.split(".")[0] not in ("debug", "tracker"):
             kept.append(str(override.input_line))
@@ -46,19 +46,19 @@ def shortened(words: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Trials:
-    """Starts runs of the same words, each in its own directory below `folder`."""
+    """Starts runs with the same overrides, each in its own directory in `folder`."""
 
     folder: Path
-    words: Sequence[str]
+    overrides: Sequence[str]
     flags: Sequence[str]
 
     def whole(self, name: str) -> Path:
-        """Train without an interruption; return the run directory."""
+        """Train without interruption; return the run directory."""
         self._finish(name, self._start(name, f"name={self.folder.name}/{name}"))
         return self.folder / name
 
     def killed(self, name: str) -> Path:
-        """Train, kill every process of the run by SIGKILL after the checkpoint of step STOP; return its directory."""
+        """Train, kill all processes of the run after the checkpoint of step STOP, and return its directory."""
         run = self.folder / name
         process = self._start(name, f"name={self.folder.name}/{name}")
         try:
@@ -72,11 +72,11 @@ class Trials:
         return run
 
     def resumed(self, name: str) -> None:
-        """Go on from the checkpoint of step STOP, in a new process."""
+        """Resume from the checkpoint of step STOP, in a new process."""
         self._finish(name, self._start(name, f"resume={checkpoint_path(self.folder / name, STOP)}", "rewind=true"))
 
-    def _start(self, name: str, *words: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, sys.argv[0], *self.flags, *self.words, *words]
+    def _start(self, name: str, *overrides: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, sys.argv[0], *self.flags, *self.overrides, *overrides]
         with open(self._log(name), "ab") as log:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -95,5 +95,5 @@ class Trials:
 
     def _failed(self, name: str, code: int) -> TrialFailed:
         lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = lines[-1].removeprefix("error: ") if lines else "it said nothing"
+        said = lines[-1].removeprefix("error: ") if lines else "it printed nothing"
         return TrialFailed(f"the run {name!r} of the check ended with {code}: {said}", 2 if code == 2 else 1)

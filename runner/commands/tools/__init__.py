@@ -1,1 +1,1 @@
-"""`python -m runner TOOL`: one file a tool."""
+"""`python -m runner TOOL`: one file per tool."""

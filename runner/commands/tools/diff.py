@@ -17,9 +17,9 @@ _MOST_ROWS = 2000
 
 
 def diff_command(one: str, other: str) -> int:
-    """Print what differs bit for bit, a line for each tensor and setting; return 0 if nothing does, else 1.
+    """Print each tensor and setting that differs, bit for bit; return 0 if none does, else 1.
 
-    Moments, times, surroundings and the command line that made a file are not compared.
+    Times, the environment and the command line of a file are not compared.
     """
     first, second = (_compared(checkpoint_in(Path(path), LAST)) for path in (one, other))
     found = list(differences(first, second))
@@ -33,7 +33,7 @@ def diff_command(one: str, other: str) -> int:
 
 
 def _compared(path: Path) -> dict[str, Any]:
-    """Return all that is compared of a file by its place, such as `model.0.weight` or `config.seed`."""
+    """Return everything to compare in a file by its place, such as `model.0.weight` or `config.seed`."""
     entries = read_entries(path)
     settings = flatten(read_config(entries["config"], path))
     return {

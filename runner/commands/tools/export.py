@@ -1,4 +1,4 @@
-"""`python -m runner export`: models for other programs, each compared with the original before it counts."""
+"""`python -m runner export`: models for other programs, each compared with the original before it is kept."""
 
 import copy
 import math
@@ -31,11 +31,11 @@ from runner.wiring.trust.forwards import bounded
 Weights = Mapping[str, Any]
 
 
-_LARGEST = 1 << 24  # numbers of a sample
+_LARGEST = 1 << 24  # elements of a sample
 
 
 class Form(Enum):
-    """What an export is."""
+    """The formats of an export, with their file endings."""
 
     state_dict = ".pt"
     safetensors = ".safetensors"
@@ -44,20 +44,20 @@ class Form(Enum):
 
 @dataclass(frozen=True)
 class Original:
-    """One model of the file: its weights, itself where it could be built, an input for it where one is known."""
+    """One model of the file: its weights, the model if it could be built, a sample input if one is known."""
 
     weights: Weights
     model: nn.Module | None = None
     sample: Tensor | None = None
     outputs: list[Tensor] | None = None
-    """What it makes of the sample; None where it takes other inputs."""
+    """The model's outputs for the sample; None if it takes other inputs."""
 
 
 def export_command(file: str, form: str, output: str | None, *, average: bool, trust: Sequence[str] | None) -> int:
-    """Write each model of a file in another form; a form counts once it gave back what the original has.
+    """Write each model of a file in another form, and keep it only if it reads back equal to the original.
 
     Raises:
-        RunnerError: the file cannot be opened or trusted, does not have what is asked for, or the output exists.
+        RunnerError: the file cannot be opened or trusted, lacks what the form needs, or the output exists.
     """
     path, kind = checkpoint_in(Path(file)), Form[form]
     originals = _originals(path, average=average, trust=trust)
@@ -66,7 +66,7 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
         how = _export(original, targets[name], kind, path)
         print(f"{printable(targets[name])}: {'the model' if name == BARE else printable(name)} as {kind.name}, {how}")
     if kind is Form.module:
-        print("opening a whole module runs its code: torch.load(..., weights_only=False), from people you trust only")
+        print("torch.load(..., weights_only=False) runs the code in a whole module; open only files that you trust")
     return 0
 
 
@@ -91,12 +91,12 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
 def _is_ours(path: Path) -> bool:
     try:
         return read_header(path).get("format") == FORMAT
-    except CheckpointRefused:  # no dictionary
+    except CheckpointRefused:  # not a dictionary
         return False
 
 
 def _sample(entries: Mapping[str, Any]) -> Tensor | None:
-    """Return an input of the shape that the run's data had, where the file knows it."""
+    """Return an input in the shape of the run's data, if the file stores it."""
     environment = entries.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     if not isinstance(facts, Mapping):
@@ -111,18 +111,18 @@ def _sample(entries: Mapping[str, Any]) -> Tensor | None:
 
 def _target(path: Path, output: str | None, name: str, kind: Form) -> Path:
     if name != BARE and not is_segment(name):
-        raise CheckpointRefused(f"{path} is refused: it has a part {name[:100]!r}, and no file can be called so")
+        raise CheckpointRefused(f"{path} is refused: its part {name[:100]!r} is not a valid file name")
     chosen = Path(output) if output else path.with_name(f"{path.stem}{kind.value}")
     target = chosen if name == BARE else chosen.with_name(f"{chosen.name.removesuffix(kind.value)}.{name}{kind.value}")
     if target.exists() or target.is_symlink():
         raise NameTaken(f"{target} exists already; name another file with --output")
     if not target.parent.is_dir():
-        raise ConfigError(f"{target.parent} is no folder; make it, or name another file with --output")
+        raise ConfigError(f"{target.parent} is not a folder; make it, or name another file with --output")
     return target
 
 
 def _export(original: Original, target: Path, kind: Form, path: Path) -> str:
-    """Write the file under another name, compare it, and only then give it its own; return how it was compared."""
+    """Write a temporary file, compare it, then move it to its name; return how it was compared."""
     write, read = _ways(original, kind, path)
     temporary, disk = temporary_beside(target), Disk()
     try:
@@ -139,19 +139,19 @@ def _export(original: Original, target: Path, kind: Form, path: Path) -> str:
 
 
 def _ways(original: Original, kind: Form, path: Path) -> tuple[Callable[[Any], Any], Callable[[Path], Any]]:
-    """Return how a form is written, and how plain PyTorch, or safetensors, reads it."""
+    """Return the writer of a form, and its reader in plain PyTorch or safetensors."""
     if kind is Form.safetensors:
         content = safetensors_bytes(original.weights, path)
         return lambda file: file.write(content), read_safetensors_back
     if kind is Form.state_dict:
         return lambda file: write_plain(file, original.weights), read_back
     if original.model is None:
-        raise ConfigError(f"{path} holds weights and no model, so no module can be made of it; use --format state_dict")
+        raise ConfigError(f"{path} holds weights and no model, so it cannot become a module; use --format state_dict")
     return lambda file: write_module(file, original.model), read_module
 
 
 def _compared(original: Original, found: Any, path: Path) -> str:
-    """Return how the copy was compared with the original; CheckpointRefused if it is not the same."""
+    """Return how the copy was compared with the original; raise CheckpointRefused if they differ."""
     model = found if isinstance(found, nn.Module) else None
     weights = found.state_dict() if model is not None else found
     same = not any(differences(dict(original.weights), dict(weights)))
@@ -171,17 +171,17 @@ def _compared(original: Original, found: Any, path: Path) -> str:
 
 
 def _outputs(model: nn.Module, sample: Tensor) -> list[Tensor] | None:
-    """Return what the model makes of the sample; None where it takes other inputs."""
+    """Return the model's outputs for the sample; None if it takes other inputs."""
     try:
         with torch.no_grad(), evaluation_mode({"model": model}):
             result = model(sample)
     except RunnerError:
         raise
-    except Exception:  # of the user's model: its inputs are not those of the data
+    except Exception:  # the user's model takes other inputs than the data
         return None
     tensors = [result] if isinstance(result, Tensor) else [item for item in result if isinstance(item, Tensor)]
     return tensors or None
 
 
 def _changed(path: Path) -> CheckpointRefused:
-    return CheckpointRefused(f"{path} could not be exported: the copy, read back, is not the same; nothing was kept")
+    return CheckpointRefused(f"{path} could not be exported: the copy differs when read back; nothing was kept")

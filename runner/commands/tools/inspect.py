@@ -1,4 +1,4 @@
-"""`python -m runner inspect`: every state_dict of a file as a table, in the tutorial's order; needs no torch."""
+"""`python -m runner inspect`: every state_dict of a file as a table, in the tutorial's order, without torch."""
 
 import json
 import math
@@ -18,7 +18,7 @@ _DESCRIBED = ("epoch", "global_step", "loss", "metrics", "created", "config", "f
 
 
 def inspect_command(path: str, *, as_json: bool) -> int:
-    """Print what a file holds; nothing in it is built, trusted or run."""
+    """Print the content of a file without building, trusting or running anything in it."""
     contents = read_contents(checkpoint_in(Path(path), LAST))
     if as_json:
         print(json.dumps(_as_entries(contents), indent=2))
@@ -28,7 +28,7 @@ def inspect_command(path: str, *, as_json: bool) -> int:
 
 
 def mebibytes(size: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as text in MiB."""
     return f"{size / 2**20:.3f} MiB"
 
 
@@ -38,7 +38,7 @@ def _as_text(contents: Contents) -> Iterator[str]:
     if contents.kind is Kind.ours:
         yield f"created {glimpse(entries.get('created', 'unknown'))}  metrics {glimpse(entries['metrics'], 1000)}"
     if contents.kind is Kind.safetensors:
-        yield "this format has no checksums: damage inside a tensor cannot be seen"
+        yield "this format has no checksums: damage inside a tensor goes unnoticed"
     for name, value in list(entries.items())[:_MOST_ROWS]:
         if name not in _DESCRIBED:
             yield f"{glimpse(name)}: {glimpse(value)}"

@@ -1,4 +1,4 @@
-"""`python -m runner list`: every run below a directory, how it stands, and the command that continues it."""
+"""`python -m runner list`: every run below a directory, its state, and the command that continues it."""
 
 import json
 import os
@@ -28,7 +28,7 @@ _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory; what an unreadable status.json does not say is None, its state "unreadable"."""
+    """One run directory; with an unreadable status.json its state is "unreadable" and unknown values are None."""
 
     path: str
     state: str
@@ -36,26 +36,26 @@ class Run:
     epoch: int | None
     best_metric: float | None
     monitor: str | None
-    """What `best_metric` is a value of."""
+    """The metric of `best_metric`."""
     model: str | None
-    """The class, or the classes of several models, as the newest attempt has them."""
+    """The class or classes of the models in the newest attempt."""
     lr: float | None
     updated: str | None
     size: int
-    """Bytes on the disk; a file of several names counts once."""
+    """Bytes on the disk; a file with several names counts once."""
     continue_with: str | None
-    """None where there is nothing to continue: finished, still running, or without a checkpoint and a command."""
+    """None if the run is finished or running, or has neither a checkpoint nor a command on record."""
 
 
 def list_command(directory: str, sort: str = "run") -> int:
-    """Print the runs below a directory as a table, in the order of a column; those without a value come last."""
+    """Print the runs below a directory as a table, sorted by a column; runs without a value come last."""
     runs = _runs_below(directory, sort)
     print(aligned([_HEADS, *(_cells(run) for run in runs)], right=_RIGHT))
     return 0
 
 
 def list_json_command(directory: str, sort: str = "run") -> int:
-    """Print the runs below a directory as a JSON list of objects, in the order of `list_command`."""
+    """Print the runs below a directory as a JSON list of objects, sorted as by `list_command`."""
     print(json.dumps([asdict(run) for run in _runs_below(directory, sort)], indent=2))
     return 0
 
@@ -73,7 +73,7 @@ def _runs_below(directory: str, sort: str) -> list[Run]:
 def _find(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         if RECORD in names and SUPERSEDED in folders:
-            folders.remove(SUPERSEDED)  # what a sweep has set aside
+            folders.remove(SUPERSEDED)  # set aside by a sweep
         if FILE in names and (path := Path(folder)).joinpath(FILE).is_file():
             yield path
 
@@ -83,7 +83,7 @@ def _run(path: Path) -> Run:
     if status is None:
         return Run(str(path), "unreadable", None, None, None, None, None, None, None, size, _continuing(path))
     found = claimed(path, status.monitor) if status.monitor and status.state != "finished" else None
-    best = status.best_metric if found is None else found[0]  # killed, it could not say what it had saved last
+    best = status.best_metric if found is None else found[0]  # a killed run did not record its last save
     over = status.state in ("finished", "running")
     command = None if over else _continuing(path)
     facts = (status.step, status.epoch, best, status.monitor, *_settings(path), status.updated)
@@ -91,7 +91,7 @@ def _run(path: Path) -> Run:
 
 
 def _settings(path: Path) -> tuple[str | None, float | None]:
-    """Return the model and the learning rate of a run as its newest attempt has them; None for what is not known."""
+    """Return the model and the learning rate of a run's newest attempt; None for what is unknown."""
     try:
         attempts = read_attempts(path)
         config = read_config("\n".join(attempts[-1].config) if attempts else read_text(path / "config.yaml"), path)
@@ -112,7 +112,7 @@ def _classes(model: Any) -> str | None:
 
 
 def _status(path: Path) -> Status | None:
-    with suppress(RecursionError):  # of a status.json that is nested without end
+    with suppress(RecursionError):  # status.json is nested too deeply
         return read_status(path)
     return None
 
@@ -126,7 +126,7 @@ def _continuing(path: Path) -> str | None:
 
 
 def _value(path: str) -> str:
-    """Return a path as Hydra reads it, in quotes where its grammar would read something else."""
+    """Return a path for an override, quoted if Hydra's grammar needs it."""
     if _PLAIN.fullmatch(path):
         return path
     return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -137,7 +137,7 @@ def _size(run: Path) -> int:
     for folder, folders, names in os.walk(run):
         folders[:] = [name for name in folders if not Path(folder, name, FILE).is_file()]  # runs of their own
         for name in names:
-            with suppress(OSError):  # gone since it was listed
+            with suppress(OSError):  # deleted since it was listed
                 status = os.lstat(os.path.join(folder, name))
                 blocks[status.st_dev, status.st_ino] = status.st_blocks * 512
     return sum(blocks.values())

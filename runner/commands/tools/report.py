@@ -1,4 +1,4 @@
-"""`python -m runner report`: what came of a sweep, made again from its files."""
+"""`python -m runner report`: the results of a sweep, rebuilt from its files."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,10 +34,10 @@ from runner.wiring.resume.stored_config import read_config
 
 
 def report_command(directory: str, *, as_json: bool) -> int:
-    """Print the table, and write `results.csv`, the plots and `best` anew.
+    """Print the table, and rewrite `results.csv`, the plots and `best`.
 
     Raises:
-        ConfigError: the directory is no sweep's.
+        ConfigError: the directory holds no sweep.
     """
     sweep = Path(directory)
     record = read_record(sweep)
@@ -51,10 +51,10 @@ def report_command(directory: str, *, as_json: bool) -> int:
 
 
 def report(sweep: Path, failures: Sequence[Ended]) -> None:
-    """Print the results, the best first, and every failure with its log; write them into the sweep's directory.
+    """Print the results, the best first, and every failure with its log; write the results into the sweep's directory.
 
     Raises:
-        DiskRefuses: they could not be written; what can be said is said before.
+        DiskRefuses: the results could not be written; raised after printing them.
     """
     record = read_record(sweep)
     failed = {failure.job.name for failure in failures}
@@ -73,7 +73,7 @@ def _report(sweep: Path, record: Record, rows: Sequence[Row], failures: Sequence
     refused = _write(sweep, record, rows)
     if record.metrics:
         count, names = sum(row.optimal for row in rows), ", ".join(record.metrics)
-        print(printable(f"{count} of {len(rows)} runs (*) are beaten by none in {names}"))
+        print(printable(f"{count} of {len(rows)} runs (*) are Pareto-optimal in {names}"))
     elif rows and rows[0].is_result:
         print(f"best: {sweep / rows[0].name} (also {sweep / BEST})")
     for failure in failures:
@@ -83,20 +83,20 @@ def _report(sweep: Path, record: Record, rows: Sequence[Row], failures: Sequence
 
 
 def _write(sweep: Path, record: Record, rows: Sequence[Row]) -> DiskRefuses | None:
-    """Write the results, and say where; return the sentence of a disk that takes them not."""
+    """Write the results, and print where; return the error if the disk refuses them."""
     try:
         write_results(sweep, rows, record.monitor)
         plots = write_plots(sweep, rows, record.monitor)
     except OSError as error:
         return refusal(error, sweep) or DiskRefuses(
-            f"the results could not be written: {error}; mend it, and repeat this"
+            f"the results could not be written: {error}; correct it, and repeat this command"
         )
     print(f"\n{sweep / RESULTS}{f', {len(plots)} plots in {sweep}/plots' if plots else ''}")
     return None
 
 
 def _rows(sweep: Path, record: Record) -> list[Row]:
-    """Return a row a job, with its config's value where others differ from it in a key that it was not told."""
+    """Return a row per job, with config values for keys that differ between jobs without an override."""
     rows = rows_of(sweep, record)
     told = [key for row in rows for key in row.values]
     keys = list(dict.fromkeys([*told, *_differing([_config(sweep / name) for name in unexplained(rows)])]))
@@ -106,7 +106,7 @@ def _rows(sweep: Path, record: Record) -> list[Row]:
 
 
 def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys, as far as they matter, whose values are not the same in all configs."""
+    """Return the material keys whose values differ between configs."""
     keys = dict.fromkeys(key for config in configs for key in config if key != "seed" and is_material(key))
     return [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)]
 
@@ -121,7 +121,7 @@ def _values(sweep: Path, row: Row, keys: Sequence[str]) -> Iterator[tuple[str, s
 
 
 def _config(run: Path) -> Mapping[str, Any]:
-    """Return the config of a run by its keys, of a job that did not start an empty one."""
+    """Return a run's flat config, empty for a job that did not start."""
     path = run / "config.yaml"
     try:
         return flatten(read_config(read_text(path), path))

@@ -1,4 +1,4 @@
-"""`python -m runner verify`: whether files and whole run directories are what was once written; without torch."""
+"""`python -m runner verify`: whether files and whole run directories are intact, without torch."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,16 +20,16 @@ from runner.wiring.resume.stored_config import read_config
 _CONFIG = "config.yaml"
 
 _Sound = dict[tuple[int, int], int]
-"""The steps of the files that are good, by device and inode."""
+"""The steps of the valid files, by device and inode."""
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """What was found of one file; an empty reason is good."""
+    """The finding for one file; valid files have an empty reason."""
 
     path: Path
     state: str
-    """"ok", "missing", "damaged", or "refused": perhaps intact, and no checkpoint that this program goes on from."""
+    """"ok", "missing", "damaged", or "refused": perhaps intact, but not a checkpoint that can be resumed."""
     reason: str = ""
 
     def __str__(self) -> str:
@@ -37,19 +37,18 @@ class _Finding:
 
 
 def verify_command(paths: list[str], *, as_json: bool) -> int:
-    """Print each file as "ok", "missing", "damaged" or "refused" and why, and what a resume of each run would take.
+    """Print each file as "ok", "missing", "damaged" or "refused", with the reason, and what each resume would take.
 
-    Returns 0 if all is good, 1 if files are not but every run directory has a good checkpoint to go on
-    from, 2 otherwise.
+    Returns 0 if all files are valid, 1 if some are not but every run directory still has a valid checkpoint, else 2.
     """
     findings: list[_Finding] = []
     sound: _Sound = {}
     for path in (file for name in paths for file in _files(Path(name))):
         finding = _examined(path, sound)
         if _is_run(path) and not finding.reason:
-            continue  # what lies in it is listed itself
+            continue  # its files are listed themselves
         if finding.reason and path.parent.name == FOLDER and str(path) not in paths and not _is_there(path):
-            continue  # pruned, since it was listed, by a run at work
+            continue  # pruned by a running run since it was listed
         findings.append(finding)
         if not as_json:
             print(findings[-1], flush=True)
@@ -64,7 +63,7 @@ def verify_command(paths: list[str], *, as_json: bool) -> int:
     else:
         for run, checkpoint in resumes.items():
             print(
-                f"a resume of {printable(run)} would take {printable(checkpoint or 'nothing: no checkpoint is good')}"
+                f"a resume of {printable(run)} would take {printable(checkpoint or 'nothing: no checkpoint is valid')}"
             )
     return _code(findings, resumes)
 
@@ -83,7 +82,7 @@ def _code(findings: Sequence[_Finding], resumes: Mapping[Path, Path | None]) -> 
     if not damaged:
         return 0
     inside = all(any(path.is_relative_to(run) for run in resumes) for path in damaged)
-    refused = any(path.parent.name == ATTEMPTS for path in damaged)  # a resume is, with such a record
+    refused = any(path.parent.name == ATTEMPTS for path in damaged)  # a resume would be, too
     return 1 if inside and all(resumes.values()) and not refused else 2
 
 
@@ -96,7 +95,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield what is to be checked: the path itself, and all that a run directory rests on."""
+    """Yield the paths to check: the path itself and, for a run directory, the files that it needs."""
     yield path
     if _is_run(path):
         yield from (*named_checkpoints(path), path / FILE, path / _CONFIG, *records(path))
@@ -117,7 +116,7 @@ def _check(path: Path, sound: _Sound) -> None:
     if _is_run(path):
         check_inside(path)
     elif path.is_dir():
-        raise CheckpointMissing(f"{path} is no run directory: it has neither a checkpoint nor a {FILE}")
+        raise CheckpointMissing(f"{path} is not a run directory: it has neither a checkpoint nor a {FILE}")
     elif path.name == FILE:
         _check_status(path)
     elif path.parent.name == ATTEMPTS:
@@ -129,26 +128,26 @@ def _check(path: Path, sound: _Sound) -> None:
 
 
 def _check_checkpoint(path: Path, sound: _Sound) -> None:
-    """Check every byte and all that a file claims, of one with several names once, and then its name."""
+    """Check every byte and every claim of a file, once for all its names, and then its name."""
     status = check_regular(path)
     step = sound.get((status.st_dev, status.st_ino))
     if step is None:
         contents = read_contents(path)
         if contents.kind is not Kind.ours:
             raise CheckpointRefused(
-                f"{path} is no checkpoint of this program but holds: {contents.kind.value}; nothing is wrong with it "
-                f"that could be seen, and if there are weights in it, warm_start.path={path} begins a run with them"
+                f"{path} is not a checkpoint of this program but holds: {contents.kind.value}; it shows no damage, "
+                f"and if it holds weights, warm_start.path={path} starts a run with them"
             )
         step = sound[status.st_dev, status.st_ino] = contents.entries["global_step"]
     named = by_name(path)
     if path.parent.name == FOLDER and path.name.startswith("step_") and (named is None or named.step != step):
-        raise CheckpointDamaged(f"{path} holds step {step}, not the step of its name, so a resume passes it over")
+        raise CheckpointDamaged(f"{path} holds step {step}, not the step in its name, so a resume skips it")
 
 
 def _check_status(path: Path) -> None:
     _text(path)
     if read_status(path.parent) is None:
-        raise CheckpointDamaged(f"{path} does not say how the run stands; a resume writes it anew")
+        raise CheckpointDamaged(f"{path} does not give the state of the run; a resume rewrites it")
 
 
 def _text(path: Path) -> str:
@@ -160,5 +159,5 @@ def _text(path: Path) -> str:
 
 def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, RecursionError):
-        return "it is nested too deeply to be ours"
+        return "it is nested too deeply"
     return str(error).removeprefix(f"{path} ")

@@ -1,4 +1,4 @@
-"""Hydra's grid for our launchers: they compose every job before they make anything, so that nobody does it for them."""
+"""Hydra's grid for our launchers, which compose every job themselves before anything is written."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
 class GridSweeper(BasicSweeper):
-    """Sweeps all combinations of values; under a launcher that is not ours it is Hydra's basic sweeper."""
+    """Sweeps all combinations of values; with other launchers it is Hydra's basic sweeper."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the jobs, batch by batch, and return what came of each."""
+        """Run the jobs batch by batch, and return their results."""
         from runner.commands.complaints import in_one_sentence
         from runner.wiring.schema.sweeping import Grid
         from runner.wiring.search.sweep_options import check_no_interval, options_of

@@ -1,4 +1,4 @@
-"""Hydra's way to a search by Optuna: imported at every start, so that everything heavy waits for `sweep`."""
+"""The Optuna search as a Hydra plugin; Hydra imports this at every start, so heavy imports wait for `sweep`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from hydra.plugins.sweeper import Sweeper
 
 
 class OptunaSweeper(Sweeper):
-    """Lets Optuna choose the values of each job by what came of the earlier ones."""
+    """Lets Optuna choose the values of each job from the results of earlier ones."""
 
     def __init__(self, **_: Any) -> None:
-        """Take what Hydra made of the options, which are read from the config."""
+        """Ignore Hydra's arguments; the options are read from the config."""
         self._launcher: Any = None
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
-        """Keep what Hydra hands over, and the launcher that the config names."""
+        """Build the launcher that the config names."""
         from hydra.core.plugins import Plugins
 
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -22,7 +22,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: Sequence[str]) -> None:
-        """Search until the study has as many results as it is to have."""
+        """Search until the study has its number of trials."""
         from runner.commands.complaints import in_one_sentence
         from runner.commands.sweep.search import run_search
 

@@ -1,1 +1,1 @@
-"""From a checked config to the objects of a run, tried before anything is made."""
+"""From a checked config to the objects of a run, with a dry run before anything is written."""

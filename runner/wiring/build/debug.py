@@ -1,4 +1,4 @@
-"""`debug.*`: less data, and contexts that watch the training from outside; the loop knows of neither."""
+"""`debug.*`: less data, and contexts that watch training; the loop knows of neither."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,7 +19,7 @@ from runner.wiring.schema.running import Debug
 
 @dataclass(frozen=True)
 class Splits:
-    """What is left of the data, batched as before."""
+    """The limited splits of a data set, with its own collate and order."""
 
     train: Any
     val: Any
@@ -29,11 +29,10 @@ class Splits:
 
 
 def limited(data: Any, debug: Debug, batch_size: int) -> Any:
-    """Return the data as `debug.limit_train`, `debug.limit_eval` and `debug.overfit` leave it.
+    """Return the data as limited by `debug.limit_train`, `debug.limit_eval` and `debug.overfit`.
 
-    The samples that stay are always the same ones; those to train on come in each epoch's own order. Of data with an
-    order of their own the first batches of each epoch stay. An overfitting run trains and validates on the same, and
-    has nothing to test.
+    The chosen samples are always the same; each epoch has its own order of them. Data with an order of their own keep
+    the first batches of each epoch. An overfitting run trains and validates on the same samples, without a test.
     """
     collate = getattr(data, "collate", None)
     if debug.overfit:
@@ -57,7 +56,7 @@ def limited(data: Any, debug: Debug, batch_size: int) -> Any:
 
 @contextmanager
 def watched(plan: Plan, debug: Debug, run_directory: Path, first_step: int) -> Iterator[Plan]:
-    """Yield the plan to train by, while `debug.profile` and `debug.anomaly` are in force."""
+    """Yield the plan to train by, with `debug.profile` and `debug.anomaly` active."""
     with ExitStack() as contexts:
         if debug.anomaly:
             contexts.enter_context(set_detect_anomaly(True))
@@ -69,7 +68,7 @@ def watched(plan: Plan, debug: Debug, run_directory: Path, first_step: int) -> I
 
 
 class _Calling:
-    """A loader that calls `call` between the steps of two batches."""
+    """A loader that calls `call` after each batch."""
 
     def __init__(self, loader: Any, call: Callable[[], None]) -> None:
         self._loader, self._call = loader, call

@@ -1,4 +1,4 @@
-"""The first batches of a run, tried before anything is made: what they can tell, nobody should learn later."""
+"""A dry run of the first batches, to find mistakes before anything is written."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -26,19 +26,19 @@ from runner.wiring.schema import Config
 
 
 class Trial:
-    """A forward pass in training and one in evaluation, as the run is going to make them, without an update."""
+    """One forward pass in training and one in evaluation, as in the run, without an update."""
 
     def __init__(self, config: Config, state: TrainState, learner: Learner, strategy: Strategy) -> None:
         self._config, self._state, self._learner = config, state, learner
         self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
 
     def run(self, train: TrainLoader, val: Mapping[str, EvaluationLoader], horizon: Horizon) -> list[str]:
-        """Try the first batches, and the last ones if they are reached; return what is to be said of them.
+        """Try the first batches, and the last ones if the run reaches them; return notices about them.
 
         Every state and generator is left as it was.
 
         Raises:
-            ConfigError: data, models and learner do not fit each other, or the state is none that a file can hold.
+            ConfigError: data, models and learner do not fit together, or a checkpoint cannot hold the state.
         """
         progress = self._state.progress
         keys, steps = train.telling(epoch=progress.epoch, sample=self._state.data.sample, turn=progress.rollbacks)
@@ -46,7 +46,7 @@ class Trial:
         if total is not None and total - progress.global_step < steps:
             keys = keys[:2]
         training, evaluating = tried_batches(train, val, keys)
-        del training[1]  # the last sample alone, which is a batch of the data set's and not of the run's
+        del training[1]  # the last sample alone, which the run does not use as a batch
         with isolated(self._config.seed, progress.global_step), untouched(list(self._things())):
             before = self._of_learner()
             self._train(training)
@@ -64,7 +64,7 @@ class Trial:
         yield learner
 
     def _of_learner(self) -> Any:
-        """Return a copy of the learner's state; ConfigError for one that a checkpoint cannot hold."""
+        """Return a copy of the learner's state; raise ConfigError if a checkpoint cannot hold it."""
         if self._state.learner is None:
             return None
         try:
@@ -116,13 +116,13 @@ class Trial:
             self._summarize(figures)
         place = f"{type(self._learner).__name__}.evaluation"
         return [
-            f"{place} returns {name} as one number a batch, and the mean of these is not the {name} of the whole set; "
-            "return an accumulator, or rows that a method `summary(rows)` makes a figure of"
+            f"{place} returns {name} as one number per batch, whose mean is not the {name} of the whole set; "
+            "return an accumulator, or rows for a method `summary(rows)`"
             for name in no_means(values)
         ]
 
     def _summarize(self, figures: Figures) -> None:
-        """Try the figures of the whole set; some of a few samples cannot be, which is no mistake."""
+        """Try the metrics of the whole set; errors of metrics that need more samples are ignored."""
         try:
             figures.of_all()
         except (ValueError, ArithmeticError) as error:
@@ -141,9 +141,7 @@ class Trial:
     def _way_out(self, batch: Any, count: int, error: Exception) -> str:
         if count == 1 and "more than 1 value" in str(error):
             size, parts = self._config.batch_size, self._config.accumulate
-            return f"; with batch_size={size} and accumulate={parts} one sample is left alone: choose others"
+            return f"; with batch_size={size} and accumulate={parts} one sample is left alone: choose other values"
         if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in tensors_of(batch)):
-            return (
-                "; its numbers are float64, as NumPy's are by default, and weights are float32: let samples be float32"
-            )
+            return "; it is float64, NumPy's default, but weights are float32: convert samples to float32"
         return ""

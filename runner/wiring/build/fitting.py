@@ -1,4 +1,4 @@
-"""What was built and does not fit its place: each is one sentence, before anything is created."""
+"""Checks that built objects fit together, before anything is written."""
 
 import inspect
 import re
@@ -20,19 +20,19 @@ _STATE = ("state_dict", "load_state_dict")
 
 
 def check_data(data: Any) -> None:
-    """Raise ConfigError for data without a split to train on, or with sets whose names are none."""
+    """Raise ConfigError for data without a training split, or with invalid names of sets."""
     name = type(data).__name__
     if getattr(data, "train", None) is None:
-        raise ConfigError(f"data: {name} has no `train`; give it `train`, and where there are `val` and `test`")
+        raise ConfigError(f"data: {name} has no `train`; give it `train` and, optionally, `val` and `test`")
     for split in ("val", "test"):
         sets = sets_of(getattr(data, split, None))
         for one in sets:
             if (one or len(sets) > 1) and not _SET_NAME.fullmatch(one):
-                raise ConfigError(f"data: {name}.{split} has a set called {one!r}; name it by letters, digits, - and _")
+                raise ConfigError(f"data: {name}.{split} has a set called {one!r}; use letters, digits, - and _ only")
 
 
 def measured_of(data: Any, learner: Any) -> list[str]:
-    """Return what an evaluation measures: the metrics of each set of `val`, or without one the training's losses."""
+    """Return the metrics that an evaluation gives: those of each set of `val`, or without `val` the training losses."""
     if sets := sets_of(getattr(data, "val", None)):
         return [f"val/{place_of(name, metric)}" for name in sets for metric in learner.metrics]
     models = [name for name in getattr(learner, "models", ("model",)) if name not in frozen_of(learner)]
@@ -40,17 +40,19 @@ def measured_of(data: Any, learner: Any) -> list[str]:
 
 
 def check_learner(learner: Any) -> None:
-    """Raise ConfigError for a learner that lacks what the loop asks for."""
+    """Raise ConfigError for a learner that lacks what the loop needs."""
     name = type(learner).__name__
     for method in _METHODS:
         if not callable(getattr(type(learner) if isinstance(learner, nn.Module) else learner, method, None)):
             raise ConfigError(f"learner: {name} has no method `{method}`; it needs {', '.join(_METHODS)} and `metrics`")
     if not hasattr(learner, "metrics"):
-        raise ConfigError(f'learner: {name} has no `metrics`; give it the names that `evaluation` returns: ("loss",)')
+        raise ConfigError(
+            f'learner: {name} has no `metrics`; give it the names that `evaluation` returns, such as ("loss",)'
+        )
     states = [callable(getattr(learner, method, None)) for method in _STATE]
     if any(states) and not all(states):
         raise ConfigError(
-            f"learner: {name} has only one of {' and '.join(_STATE)}, so its state is not saved; give it both"
+            f"learner: {name} has only one of {' and '.join(_STATE)}, so its state would not be saved; give it both"
         )
     for attribute, example in (("metrics", "loss"), ("models", "model")):
         names = getattr(learner, attribute, (example,))
@@ -63,12 +65,12 @@ def _check_frozen(learner: Any, name: str) -> None:
     models, frozen = getattr(learner, "models", ("model",)), getattr(learner, "frozen", ())
     if isinstance(frozen, str) or not isinstance(frozen, Collection) or not set(frozen) < set(models):
         raise ConfigError(
-            f"learner: {name} has frozen = {frozen!r}; give it names of its models, {', '.join(models)}, but not of all"
+            f"learner: {name} has frozen = {frozen!r}; name some of its models, {', '.join(models)}, but not all"
         )
 
 
 def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:
-    """Raise ConfigError for a generator that takes another number of values than the learner draws."""
+    """Raise ConfigError for a generator whose latent size differs from the learner's."""
     generator = models.get("generator")
     if type(learner) is Gan and isinstance(generator, Generator) and learner.latent != generator.latent:
         raise ConfigError(
@@ -78,29 +80,31 @@ def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:
 
 
 def check_model(model: nn.Module, name: str) -> None:
-    """Raise ConfigError for a model that has no shape, and so no parameters, before its first batch."""
+    """Raise ConfigError for a lazy model, which has no parameters before its first batch."""
     if lazy := next((key for key, parameter in model.named_parameters() if is_lazy(parameter)), None):
         raise ConfigError(
             f"the {name}'s {lazy} has no shape before the first batch, so no optimizer can train it; give its layer "
-            "the number of inputs, which the data knows as in_features or in_channels"
+            "the number of inputs, which the data provide as in_features or in_channels"
         )
 
 
 def check_optimizer(optimizer: Optimizer, model: nn.Module, place: str) -> None:
-    """Raise ConfigError for an optimizer whose step cannot be made from the gradients of one batch."""
+    """Raise ConfigError for an optimizer whose step needs more than the gradients of one batch."""
     name = type(optimizer).__name__
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
-        raise ConfigError(f"{place}: {name}.step needs a closure, which no run has; choose another, such as adamw")
+        raise ConfigError(
+            f"{place}: {name}.step needs a closure, which a run does not have; choose another, such as adamw"
+        )
     if any(group.get("capturable") for group in optimizer.param_groups):
         kinds = {parameter.device.type for group in optimizer.param_groups for parameter in group["params"]}
         if other := sorted(kinds - {"cuda", "xpu"}):
             raise ConfigError(
-                f"{place}.capturable=true is for CUDA graphs, and the model is on {other[0]}; leave it out"
+                f"{place}.capturable=true is for CUDA graphs, but the model is on {other[0]}; leave it out"
             )
     if isinstance(optimizer, SparseAdam) and (dense := next(_dense(model), None)):
         raise ConfigError(
-            f"{place}: {name} takes sparse gradients only, and that of {dense} is dense; choose another, such as adamw"
+            f"{place}: {name} takes sparse gradients only, but that of {dense} is dense; choose another, such as adamw"
         )
 
 

@@ -1,4 +1,4 @@
-"""What changes while a run trains, or is drawn anew at each start, and stands in no part of a checkpoint."""
+"""Hidden state: what changes in training, or differs at each start, and is in no checkpoint."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -23,9 +23,9 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def suspects(config: Config, typed: frozenset[str]) -> list[str]:
-    """Return one sentence for each thing that a resume cannot bring back; none is a proof that there is none.
+    """Return one sentence per thing that a resume cannot restore; none found is no proof that none exists.
 
-    Builds the problem twice, fetches a batch twice and lets the learner look at it three times.
+    Builds the problem twice, fetches a batch twice and runs the learner on it three times.
     """
     trust = build.trust_of(typed, config.trust, folder=project_folder())
     strategy, _ = build.choose_strategy(config, {})
@@ -37,7 +37,7 @@ def suspects(config: Config, typed: frozenset[str]) -> list[str]:
     batches = [one[key].whole for one in keyed]
     of_data = [*_data(datasets[0], keyed[0], key, batches[0])]
     if not of_data and any(differences(*batches)):
-        of_data = ["the training data are others each time that they are built; seed the generator that draws them"]
+        of_data = ["the training data differ each time they are built; seed their generator"]
     return [
         *of_data,
         *_weights(problems),
@@ -48,7 +48,7 @@ def suspects(config: Config, typed: frozenset[str]) -> list[str]:
 def _weights(problems: list[build.Problem]) -> Iterator[str]:
     for name, model in problems[0].models.items():
         for one in differences(model.state_dict(), problems[1].models[name].state_dict()):
-            yield f"{name}.{one.place} has other first values each time that the model is built; seed what draws them"
+            yield f"{name}.{one.place} has other initial values each time the model is built; seed its initialization"
             break
 
 
@@ -59,11 +59,11 @@ def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
     for place, kind in changed.items():
         if kind in _GENERATORS:
             yield (
-                f"{place} is a {kind} of the data set's own, whose position no checkpoint holds; draw from "
+                f"{place} is a {kind} of the data set's own, whose state no checkpoint holds; draw from "
                 "`random`, `numpy.random` or `torch` instead, which are seeded for each sample"
             )
     if any(differences(first, again)) and not set(changed.values()) & _GENERATORS:
-        yield "the same training sample is another one when it is fetched again" + _where(changed)
+        yield "the same training sample differs when it is fetched again" + _where(changed)
 
 
 def _memory(problem: build.Problem, batch: Any, device: torch.device) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _memory(problem: build.Problem, batch: Any, device: torch.device) -> Iterato
             training_of(learner)(models, name, batch)
     for root, thing in roots.items():
         for place, kind in _changed(before[root], _found(thing, root)).items():
-            yield f"{place} ({kind}) changes while training and is in no state_dict, so a resume begins it anew"
+            yield f"{place} ({kind}) changes in training but is in no state_dict, so a resume resets it"
 
 
 def _where(changed: Mapping[str, str]) -> str:
@@ -89,7 +89,7 @@ def _where(changed: Mapping[str, str]) -> str:
 
 
 _Found = dict[str, tuple[str, str]]
-"""Kind and value of everything that was found, by its place."""
+"""Kind and value of everything found, by its place."""
 
 
 def _found(thing: Any, place: str) -> _Found:
@@ -97,7 +97,7 @@ def _found(thing: Any, place: str) -> _Found:
 
 
 def _changed(before: _Found, after: _Found) -> dict[str, str]:
-    """Return the kind of each thing that is not what it was, by place."""
+    """Return the kind of each thing that changed, by place."""
     return {place: kind for place, (kind, value) in after.items() if before.get(place, ("", ""))[1] != value}
 
 
@@ -139,7 +139,7 @@ def _kind(thing: Any) -> str:
 
 
 def _value(thing: Any) -> str | None:
-    """Return a text that changes with the thing, None for what has to be looked into."""
+    """Return a text that changes with the thing, None for a container."""
     if thing is None or isinstance(thing, (bool, int, float, complex, str, bytes, numpy.generic)):
         return repr(thing)
     if isinstance(thing, Tensor):

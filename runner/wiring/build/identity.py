@@ -1,4 +1,4 @@
-"""What the data know of themselves, kept in each checkpoint: the classes in their order, how many samples."""
+"""The identity of the data, stored in each checkpoint: the classes in their order, the number of samples."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,17 +21,17 @@ _DEEPEST, _MOST = 8, 1_000_000  # levels, values of an identity
 
 
 def facts_of(data: Any) -> dict[str, Any]:
-    """Return what the data knows that a model is built with, such as `num_classes`, as plain values."""
+    """Return the facts that models are built with, such as `num_classes`, as plain values."""
     named = {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
     plain = {name: _plain(value, f"data: {type(data).__name__}.{name}", [_MOST]) for name, value in named.items()}
     return {name: tuple(fact) if isinstance(named[name], tuple) else fact for name, fact in plain.items()}
 
 
 def identity_of(data: Any) -> dict[str, Any]:
-    """Return the number of samples of each split, the facts, and what the data's own `identity()` says.
+    """Return the number of samples of each split, the facts, and the result of the data's own `identity()`.
 
     Raises:
-        ConfigError: it says something else than plain values by name, or `classes` that are no names.
+        ConfigError: `identity()` does not return plain values by name, or its `classes` are not names.
     """
     place = f"data: {type(data).__name__}.identity()"
     said = data.identity() if callable(getattr(data, "identity", None)) else {}
@@ -43,7 +43,7 @@ def identity_of(data: Any) -> dict[str, Any]:
     own = _plain({**said, "facts": facts_of(data)}, place, [_MOST])
     if not _are_names(own.get("classes", [])):
         raise ConfigError(
-            f"{place} returned `classes` that are {glimpse(own['classes'], _LONGEST)}; return a list of their names"
+            f"{place} returned `classes` = {glimpse(own['classes'], _LONGEST)}; return a list of their names"
         )
     samples = {
         place_of(split, name) if name else split: size_of(part)
@@ -54,14 +54,14 @@ def identity_of(data: Any) -> dict[str, Any]:
 
 
 def compare_identities(stored: Any, own: Mapping[str, Any], path: Path, *, allowed: Sequence[str]) -> list[str]:
-    """Return a line for each thing in which the data of a file and those of today differ and may.
+    """Return a line for each allowed difference between the file's data and today's.
 
-    A file that says nothing of its data, an older one, differs in nothing; with `data`, or a key of it, among
-    the `allowed` everything may.
+    An older file without an identity never differs; if `allowed` names `data`, or a key of it, every difference is
+    allowed.
 
     Raises:
-        CheckpointMismatch: other classes, another order of them, or other facts; both are named.
-        CheckpointRefused: what the file says is no identity.
+        CheckpointMismatch: other classes, another order of them, or other facts; the message names both.
+        CheckpointRefused: the file's identity is invalid.
     """
     if stored is None:
         return []
@@ -69,28 +69,30 @@ def compare_identities(stored: Any, own: Mapping[str, Any], path: Path, *, allow
     others = _others(stored, own)
     if others and not any(key.split(".")[0] == "data" for key in allowed):
         raise CheckpointMismatch(
-            f"{path} belongs to other data: {'; '.join(others)}; give it the data that it was trained on, add "
-            "resume_allow=[data] to take these all the same, or begin a new run by warm_start.path"
+            f"{path} belongs to other data: {'; '.join(others)}; use the data that it was trained on, add "
+            "resume_allow=[data] to use these anyway, or start a new run with warm_start.path"
         )
     return [*others, *_changes(stored, own)]
 
 
 def check_identity(stored: Any, path: Path) -> None:
-    """Raise CheckpointRefused for what is no identity, out of a file that anybody may have written."""
+    """Raise CheckpointRefused if the identity in a file is invalid."""
     try:
         plain = _plain(stored, IDENTITY, [_MOST])
     except ConfigError:
         plain = None
     kinds: dict[str, type] = {"classes": list, "samples": dict, "facts": dict}
     if not isinstance(plain, dict) or any(not isinstance(plain.get(key, kind()), kind) for key, kind in kinds.items()):
-        raise CheckpointRefused(f"{path} is refused: its `{IDENTITY}` is not what a data set says of itself")
+        raise CheckpointRefused(f"{path} is refused: its `{IDENTITY}` is not the identity of a data set")
     counts = plain.get("samples", {}).values()
     if not _are_names(plain.get("classes", [])) or any(type(count) is not int for count in counts):
-        raise CheckpointRefused(f"{path} is refused: its `{IDENTITY}` has classes that are no names, or odd counts")
+        raise CheckpointRefused(
+            f"{path} is refused: its `{IDENTITY}` has classes that are not names, or counts that are not integers"
+        )
 
 
 def transferred(stored: Any, own: Mapping[str, Any], path: Path) -> list[str]:
-    """Return what differs between the data of a file whose weights a new run begins with and its own, in one line."""
+    """Return a line on how a new run's data differ from those of its warm start's file, if they do."""
     if stored is None:
         return []
     check_identity(stored, path)
@@ -99,14 +101,14 @@ def transferred(stored: Any, own: Mapping[str, Any], path: Path) -> list[str]:
 
 
 def classes_of(identity: Mapping[str, Any]) -> list[str]:
-    """Return the names of the classes in their order, none where the data do not know them."""
+    """Return the names of the classes in their order; empty if unknown."""
     return list(identity.get("classes", ()))
 
 
 def _others(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """Return what makes them other data, in a few words each."""
+    """Return a short text for each difference that makes them other data."""
     ours, theirs = classes_of(own), classes_of(stored)
-    if theirs and ours and theirs != ours:  # which explains a number of classes that differs, too
+    if theirs and ours and theirs != ours:  # this also explains another number of classes
         shown = f"{len(theirs)} classes in the file: {_names(theirs)}; {len(ours)} in the data: {_names(ours)}"
         return [f"{shown}{_first_other(theirs, ours)}"]
     pairs = {key: (stored[key], own.get(key)) for key in stored if key not in ("samples", "facts", "listing")}
@@ -116,7 +118,7 @@ def _others(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
         f"{printable(key)[:_LONGEST]} is {glimpse(one, _LONGEST)} in the file "
         f"and {glimpse(other, _LONGEST)} in the data"
         for key, (one, other) in pairs.items()
-        if repr(one) != repr(other)  # of which a NaN is like another
+        if repr(one) != repr(other)  # equal for NaN
     ]
 
 
@@ -128,9 +130,9 @@ def _changes(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
         if split in samples and samples[split] != now[split]
     ]
     if counts:
-        return [f"the data have other numbers of samples than in the file: {', '.join(counts)}"]
+        return [f"the numbers of samples differ from the file: {', '.join(counts)}"]
     if stored.get("listing") != own.get("listing"):
-        return ["the data have as many files as in the file's list, and some of other names"]
+        return ["the data have as many files as in the file's list, but some names differ"]
     return []
 
 
@@ -140,7 +142,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _first_other(theirs: Sequence[str], ours: Sequence[str]) -> str:
-    """Return which name is the first to differ, where the lists are too long to show it."""
+    """Return the first name that differs, if the lists are too long to show it."""
     for number, (one, other) in enumerate(zip(theirs, ours, strict=False)):
         if one != other:
             shown = f" (number {number} is {printable(one)[:_LONGEST]} there and {printable(other)[:_LONGEST]} here)"
@@ -153,7 +155,7 @@ def _are_names(names: Any) -> bool:
 
 
 def _plain(value: Any, place: str, left: list[int], level: int = 0) -> Any:
-    """Return a value as a checkpoint holds it: no scalar of NumPy, no mapping but a dictionary, no tuple."""
+    """Return a value as a checkpoint holds it: without NumPy scalars, tuples, or mappings other than dictionaries."""
     left[0] -= 1
     if isinstance(value, numpy.generic):
         value = value.item()
@@ -165,6 +167,6 @@ def _plain(value: Any, place: str, left: list[int], level: int = 0) -> Any:
         if isinstance(value, (list, tuple)):
             return [_plain(item, place, left, level + 1) for item in value]
     raise ConfigError(
-        f"{place} is {glimpse(value, _LONGEST)}, a {type(value).__name__}; give it as plain values: strings, "
+        f"{place} is {glimpse(value, _LONGEST)}, a {type(value).__name__}; give plain values: strings, "
         "numbers, lists and dictionaries of them"
     )

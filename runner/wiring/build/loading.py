@@ -1,4 +1,4 @@
-"""From the data of a config to loaders, and how long the run is by them."""
+"""From data to loaders, and the length of the run in steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from runner.wiring.schema import Config
 
 @dataclass(frozen=True)
 class Position:
-    """Where the data stand: after so many steps, in so many epochs, and of the next one so many samples."""
+    """A position in the data: steps and epochs done, and samples used of the current epoch."""
 
     step: int = 0
     epoch: int = 0
@@ -24,10 +24,10 @@ class Position:
 
 
 def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, dict[str, EvaluationLoader]]:
-    """Return the loader of training, and that of each set of `val` by its name.
+    """Return the training loader, and the loader of each set of `val` by its name.
 
     Raises:
-        ConfigError: a split, or what the data say of their batches and their order, is of no use.
+        ConfigError: a split, or the data's own collate or order, is invalid.
     """
     loading = loading_of(config, data, device)
     train = TrainLoader(
@@ -42,7 +42,7 @@ def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, dict[s
 
 
 def loading_of(config: Config, data: Any, device: str) -> Loading:
-    """Return how batches are made of these data: by which processes, by whose `collate`, and for which device."""
+    """Return how to load batches: by which workers, with whose `collate`, for which device."""
     return Loading(
         config.batch_size,
         workers=config.data.get("workers", 0),
@@ -53,31 +53,31 @@ def loading_of(config: Config, data: Any, device: str) -> Loading:
 
 
 def collate_of(data: Any) -> Callable[[list[Any]], Any] | None:
-    """Return the data's own way from a list of samples to a batch; ConfigError for something else of this name."""
+    """Return the data's own `collate`, if any; raise ConfigError if it is not callable."""
     collate = getattr(data, "collate", None)
     if collate is not None and not callable(collate):
         raise ConfigError(
-            f"data: {type(data).__name__}.collate is a {type(collate).__name__}; let it be a method "
-            "`collate(samples)` that returns a batch, or give it another name"
+            f"data: {type(data).__name__}.collate is a {type(collate).__name__}; make it a method "
+            "`collate(samples)` that returns a batch, or rename it"
         )
     return collate
 
 
 def order_of(data: Any) -> Own | None:
-    """Return the order that the data have of their own; ConfigError for something else of this name."""
+    """Return the data's own `order`, if any; raise ConfigError if it is neither callable nor a sampler."""
     order = getattr(data, "order", None)
     if order is not None and not callable(order) and not isinstance(order, Sampler):
         raise ConfigError(
-            f"data: {type(data).__name__}.order is a {type(order).__name__}; let it be a method "
-            "`order(epoch, generator)` or a sampler of torch's, or give it another name"
+            f"data: {type(data).__name__}.order is a {type(order).__name__}; make it a method "
+            "`order(epoch, generator)` or a torch sampler, or rename it"
         )
     return order
 
 
 def horizon_of(config: Config, train: TrainLoader, at: Position) -> Horizon:
-    """Return the run's length in steps: of epochs and max_steps, what is reached first.
+    """Return the run's length in steps: of epochs and max_steps, the first to be reached.
 
-    Counted from where the run stands, since the steps behind it may have had another size.
+    It counts from the run's position, since earlier steps may have had another size.
     """
     limits = [] if config.max_steps is None else [config.max_steps]
     if (epochs := config.epochs) is not None:

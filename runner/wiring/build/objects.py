@@ -1,4 +1,4 @@
-"""From a checked config to the objects of a run; whatever can be wrong is found here, before the first step."""
+"""From a checked config to the objects of a run; mistakes are found here, before the first step."""
 
 import os
 import re
@@ -34,49 +34,49 @@ from runner.wiring.schema.rules import StrategyKind
 from runner.wiring.trust.budget import Budget
 from runner.wiring.trust.built_in import ROOTS
 from runner.wiring.trust.instantiate import build
-from runner.wiring.trust.targets import Trust, places_of_targets, resolves, word_for
+from runner.wiring.trust.targets import Trust, places_of_targets, resolves, trust_entry
 
 _LOADING = ("workers", "timeout", "split")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained on what: the data, the learner and its models."""
+    """The data, the learner and its models."""
 
     data: Any
     learner: Any
     models: dict[str, nn.Module]
     trust: Trust
-    """Whose classes may be built for it."""
+    """The classes that it may build."""
 
 
 def trust_of(typed: Iterable[str], listed: Sequence[str], *, folder: Path | None, source: Path | None = None) -> Trust:
-    """Return whose classes a config may build: packages named in conf/, typed, listed, or in the project's `folder`.
+    """Return which classes a config may build: those named in conf/, typed, listed, or in the project's `folder`.
 
-    `source` is the file that the config comes out of, None of one that is typed.
+    `source` is the file that the config comes from, None for a typed config.
     """
     named = {*typed, *targets_in_folder(CONF)}
     environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
     extra = {*listed, *environment}
-    packages = {word for name in named if (word := word_for(name)) != name} | extra
+    packages = {entry for name in named if (entry := trust_entry(name)) != name} | extra
     budget = None if source is None else Budget(source.stat().st_size, unless=frozenset({*typed, *extra}))
     return Trust(frozenset(packages - set(ROOTS)), frozenset(named | extra), folder, budget)
 
 
-def trust_words(config: Mapping[str, Any]) -> list[str]:
-    """Return the word that a resume needs, if any: a resume finds these names in a file only."""
+def trust_overrides(config: Mapping[str, Any]) -> list[str]:
+    """Return the `trust` override that a resume needs, if any, since it finds these names in a file only."""
     folder = project_folder()
     alone = trust_of((), (), folder=folder)
     missing = set()
     for place, name in places_of_targets(config):
         if not resolves(name, alone, place):
-            package = trust_of((), (word_for(name),), folder=folder)
-            missing.add(word_for(name) if resolves(name, package, place) else name)
+            package = trust_of((), (trust_entry(name),), folder=folder)
+            missing.add(trust_entry(name) if resolves(name, package, place) else name)
     return [f"trust=[{','.join(sorted(missing))}]"] if missing else []
 
 
 def build_problem(config: Config, trust: Trust) -> Problem:
-    """Seed everything, then build data, learner and models, which learn what the data knows."""
+    """Seed everything, then build data, learner and models; models receive the data's facts."""
     seed_everything(config.seed)
     data = build_data(config.data, trust)
     learner = build(config.learner, object, place="learner", trust=trust)
@@ -88,7 +88,7 @@ def build_problem(config: Config, trust: Trust) -> Problem:
 
 
 def build_data(node: Mapping[str, Any], trust: Trust) -> Any:
-    """Return the data, which have a split to train and one to validate on."""
+    """Return the data, with a training and a validation split."""
     data = build(node, object, place="data", trust=trust, reserved=_LOADING, given={"read_tensors": read_plain})
     check_data(data)
     return data
@@ -113,10 +113,10 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
 
 
 def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
-    """Return the strategy on its devices; on a resume, `auto` means what it meant then.
+    """Return the strategy on its devices; on a resume, `auto` keeps its former meaning.
 
     Raises:
-        DeviceMissing: the device is not here.
+        DeviceMissing: this machine lacks the device.
         ConfigError: the run used another number of GPUs.
     """
     kind, index, name = config.device.kind.value, config.device.index, config.strategy.kind.value
@@ -131,7 +131,7 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
     if is_free and same_kind and count != pinned.get("devices", count):
         raise ConfigError(
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
-            "say which to take with device=cuda device.index=[...]"
+            "choose them with device=cuda device.index=[...]"
         )
     placed: Strategy = strategy(devices)
     return (Compiled(placed) if config.device.compile else placed), devices

@@ -1,4 +1,4 @@
-"""From the config's trackers to objects, each checked before the run has a directory."""
+"""From the config's trackers to objects, checked before the run has a directory."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +22,14 @@ _METHODS = ("log", "flush", "close")
 
 
 def build_trackers(config: DictConfig, problem: Problem, directory: Path, progress: Progress) -> list[Tracker]:
-    """Return the trackers of a run, none of which opens or writes anything before its first log.
+    """Return the trackers of a run, which open and write nothing before their first log.
 
-    A class gets its own keys and, where its constructor has parameters of these names, `directory`, the run's, which
-    may not exist yet; `first_step`, the last step that was logged before; `hparams`, the config as flat plain values;
-    `measured`, the metrics that come later than the first log.
+    A class gets its own keys and, if its constructor has parameters of these names, `directory`, the run's, which may
+    not exist yet; `first_step`, the last step logged before; `hparams`, the config as flat plain values; `measured`,
+    the metrics that come later than the first log.
 
     Raises:
-        ConfigError: a class that is no tracker, does not take its keys, or refuses them.
+        ConfigError: a class is not a tracker, does not take its keys, or refuses them.
     """
     values = resolved(without_hydra(config))
     given = {
@@ -57,8 +57,8 @@ def _hparams(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value if isinstance(value, kinds) else str(value) for key, value in flat.items() if value is not None}
 
 
-def tracker_words(trackers: Mapping[str, Any]) -> list[str]:
-    """Return the overrides that a resume must repeat: what is not in conf/ of a tracker no file may say."""
+def tracker_overrides(trackers: Mapping[str, Any]) -> list[str]:
+    """Return the overrides that a resume must repeat: tracker settings other than those of conf/."""
     nodes = {name: node for name, node in trackers.items() if node is not None}
     usual = flatten({"tracker": {name: shipped_trackers().get(name, {}) for name in nodes}})
     return [

@@ -1,4 +1,4 @@
-"""Objects of people's own, used once and left as they were found: attributes, containers and tensors."""
+"""Use a user's objects and leave them as they were: attributes, containers and tensors."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,9 @@ _DEEPEST = 4  # containers in containers
 
 @contextmanager
 def untouched(things: Sequence[Any]) -> Iterator[None]:
-    """Put back what the things hold when the block is left: what an attribute names, contains, and its numbers.
+    """Restore, at the end of the block, the things' attributes, with the content of containers and tensors.
 
-    An object in an attribute keeps what became of it, unless it is one of the things itself.
+    Other objects in attributes are not restored, unless they are among the things.
     """
     kept = [_kept(vars(thing)) for thing in things if hasattr(thing, "__dict__")]
     try:
@@ -27,7 +27,7 @@ def untouched(things: Sequence[Any]) -> Iterator[None]:
 
 
 def _kept(value: Any, depth: int = 0) -> Callable[[], None]:
-    """Return what gives a container or a tensor its present content again."""
+    """Return a function that restores the present content of a container or a tensor."""
     if isinstance(value, Tensor):
         return _kept_tensor(value)
     if not isinstance(value, (dict, list, deque, set)) or depth > _DEEPEST:
@@ -39,7 +39,7 @@ def _kept(value: Any, depth: int = 0) -> Callable[[], None]:
     def put_back() -> None:
         value.clear()
         if isinstance(value, dict):
-            for key, item in before:  # since a Counter's `update` adds
+            for key, item in before:  # a Counter's `update` would add
                 value[key] = item
         else:
             value.update(before) if isinstance(value, set) else value.extend(before)
@@ -58,7 +58,7 @@ def _kept_tensor(tensor: Tensor) -> Callable[[], None]:
         with torch.no_grad():
             if tensor.shape != before.shape:
                 tensor.data = before
-            elif not torch.equal(tensor, before):  # an expanded one can be read and not written
+            elif not torch.equal(tensor, before):  # an expanded tensor can be read but not written
                 tensor.detach().copy_(before)
 
     return put_back

@@ -1,4 +1,4 @@
-"""What updates a model: its optimizer and its scheduler, by options of its own or those that all models share."""
+"""A model's optimizer and scheduler, from its own options or from those that all models share."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ _OF_GROUPS = ("groups", "no_decay", "layer_decay")
 
 
 def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the options of one model: its own below its name, or those that all share; a unit may be shared alone."""
+    """Return the options of one model: its own, under its name, or the shared ones; `unit` may be shared alone."""
     own = node.get(name)
     if not isinstance(own, Mapping):
         return node
@@ -30,21 +30,21 @@ def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def counts_epochs(scheduler: Any, node: Mapping[str, Any]) -> bool:
-    """Return whether a scheduler with these options moves once an epoch; ours count in steps by themselves."""
+    """Return whether a scheduler with these options moves once per epoch; ours always count steps."""
     return node.get("unit") == "epoch" and not isinstance(scheduler, LambdaLR)
 
 
 def check_model_names(groups: Mapping[str, Mapping[str, Any]], models: Iterable[str]) -> None:
-    """Raise ConfigError for options of an optimizer or a scheduler that are meant for a model which is none."""
+    """Raise ConfigError for optimizer or scheduler options under a name that is not a model's."""
     names = list(models)
     for group, node in groups.items():
         for key, own in node.items() if "_target_" not in node else ():
             if isinstance(own, Mapping) and key not in names:
-                raise ConfigError(f"{group}.{key} is for no model of this run; its models are {', '.join(names)}")
+                raise ConfigError(f"{group}.{key} is not for a model of this run; its models are {', '.join(names)}")
 
 
 def trained(name: str, model: nn.Module, learner: Any) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters that the optimizer of a model trains: its own, and with the first model the learner's."""
+    """Return the parameters that a model's optimizer trains: the model's and, for the first model, the learner's."""
     named = list(model.named_parameters())
     first = next(model for model in getattr(learner, "models", (name,)) if model not in frozen_of(learner))
     if isinstance(learner, nn.Module) and name == first:
@@ -55,13 +55,13 @@ def trained(name: str, model: nn.Module, learner: Any) -> list[tuple[str, nn.Par
 def build_updating(
     config: Config, name: str, model: nn.Module, parameters: Named, *, horizon: Horizon, trust: Trust
 ) -> tuple[Optimizer, Any]:
-    """Return the optimizer of a model's parameters and the scheduler of its rate, None without one, as a run begins.
+    """Return a fresh optimizer of a model's parameters and its scheduler, or None.
 
     Raises:
-        ConfigError: nothing to train, or options that do not fit the class or the model.
+        ConfigError: there is nothing to train, or options do not fit the class or the model.
     """
     if not parameters:
-        raise ConfigError(f"the {name} has no parameter to train; choose another one")
+        raise ConfigError(f"the {name} has no parameter to train; choose another model")
     node, place = node_of(config.optimizer, name), config_place("optimizer", name)
     rules = Rules(node.get("groups") or (), node.get("no_decay") is not None, node.get("layer_decay"))
     first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
@@ -75,7 +75,7 @@ def build_updating(
 
 
 def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:
-    """Raise ConfigError for a setting of a group that the optimizer would never look at."""
+    """Raise ConfigError for a setting of a group that the optimizer does not have."""
     name, known = type(optimizer).__name__, optimizer.defaults
     for number, rule in enumerate(rules.groups):
         if unknown := sorted(rule.keys() - known.keys() - {"match", "lr_scale"}):
@@ -84,7 +84,7 @@ def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:
                 f"{place}.groups[{number}].{unknown[0]} is unknown; the settings of {name} are {settings}"
             )
     if rules.no_decay and "weight_decay" not in known:
-        raise ConfigError(f"{place}.no_decay is set, and {name} has no weight decay; leave it out")
+        raise ConfigError(f"{place}.no_decay is set, but {name} has no weight decay; leave it out")
 
 
 def _build_scheduler(config: Config, name: str, optimizer: Optimizer, horizon: Horizon, trust: Trust) -> Any:
@@ -99,17 +99,17 @@ def _build_scheduler(config: Config, name: str, optimizer: Optimizer, horizon: H
         return make_scheduler(optimizer, build(node, cls, place=place, trust=trust, first=(horizon,)).factor)
     if not issubclass(cls, LRScheduler):  # ReduceLROnPlateau is one, too
         raise ConfigError(
-            f"{place}: {cls.__name__} is no scheduler; let it inherit from torch.optim.lr_scheduler.LRScheduler, "
+            f"{place}: {cls.__name__} is not a scheduler; derive it from torch.optim.lr_scheduler.LRScheduler, "
             "whose `get_lr` returns the rate of each group"
         )
-    waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to become better
+    waits = issubclass(cls, ReduceLROnPlateau)  # for the monitored metric to improve
     if not waits and (unit := node.get("unit", "step")) not in ("step", "epoch"):
-        raise ConfigError(f"{place}.unit={unit} is invalid; {cls.__name__} moves once a step or once an epoch")
+        raise ConfigError(f"{place}.unit={unit} is invalid; use step or epoch for {cls.__name__}")
     given = {"mode": config.checkpoint.mode.value} if waits else {}
     first = (optimizer, horizon) if issubclass(cls, Plateau) else (optimizer,)
     return build(node, cls, place=place, trust=trust, first=first, given=given, reserved=("unit",))
 
 
 def config_place(group: str, name: str) -> str:
-    """Return where the options of a model stand: `optimizer`, or `optimizer.generator` where there are several."""
+    """Return the place of a model's options: `optimizer`, or `optimizer.generator` with several models."""
     return group if name == "model" else f"{group}.{name}"

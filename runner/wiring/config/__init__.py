@@ -1,1 +1,1 @@
-"""From overrides to one checked config, and what is said of one that cannot be."""
+"""From overrides to one checked config, and the messages for one that is invalid."""

@@ -1,4 +1,4 @@
-"""Composing the config with Hydra: one config and no directory, or one sentence; torch is not imported."""
+"""Compose the config with Hydra: one config and no directory, or one message; torch is not imported."""
 
 import dataclasses
 import os
@@ -31,7 +31,7 @@ from runner.wiring.schema.problem import Data
 KEYS = [field.name for field in dataclasses.fields(schema.Root)]
 _PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 
-# What does not make a sweep's job another one.
+# Keys that do not change which job of a sweep it is.
 _IMMATERIAL = (
     "name",
     "resume",
@@ -46,7 +46,7 @@ _IMMATERIAL = (
 
 
 def register() -> None:
-    """Tell Hydra the schema, the two resolvers that its own settings use, and where its plugins of ours lie."""
+    """Register the schema, two resolvers and our plugins with Hydra."""
     if str(_PLUGINS) not in sys.path:
         sys.path.append(str(_PLUGINS))
     store = ConfigStore.instance()
@@ -60,24 +60,24 @@ def register() -> None:
 
 
 def _withdraw_namesakes() -> None:
-    """Take back the schemas of other people's launchers and sweepers that Hydra would hold against ours of that name.
+    """Remove the schemas of other people's launchers and sweepers that Hydra would match with ours by name.
 
     https://hydra.cc/docs/1.2/upgrades/1.0_to_1.1/automatic_schema_matching
     """
-    Plugins.instance()  # which imports them all, whatever their order
+    Plugins.instance()  # imports all of them first
     for path in (CONF / "hydra").glob("[ls]*er/*.yaml"):
         known = ConfigStore.instance().repo.get("hydra", {}).get(path.parent.name, {})
         known.pop(path.name, None)
 
 
 def job_directory(*, _root_: DictConfig) -> str:
-    """Return the name of the directory of a job with this config: its overrides and a hash of what matters."""
+    """Return the name of a job's directory: its overrides and a hash of its material keys."""
     overrides = [o for o in _root_.hydra.overrides.task if not o.startswith(("name=", "hydra."))]
     return name_with(overrides, job_digest(_root_))
 
 
 def job_digest(config: DictConfig) -> str:
-    """Return the hash of what matters in a job's config, which ends the name of its directory."""
+    """Return the hash of a job's material keys, which ends the name of its directory."""
     return digest_of(_text(_material(config)))
 
 
@@ -91,12 +91,12 @@ def _material(config: DictConfig) -> dict[str, Any]:
 
 
 def kind_of(config: DictConfig) -> str:
-    """Return a hash that is equal for jobs which differ, as far as it matters, in their seed only."""
+    """Return a hash that is equal for jobs whose material keys differ in the seed only."""
     return digest_of(_text({**_material(config), "seed": None}))
 
 
 def goal_of(config: DictConfig) -> tuple[str, str]:
-    """Return the metric that decides what is best, and its mode, `min` or `max`; ConfigError if there is none."""
+    """Return the monitored metric and its mode, `min` or `max`; raise ConfigError if there is none."""
     try:
         mode = config.checkpoint.mode
         return str(config.checkpoint.monitor), str(getattr(mode, "value", mode))
@@ -109,12 +109,12 @@ def _text(values: dict[str, Any]) -> str:
 
 
 def _hydra_folder(directory: str) -> str | None:
-    """Hydra's own record is made by the first attempt and never overwritten."""
+    """Return the folder of Hydra's record; None after the first attempt, which wrote it."""
     return None if os.path.exists(os.path.join(directory, ".hydra")) else ".hydra"
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Return a config as plain containers, its interpolations unresolved."""
+    """Return a config as plain containers, interpolations unresolved."""
     container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
@@ -122,7 +122,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 @contextmanager
 def hydra_session(config_dir: str | None) -> Iterator[list[str]]:
-    """Make Hydra ready to compose from `conf/`; yields the overrides that add the user's own folder."""
+    """Make Hydra ready to compose from `conf/`, and yield the overrides that add the user's own folder."""
     path = local_path(config_dir, "--config-dir") if config_dir else None
     folder = [f"hydra.searchpath=[file://{path.resolve()}]"] if path else []
     if path and not path.is_dir():
@@ -136,59 +136,57 @@ def compose_config(
 ) -> DictConfig:
     """Return the composed config with Hydra's own node, within a `hydra_session`.
 
-    What the files give is amended before the overrides' values are put on top.
+    `amend` changes what the files give, before the overrides' values apply.
 
     Raises:
-        ConfigError: an unknown key or option, or a value of another type.
+        ConfigError: an unknown key or option, or a value of the wrong type.
     """
     loader = GlobalHydra.instance().config_loader()
     places = tuple(str(one.path) for one in loader.get_search_path().get_path() if one.path != f"file://{CONF}")
     compose_files = partial(_composed_of, config_name, places)
-    config = varied(overrides, loader, lambda words: compose_files(words, tuple(_stamps((*places, *words)))), amend)
+    config = varied(overrides, loader, lambda chosen: compose_files(chosen, tuple(_stamps((*places, *chosen)))), amend)
     check_hydra(config.hydra)
     return config
 
 
-def compose_job(sweep: DictConfig, words: Sequence[str]) -> DictConfig:
-    """Return the config of a job of a sweep, as Hydra's `load_sweep_config` does; ConfigError as above."""
+def compose_job(sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """Return the config of a job of a sweep, as Hydra's `load_sweep_config` does; raise ConfigError as above."""
     for_hydra: Any = OmegaConf.to_container(sweep.hydra.overrides.hydra, resolve=False)
-    config = compose_config([*for_hydra, *words], sweep.hydra.job.config_name)
+    config = compose_config([*for_hydra, *overrides], sweep.hydra.job.config_name)
     OmegaConf.copy_cache(from_config=sweep, to_config=config)
     return config
 
 
 def check_hydra(hydra: Any) -> None:
-    """Raise ConfigError for a setting of Hydra's own that a run cannot have."""
+    """Raise ConfigError for a setting of Hydra's that a run does not support."""
     if hydra.job.chdir:
-        raise ConfigError(
-            "hydra.job.chdir=true is invalid: every path is meant from where the command is given; leave it out"
-        )
+        raise ConfigError("hydra.job.chdir=true is invalid: paths are relative to the current directory; leave it out")
 
 
 @lru_cache(maxsize=64)
 def _composed_of(
-    config_name: str, places: tuple[str, ...], words: Structure, stamps: tuple[tuple[str, int, int], ...]
+    config_name: str, places: tuple[str, ...], structure: Structure, stamps: tuple[tuple[str, int, int], ...]
 ) -> DictConfig:
-    """Compose what these words choose of files in these places that have these times and sizes."""
-    with explained(words):
-        config = compose(config_name, list(words), return_hydra_config=True)
-        leave_open(config, words, config_name)
+    """Compose the chosen files; `places` and `stamps`, their times and sizes, keep the cache fresh."""
+    with explained(structure):
+        config = compose(config_name, list(structure), return_hydra_config=True)
+        leave_open(config, structure, config_name)
         return config
 
 
-def _stamps(words: Structure) -> Iterator[tuple[str, int, int]]:
-    """Yield path, time and size of every file that a config may be composed of."""
-    for path in files(words):
+def _stamps(structure: Structure) -> Iterator[tuple[str, int, int]]:
+    """Yield path, time and size of every file that may be composed."""
+    for path in files(structure):
         with suppress(OSError):  # an editor's lock, a link to nowhere
             entry = path.stat()
             yield str(path), entry.st_mtime_ns, entry.st_size
 
 
 def checked(config: DictConfig) -> schema.Config:
-    """Return the config as a value of the schema, every rule of it obeyed.
+    """Return the config as a value of the schema that obeys every rule.
 
     Raises:
-        ConfigError: a value out of range, a mandatory one missing, or an interpolation without end.
+        ConfigError: a value out of range, a mandatory one missing, or an endless interpolation.
     """
     try:
         own = _with_schemas(without_hydra(config))
@@ -203,7 +201,7 @@ def checked(config: DictConfig) -> schema.Config:
 
 
 def _with_schemas(config: DictConfig) -> DictConfig:
-    """Give the settings that a file of the user's own lists, naming no schema, the one that has all its keys."""
+    """Give each group of settings without a schema, from a user's own file, the schema that has all its keys."""
     for group in schema.OPTIONS.keys() - schema.NODES:
         if OmegaConf.get_type(node := config[group]) is dict:
             kinds = (OmegaConf.structured(kind) for kind in schema.OPTIONS[group].values())
@@ -215,7 +213,7 @@ def _with_schemas(config: DictConfig) -> DictConfig:
 
 
 def _check_reserved(data: Mapping[str, Any]) -> None:
-    """Raise ConfigError for keys that are the runner's own with any data, and not what they have to be."""
+    """Raise ConfigError for invalid values of the runner's own keys in the user's data."""
     reserved = [field.name for field in dataclasses.fields(Data) if field.name in data]  # with `_target_`
     try:
         values = {"workers": 0, "timeout": 0, "split": None, **{name: data[name] for name in reserved}}
@@ -223,20 +221,20 @@ def _check_reserved(data: Mapping[str, Any]) -> None:
     except OmegaConfBaseException as error:
         key = str(error.full_key)
         raise ConfigError(
-            f"data.{key}={data[key]} is invalid: {first_line(error)}; {key} is the runner's own key of any "
-            "data, so call an argument of your class otherwise"
+            f"data.{key}={data[key]} is invalid: {first_line(error)}; {key} is a key of the runner, so "
+            "rename the argument of your class"
         ) from error
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Return a checked config, or a node of it, as plain values, its interpolations resolved."""
+    """Return a checked config, or a node of it, as plain values, interpolations resolved."""
     container = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """Return a copy that has the run's own keys only."""
+    """Return a copy without Hydra's node."""
     own = config.copy()
     OmegaConf.set_struct(own, False)
     own.pop("hydra", None)

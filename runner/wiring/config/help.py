@@ -1,4 +1,4 @@
-"""The text of `--help`, made from conf/ and the schema, so that it cannot be out of date."""
+"""The text of `--help`, generated from conf/ and the schema."""
 
 import dataclasses
 import importlib
@@ -13,19 +13,19 @@ from runner.wiring.overrides.keys import shown
 from runner.wiring.overrides.options import CONF, bases, default_options, defaults, options, shipped_trackers
 from runner.wiring.schema import NESTED, OPTIONS, SWEEPING, Root
 
-_GROUPS_HEAD = "Groups (choose with group=option; in brackets: the options that have a key, and their own defaults)"
+_GROUPS_HEAD = "Groups (choose with group=option; in brackets: options that have the key, or another default)"
 _GROUPS = {
-    "model": "What is trained.",
-    "data": "What it is trained on.",
-    "learner": "Losses and metrics, and which model is updated when.",
-    "optimizer": "How parameters are updated.",
-    "scheduler": "How the learning rate changes.",
-    "device": "Where the run computes.",
-    "strategy": "How a model runs on several devices.",
-    "checkpoint": "When checkpoints are written and which are kept.",
-    "tracker": "Where metrics go. tracker.csv=null leaves one out; docs/own-work.md adds one of yours.",
+    "model": "The model or models to train.",
+    "data": "The data set.",
+    "learner": "Losses, metrics, and the order of updates.",
+    "optimizer": "The optimizer and its parameter groups.",
+    "scheduler": "The learning rate's schedule.",
+    "device": "The device and its precision.",
+    "strategy": "How a model runs on devices.",
+    "checkpoint": "When to save and which checkpoints to keep.",
+    "tracker": "Where metrics go. tracker.csv=null drops one; docs/own-work.md shows how to add your own.",
     "experiment": "A named overlay over everything else.",
-    "debug": "Ways to look for a fault: little data, a profile, autograd's checks.",
+    "debug": "Debugging aids: less data, a profile, autograd's anomaly mode.",
 }
 
 _SCHEMA = re.compile(r"/schema/\w+@\w+: \"?(\w+)")
@@ -34,18 +34,18 @@ _HEAD = """\
 Train PyTorch models from a config, and never lose a run.
 
   python run.py model=lenet device=cuda name=x      train; the run directory is outputs/x
-  python run.py resume=outputs/x/last.tar           go on, bit for bit
-  python run.py name=x resume=auto                  start, or go on if there is something to go on with
+  python run.py resume=outputs/x/last.tar           continue, bit for bit
+  python run.py name=x resume=auto                  start, or continue if the run exists
   python run.py -m model=lenet,mlp name=s           a sweep
   python run.py task=evaluate checkpoint_path=outputs/x/best.tar
   python run.py task=predict checkpoint_path=outputs/x/best.tar output=predictions.csv
-  python run.py task=check_resume model=lenet       is a resume of this config exact? tried and proved in a minute
+  python run.py task=check_resume model=lenet       test in a minute whether a resume is exact
   python -m runner inspect outputs/x/last.tar
 """
 
 
 def help_text(program: str = "python run.py") -> str:
-    """Return every group with its options and every key with its default and its sentence."""
+    """Return the help text: every group with its options, every key with its default and sentence."""
     lines = [_HEAD.replace("python run.py", program), _GROUPS_HEAD]
     for group, sentence in _GROUPS.items():
         default = default_options().get(group, "None")
@@ -58,13 +58,13 @@ def help_text(program: str = "python run.py") -> str:
 
 
 def _of_group(group: str) -> Iterator[tuple[str, str]]:
-    """Yield each key of a group with its default, its sentence, and the options in which it is absent or another."""
+    """Yield each key of a group with its default, its sentence, and the options that lack or change it."""
     typed = [option for option in options(group) if option != "own" and group != "experiment"]
     found: dict[tuple[str, str], dict[str, str]] = {}
     for option in typed:
         sentences = _sentences(group, option)
         for name, value in options(group)[option].items():
-            if name != "kind" and not name.endswith("_target_"):  # which the choice of an option sets
+            if name != "kind" and not name.endswith("_target_"):  # set by the option
                 found.setdefault((name, sentences.get(name, "")), {})[option] = shown(value)
     for (name, sentence), values in found.items():
         default = values.get(default_options()[group], next(iter(values.values())))
@@ -74,7 +74,7 @@ def _of_group(group: str) -> Iterator[tuple[str, str]]:
 
 
 def _remarks(typed: list[str], values: Mapping[str, str], default: str) -> Iterator[str]:
-    """Yield which options have a key, unless all have it, and those whose default is another."""
+    """Yield which options have a key, unless all do, and which have another default."""
     absent = [option for option in typed if option not in values]
     if absent:
         yield ", ".join(values) if len(values) <= len(absent) else f"all but {', '.join(absent)}"
@@ -83,7 +83,7 @@ def _remarks(typed: list[str], values: Mapping[str, str], default: str) -> Itera
 
 
 def _sentences(group: str, option: str) -> dict[str, str]:
-    """Return the sentences of an option's keys, from the schema that its file, or the one it is made from, names."""
+    """Return the sentences of an option's keys, from the schema named by its file or by its base."""
     named = _SCHEMA.search((CONF / group / f"{option}.yaml").read_text(encoding="utf-8"))
     nodes = dataclasses.fields(OPTIONS[group][named[1]]) if named else ()
     inherited = {name: text for base in bases(group, option) for name, text in _sentences(group, base).items()}
@@ -91,7 +91,7 @@ def _sentences(group: str, option: str) -> dict[str, str]:
 
 
 def _trackers() -> Iterator[tuple[str, str]]:
-    """Yield each tracker of conf/ with the first line of its class, and the options that have it."""
+    """Yield each tracker of conf/ with its class's first docstring line and the options that have it."""
     for name, node in shipped_trackers().items():
         module, _, kind = node["_target_"].rpartition(".")
         line = str(getattr(importlib.import_module(module), kind).__doc__).partition("\n")[0]
@@ -100,7 +100,7 @@ def _trackers() -> Iterator[tuple[str, str]]:
 
 
 def _of_root() -> Iterator[tuple[str, str]]:
-    """Yield each key of the root with its default and its sentence."""
+    """Yield each root key with its default and sentence."""
     for field in dataclasses.fields(Root):
         nested = dataclasses.fields(NESTED[field.name]) if field.name in NESTED else ()
         for name, metadata in [(field.name, field.metadata), *((f"{field.name}.{f.name}", f.metadata) for f in nested)]:
@@ -109,7 +109,7 @@ def _of_root() -> Iterator[tuple[str, str]]:
 
 
 def _sweeps() -> Iterator[str]:
-    """Yield the launchers and sweepers that conf/ holds, each with the keys that its file adds."""
+    """Yield the launchers and sweepers of conf/, each with the keys that its file adds."""
     for group, kinds in SWEEPING.items():
         place = group.replace("/", ".")
         for option, kind in kinds.items():
@@ -121,7 +121,7 @@ def _sweeps() -> Iterator[str]:
 
 
 def _table(rows: Iterable[tuple[str, str]], indent: int) -> Iterator[str]:
-    """Yield lines of keys and their sentences, wrapped to the width of the terminal."""
+    """Yield lines of keys and sentences, wrapped to the terminal's width."""
     listed = list(rows)
     column = indent + max((len(key) for key, _ in listed), default=0) + 2
     width = min(shutil.get_terminal_size().columns, 120)

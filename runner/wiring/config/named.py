@@ -1,4 +1,4 @@
-"""What today's overrides name among the config groups: options that are chosen, and what an overlay sets besides."""
+"""What today's overrides name among the config groups: chosen options, and the values that overlays set."""
 
 import re
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ class Named:
     """What the overrides of a command line name."""
 
     groups: frozenset[str] = frozenset()
-    """The groups whose option an override chose, or an overlay that one names: today's files describe them whole."""
+    """The groups whose option an override, or an overlay, chose: today's files define them completely."""
     values: Sequence[dict[str, Any]] = ()
-    """What overlays set, nested, the later ones above the earlier ones."""
+    """The nested values that overlays set; later ones win."""
 
 
-def named_by(words: Sequence[str], searchpath: Sequence[str]) -> Named:
-    """Return what these overrides name, as the files of `conf/` and of the user's own folder are today.
+def named_by(overrides: Sequence[str], searchpath: Sequence[str]) -> Named:
+    """Return what the overrides name in today's `conf/` and the user's own folder.
 
     Raises:
         ConfigError: an option that does not exist.
     """
     loader: Any = GlobalHydra.instance().config_loader()
-    choices = [o for o in parse(words) if is_structural(o, loader) and not o.is_hydra_override()]
+    choices = [o for o in parse(overrides) if is_structural(o, loader) and not o.is_hydra_override()]
     if not choices:
         return Named()
     structure = [*searchpath, *(str(o.input_line) for o in choices)]
@@ -46,7 +46,7 @@ def named_by(words: Sequence[str], searchpath: Sequence[str]) -> Named:
 
 
 def _named(tree: Any, groups: set[str]) -> list[Any]:
-    """Return the parts of a config that come from options of these groups, and from what they choose in turn."""
+    """Return the parts of a config that come from options of these groups, and from the options they choose."""
     parts, found = [one for one in tree.defaults if not re.match("schema/|hydra/", one.config_path)], -1
     paths: set[str] = set()
     while found != len(paths) + len(groups):
@@ -59,7 +59,7 @@ def _named(tree: Any, groups: set[str]) -> list[Any]:
 
 
 def _content(files: Any, part: Any) -> dict[str, Any]:
-    """Return what one file sets, where in the config it does."""
+    """Return the values that one file sets, nested under its package."""
     content: Any = OmegaConf.to_container(files.load_config(part.config_path).config, resolve=False)
     content = {key: value for key, value in content.items() if key != "hydra" or part.package}
     for name in reversed(part.package.split(".") if part.package else []):

@@ -1,6 +1,6 @@
-"""A config as data: what leads from key to key is replaced by what it leads to, and nothing else is resolved.
+"""A config as data: interpolations from key to key are resolved, and nothing else.
 
-Whatever asks a resolver, `${oc.env:HOME}` for one, stays the text that it is.
+An interpolation that calls a resolver, such as `${oc.env:HOME}`, stays text.
 """
 
 import re
@@ -16,22 +16,22 @@ from runner.wiring.config.flat import flatten
 from runner.wiring.overrides.arguments import override_for
 
 MOST_VALUES = 5_000
-"""Values of a config that a checkpoint takes; OmegaConf needs a tenth of a millisecond for each, several times."""
+"""Limit on the values of a checkpoint's config; OmegaConf spends a tenth of a millisecond on each, several times."""
 
 LONGEST = 1 << 20
-"""Characters of a config that a checkpoint takes."""
+"""Limit on the characters of a checkpoint's config."""
 
-_DEEPEST = 30  # ways from key to key
-_LONGEST_TEXT = 10_000  # characters of a text that interpolates
+_DEEPEST = 30  # interpolations in a chain
+_LONGEST_TEXT = 10_000  # characters of a text with interpolations
 _WAY = re.compile(r"\$\{\s*(\.*)([^${}:.][^${}:]*)\}")
 _LOST = object()
 
 
 def settled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain values with the interpolations between keys resolved, as far as they lead to values.
+    """Return plain values with interpolations between keys resolved where they lead to values.
 
     Raises:
-        ConfigError: they lead to more than MOST_VALUES values.
+        ConfigError: the result has more than MOST_VALUES values.
     """
     values = _Values(config).of(config, ())
     assert isinstance(values, dict)
@@ -39,10 +39,10 @@ def settled(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_of(config: DictConfig) -> str:
-    """Return the text of a config as a checkpoint holds it: YAML, settled, without Hydra's own node.
+    """Return the text of a config for a checkpoint: settled YAML without Hydra's node.
 
     Raises:
-        ConfigError: it holds more than could be read again.
+        ConfigError: the text is too large to be read again.
     """
     values = settled(plain(without_hydra(config)))
     text = OmegaConf.to_yaml(values)
@@ -52,34 +52,34 @@ def text_of(config: DictConfig) -> str:
 
 
 def unsettled(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys, dotted, whose values still interpolate."""
+    """Return the dotted keys whose values still have interpolations."""
     return {key: value for key, value in flatten(config).items() if "${" in str(value)}
 
 
 def needed_again(config: Mapping[str, Any]) -> list[str]:
-    """Return the overrides of settled values that a resume must repeat, since no file may ask a resolver."""
+    """Return the overrides that a resume must repeat, since a file may not call a resolver."""
     return [override_for(key, value) for key, value in unsettled(config).items()]
 
 
 def _too_much() -> ConfigError:
     return ConfigError(
-        f"the config has more than {MOST_VALUES} values, which is more than a checkpoint takes; "
+        f"the config has more than {MOST_VALUES} values, the limit of a checkpoint; "
         "keep long lists in a file of your own, and its path in the config"
     )
 
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Builds plain values only; the one in C is ten times as fast."""
+"""Loads plain values only; the C version is ten times as fast."""
 
 
 class _Values:
-    """Follows the ways from key to key of one config."""
+    """Resolves the interpolations between the keys of one config."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root, self._depth, self._left = root, 0, MOST_VALUES
 
     def of(self, value: Any, place: tuple[Any, ...]) -> Any:
-        """Return the settled value of what stands at `place`."""
+        """Return the settled value at `place`."""
         self._left -= 1
         if self._left < 0:
             raise _too_much()
@@ -90,7 +90,7 @@ class _Values:
         return self._settle(value, place) if isinstance(value, str) and "${" in value else value
 
     def _settle(self, text: str, place: tuple[Any, ...]) -> Any:
-        """Return what a text with interpolations comes to, itself if any of them leads nowhere, or to a resolver."""
+        """Return the resolved value of a text; the text itself if an interpolation leads nowhere or to a resolver."""
         if "\\" in text or len(text) > _LONGEST_TEXT or self._depth >= _DEEPEST:
             return text
         self._depth += 1
@@ -104,7 +104,7 @@ class _Values:
         return text if "${" in str(found) else found
 
     def _follow(self, dots: str, path: str, place: tuple[Any, ...]) -> Any:
-        """Return the settled value at the end of a way; one that begins with dots begins as far above `place`."""
+        """Return the settled value at the end of a path; leading dots make it relative to `place`."""
         start = place[: len(place) - len(dots)] if dots else ()
         steps = (*start, *filter(None, re.split(r"[.\[\]\s]+", path)))
         node: Any = self._root

@@ -1,4 +1,4 @@
-"""Keys that a file leaves open with `???`: a merge would silently give them the value of an earlier file."""
+"""Keys that a file leaves open with `???`, which a merge would silently fill from an earlier file."""
 
 import re
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ MISSING = "???"
 _OPEN = re.compile(r"^(?!\s*_target_:)[^#\n]*:\s*['\"]?\?\?\?", re.M)
 
 
-def unset(words: Sequence[str], config_name: str = "config") -> dict[str, Path]:
-    """Return the keys that no file sets after one that leaves them open, each with that file."""
+def unset(overrides: Sequence[str], config_name: str = "config") -> dict[str, Path]:
+    """Return the keys that a file leaves open and no later file sets, each with that file."""
     loader: Any = GlobalHydra.instance().config_loader()
-    parsed, sources = loader._parse_overrides_and_create_caching_repo(config_name, list(words))
+    parsed, sources = loader._parse_overrides_and_create_caching_repo(config_name, list(overrides))
     tree = create_defaults_list(sources, config_name, parsed, prepend_hydra=True, skip_missing=False)
     found: dict[str, Path] = {}
     for part in tree.defaults:
@@ -33,15 +33,15 @@ def unset(words: Sequence[str], config_name: str = "config") -> dict[str, Path]:
     return {key: path for key, path in found.items() if not key.startswith("hydra.")}
 
 
-def leave_open(config: DictConfig, words: Sequence[str], config_name: str = "config") -> None:
-    """Give the keys that a file leaves open no value, whatever an earlier file gave them."""
-    if any(_OPEN.search(path.read_text(encoding="utf-8", errors="replace")) for path in files(words)):
-        for key in unset(words, config_name):
+def leave_open(config: DictConfig, overrides: Sequence[str], config_name: str = "config") -> None:
+    """Clear the keys that a file leaves open, whatever an earlier file gave them."""
+    if any(_OPEN.search(path.read_text(encoding="utf-8", errors="replace")) for path in files(overrides)):
+        for key in unset(overrides, config_name):
             OmegaConf.update(config, key, MISSING, force_add=True)
 
 
 def missing(error: MissingMandatoryValue, config: DictConfig) -> str:
-    """Return the sentence for a key that has no value, with the file that leaves it open."""
+    """Return the message for a key without a value, with the file that leaves it open."""
     key = str(error.full_key)
     example = "such as {}=my_package.MyClass" if key.endswith("_target_") else "with {}=..."
     overrides = config.hydra.overrides if "hydra" in config and GlobalHydra.instance().is_initialized() else None

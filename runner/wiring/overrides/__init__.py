@@ -1,1 +1,1 @@
-"""What is typed: what each override names, and what a mistaken one may have meant."""
+"""Overrides: what each one names, and what a mistaken one may have meant."""

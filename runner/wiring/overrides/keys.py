@@ -1,4 +1,4 @@
-"""Keys that a config does not have: each is refused, also behind `+`, in a sentence that names the nearest it has."""
+"""Unknown keys: each is refused, even with `+`, by a message that names the nearest known one."""
 
 import copy
 import dataclasses
@@ -28,19 +28,19 @@ from runner.wiring.overrides.options import (
 )
 
 OF_VALUES = ("device", "strategy", "checkpoint", "debug")
-"""The groups whose options are settings and build no class."""
+"""The groups whose options are settings and do not build an object."""
 _OF_A_MODEL = ("optimizer", "scheduler")
-"""The groups that may have a node for each of several models."""
+"""The groups that may have one node per model."""
 _PLAIN = (HydraException, OmegaConfBaseException)
 _OF_HYDRA = ("env",)
-"""What Hydra's own files add to its schema."""
+"""Keys that Hydra's own files add to its schema."""
 
 
 def apply(override: Override, config: DictConfig) -> None:
-    """Give the config the value of an override.
+    """Apply an override to the config.
 
     Raises:
-        ConfigError: there is no such key, or it takes no such value.
+        ConfigError: the key is unknown, or the value is invalid.
     """
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
@@ -49,9 +49,9 @@ def apply(override: Override, config: DictConfig) -> None:
 
 
 def check_known(config: DictConfig, accepted: Collection[str] = ()) -> None:
-    """Raise ConfigError for a key, none of those accepted, that the schema of its node lacks.
+    """Raise ConfigError for a key that is neither `accepted` nor in its node's schema.
 
-    The arguments of own classes are their own affair.
+    Arguments of the user's own classes are not checked.
     """
     for key, value in strangers(config):
         if key not in accepted:
@@ -59,7 +59,7 @@ def check_known(config: DictConfig, accepted: Collection[str] = ()) -> None:
 
 
 def _innermost(key: str, value: Any) -> tuple[str, str]:
-    """Return the key, with its value as it is typed, that alone made a mapping of a key which there is not."""
+    """Return the key, and its value as typed, of the innermost of nested mappings with one key each."""
     while OmegaConf.is_dict(value) and len(value) == 1:
         [(name, value)] = value.items_ex(resolve=False)
         key = f"{key}.{name}"
@@ -67,7 +67,7 @@ def _innermost(key: str, value: Any) -> tuple[str, str]:
 
 
 def strangers(node: DictConfig, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the keys, with their values, that the schema of their node lacks."""
+    """Yield the keys that their node's schema lacks, with their values."""
     fields = _fields(node, place)
     if fields is None:
         return
@@ -80,19 +80,19 @@ def strangers(node: DictConfig, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is typed on the command line."""
+    """Return a value as typed on the command line."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value, resolve=False, enum_to_str=True)
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(shown, value))}]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{shown(item)}" for key, item in value.items()) + "}"
-    words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+    names = {None: "null", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def unknown(key: str, value: str, config: DictConfig) -> str:
-    """Return the sentence for a key that the config lacks: what was meant, if that would do, or what there is."""
+    """Return the message for an unknown key: the override that was meant, if it works here, else what exists."""
     parent = key.rpartition(".")[0]
     node = OmegaConf.select(config, parent, throw_on_missing=False) if parent else config
     group = key.split(".")[0]
@@ -103,9 +103,9 @@ def unknown(key: str, value: str, config: DictConfig) -> str:
         head = f"{choice(config, group)} has no key {key.removeprefix(f'{group}.')}"
     is_open = group in GROUPS and isinstance(node, DictConfig) and _fields(node, f"{parent}." if parent else "") is None
     meant = [one for one in nearest(key) if not is_open or one.rpartition(".")[0] == parent]
-    for word in (word for one in meant for word in _overrides(one, value)):
-        if _is_taken(word, config):
-            return f"{head}; did you mean {word}?"
+    for text in (text for one in meant for text in _overrides(one, value)):
+        if _is_taken(text, config):
+            return f"{head}; did you mean {text}?"
     if is_open:
         return f"{head}; if it is an argument of {_target(node)}, write +{key}={value}"
     for one in meant:
@@ -119,7 +119,7 @@ def unknown(key: str, value: str, config: DictConfig) -> str:
 
 
 def _devices(key: str, value: str) -> str | None:
-    """Return what takes so many GPUs, for a key that counts them elsewhere."""
+    """Return the overrides that take this many GPUs, for a key that counts GPUs in other programs."""
     if key not in ("devices", "gpus", "num_gpus", "n_gpus", "num_devices") or not value.isdigit():
         return None
     indices = ",".join(map(str, range(int(value))))
@@ -127,13 +127,13 @@ def _devices(key: str, value: str) -> str | None:
 
 
 def _is_there(key: str, config: DictConfig) -> bool:
-    """Return whether a config has a value, and no node, of this key."""
+    """Return whether the config has this key, with a value and not a node."""
     found = OmegaConf.select(config, key, default=config, throw_on_missing=False)
     return found is not config and not OmegaConf.is_dict(found)
 
 
 def _overrides(key: str, value: str) -> list[str]:
-    """Return the overrides that may be meant: of this value, or of a list of it."""
+    """Return the overrides that may be meant: with this value, or with a list of it."""
     return [key] if "=" in key else [f"{key}={value}", f"{key}=[{value}]"]
 
 
@@ -147,13 +147,13 @@ def _target(node: DictConfig) -> str:
     return "its class" if name in (None, "???") else str(name)
 
 
-def _is_taken(word: str, config: DictConfig) -> bool:
-    """Return whether an override can be given here."""
-    key, _, value = word.partition("=")
+def _is_taken(text: str, config: DictConfig) -> bool:
+    """Return whether this config accepts an override."""
+    key, _, value = text.partition("=")
     if key in GROUPS:
         return value in GlobalHydra.instance().config_loader().get_group_options(key)
     try:
-        override = OverridesParser.create().parse_override(word)
+        override = OverridesParser.create().parse_override(text)
         ConfigLoaderImpl._apply_overrides_to_config([override], copy.deepcopy(config))
     except _PLAIN:
         return False
@@ -161,7 +161,7 @@ def _is_taken(word: str, config: DictConfig) -> bool:
 
 
 def _elsewhere(key: str, value: str, config: DictConfig) -> str | None:
-    """Return the sentence that other options of a group have a key, if there are any."""
+    """Return the message that other options of the group have the key, if any do."""
     group = key.split(".")[0]
     idle = ("own", config.hydra.runtime.choices.get(group))
     having = [option for option in known_keys().get(key, ()) if option not in idle]
@@ -172,27 +172,25 @@ def _elsewhere(key: str, value: str, config: DictConfig) -> str | None:
 
 
 def _there_is(node: Any, key: str, value: str) -> str:
-    """Return what a node has instead."""
+    """Return which keys the node has."""
     group = key.split(".")[0]
     if group == "hydra":
-        return "--cfg hydra shows those of Hydra"
+        return "--cfg hydra shows Hydra's keys"
     if "." not in key or not isinstance(node, DictConfig) or group not in {one.split(".")[0] for one in known_keys()}:
-        return "--help names all keys"
+        return "--help lists all keys"
     there = [str(name) for name in node if name in (_fields(node, key.rpartition(".")[0] + ".") or ())]
     known = f"it has {', '.join(name for name in there if name != '_target_') or 'none'}"
     if group == "tracker":
-        return f"{known}; for one of yours, write +{key}._target_=my_package.MyTracker"
+        return f"{known}; for your own, write +{key}._target_=my_package.MyTracker"
     target = _target(node)
     further = [name for name in parameters(target) if name not in there]
     if key.rpartition(".")[2] in further:
-        return (
-            f"{known}; for a further argument of its class, write {group}=own {group}._target_={target} +{key}={value}"
-        )
+        return f"{known}; for another argument of its class, write {group}=own {group}._target_={target} +{key}={value}"
     return f"{known}; further arguments of {target}: {', '.join(further)}" if further else known
 
 
 def _fields(node: DictConfig, place: str) -> set[str] | None:
-    """Return the keys that a node can have; None where a class of the user's, or Hydra, knows them."""
+    """Return the keys that a node can have; None if only the user's class, or Hydra, knows them."""
     group = place.split(".")[0]
     kind = OmegaConf.get_type(node)
     if not place:
@@ -208,32 +206,32 @@ def _fields(node: DictConfig, place: str) -> set[str] | None:
 
 
 def _is_of_a_model(node: DictConfig, place: str, key: str) -> bool:
-    """Return whether the key holds what is of one of several models."""
+    """Return whether the key holds the options of one of several models."""
     models = node._get_root()._get_node("model")
     several = isinstance(models, DictConfig) and "_target_" not in models and key in models
     return several and place.rstrip(".") in _OF_A_MODEL
 
 
 def _refusal(override: Override, config: DictConfig, error: BaseException) -> str:
-    key, word = override.key_or_group, str(override.input_line)
-    value = word.partition("=")[2].strip()
+    key, text = override.key_or_group, str(override.input_line)
+    value = text.partition("=")[2].strip()
     cause = error.__cause__ or error
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) or override.package is not None:
         return unknown(key, value, config)
     if override.is_delete():
-        return f"{word} deletes nothing that can be; leave it out"
+        return f"{text} deletes nothing; leave it out"
     if override.is_add() and "already at" in str(error):
-        return f"{key} is there already; write {key}={value} without the +"
+        return f"{key} exists already; write {key}={value} without the +"
     if "is not a subclass of" in str(cause) and (inner := [one for one in defaults() if one.startswith(f"{key}.")]):
         given = next((f"{one}={value}" for one in inner if _is_taken(f"{one}={value}", config)), f"{inner[0]}=...")
-        return f"{word} is invalid, since {key} has keys of its own; write {given}"
+        return f"{text} is invalid, since {key} has keys of its own; write {given}"
     if "ListConfig" in str(cause):
-        return f"{word} is invalid; write a list: {key}=[{value}]"
-    return f"{word} is invalid; {wanted(cause)}"
+        return f"{text} is invalid; write a list: {key}=[{value}]"
+    return f"{text} is invalid; {wanted(cause)}"
 
 
 def wanted(cause: BaseException) -> str:
-    """Return what a value must be, from OmegaConf's error about one that is not."""
+    """Return advice on what to give, from OmegaConf's error about a value."""
     text = first_line(cause)
     kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
     if found := re.search(r"(?:could not be converted to|is not convertible to) (\w+)|is not a valid (\w+)", text):
@@ -246,5 +244,5 @@ def wanted(cause: BaseException) -> str:
     if re.search("merge DictConfig with|(to|of) Dict", text):
         return "give a mapping, such as {a: 1}"
     if "None" in text or "not Optional" in text:
-        return "it needs a value, and null is none"
+        return "give a value other than null"
     return text

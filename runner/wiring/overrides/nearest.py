@@ -1,4 +1,4 @@
-"""What a key that is none may have meant: the same ending, a near spelling, or a synonym of the field's."""
+"""What an unknown key may have meant: the same ending, a similar spelling, or another program's name for it."""
 
 import ast
 import difflib
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.wiring.overrides.options import GROUPS, known_keys, options
 
-# What other programs call our keys; with `=`, the whole override.
+# Other programs' names for our keys; with `=`, a whole override.
 _SYNONYMS = {
     "accelerator": "device",
     "accumulate_grad_batches": "accumulate",
@@ -77,11 +77,11 @@ _SYNONYMS = {
 }
 
 _OF_SEVERAL = ("none", "own", "auto")
-"""Options that more than one group has."""
+"""Options that several groups have."""
 
 
 def nearest(key: str) -> list[str]:
-    """Return the keys, groups and whole overrides that `key` may have meant, the likeliest first."""
+    """Return the keys, groups and whole overrides that `key` may mean, the likeliest first."""
     asked = key.lower().replace("-", "_").replace("/", ".")
     parent, _, last = asked.rpartition(".")
     known = [*GROUPS, *known_keys()]
@@ -102,7 +102,7 @@ def _last(key: str) -> str:
 
 
 def nearest_option(option: str, known: list[str]) -> str | None:
-    """Return the option of a group that `option` may have meant, if there is any."""
+    """Return the option of a group that `option` may mean, if any."""
     plain = {name.replace("_", ""): name for name in known}
     found = difflib.get_close_matches(option.lower().replace("_", "").replace("-", ""), plain, n=1)
     return plain[found[0]] if found else None
@@ -114,7 +114,7 @@ def _unlike(name: str, asked: str) -> float:
 
 @lru_cache
 def parameters(name: str) -> list[str]:
-    """Return what an optimizer of torch can be given, read from its source, since torch is not imported here."""
+    """Return the parameters of a torch optimizer, read from its source, since torch is not imported here."""
     package, _, kind = name.rpartition(".")
     spec = find_spec("torch") if package == "torch.optim" else None
     path = Path(spec.origin).with_name("optim") / f"{kind.lower()}.py" if spec and spec.origin else None

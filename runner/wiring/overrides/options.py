@@ -1,4 +1,4 @@
-"""What conf/ offers: the options of each group, with the keys that each has and their defaults; Hydra is not asked."""
+"""What conf/ offers: the options of each group, their keys and defaults, read without Hydra."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -9,7 +9,7 @@ import yaml
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-"""The config groups: a wheel carries them inside the package, the repository has them beside it."""
+"""The config groups: inside the package in a wheel, beside it in the repository."""
 
 GROUPS = (
     "model", "data", "learner", "optimizer", "scheduler", "device", "strategy", "checkpoint", "tracker", "experiment",
@@ -20,25 +20,25 @@ GROUPS = (
 
 @lru_cache
 def defaults() -> dict[str, Any]:
-    """Return the keys at the root with their defaults, nested ones as dotted keys."""
+    """Return the root keys with their defaults, nested ones as dotted keys."""
     return _flat(_read(CONF / "config.yaml"))
 
 
 @lru_cache
 def options(group: str) -> dict[str, dict[str, Any]]:
-    """Return the options of a group, each with its keys, such as `lr`, and their defaults."""
+    """Return the options of a group, each with its keys and their defaults."""
     return {path.stem: _keys(group, path) for path in sorted((CONF / group).glob("*.yaml"))}
 
 
 def bases(group: str, option: str) -> list[str]:
-    """Return the options of the same group that an option is made from."""
+    """Return the options of the same group that an option extends."""
     named = _content(CONF / group / f"{option}.yaml").get("defaults")
     names = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
     return [name for name in names if name.isidentifier() and name not in ("_self_", option)]
 
 
 def default_options() -> dict[str, str]:
-    """Return the option of each group that a run has if nobody chooses another."""
+    """Return the default option of each group."""
     content = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))
     return {
         str(group): str(name) for one in content["defaults"] if isinstance(one, dict) for group, name in one.items()
@@ -46,7 +46,7 @@ def default_options() -> dict[str, str]:
 
 
 def known_keys() -> dict[str, list[str]]:
-    """Return every key that a config can have, such as `optimizer.lr`, with the options of its group that have it."""
+    """Return every known key, such as `optimizer.lr`, with the options of its group that have it."""
     found: dict[str, list[str]] = {key: [] for key in defaults()}
     for group in GROUPS:
         for option, keys in options(group).items():
@@ -56,14 +56,14 @@ def known_keys() -> dict[str, list[str]]:
 
 
 def defaults_of(key: str) -> list[Any]:
-    """Return the defaults of a key, in each option of its group that has it."""
+    """Return the defaults of a key, one per option of its group that has it."""
     group, _, name = key.partition(".")
     held = [keys[name] for keys in options(group).values() if name in keys] if group in GROUPS else []
     return [defaults()[key]] if key in defaults() else held
 
 
 def fitting(key: str, option: str, value: str) -> str:
-    """Return the override that gives a key of an option this value, as a list where it takes one."""
+    """Return the override that sets a key of an option to this value, as a list if the key takes one."""
     group, _, name = key.partition(".")
     is_list = isinstance(options(group).get(option, {}).get(name), list) and not value.startswith("[")
     return f"{key}=[{value}]" if is_list else f"{key}={value}"
@@ -76,7 +76,7 @@ def shipped_targets() -> set[str]:
 
 @lru_cache
 def shipped_trackers() -> dict[str, Any]:
-    """Return the trackers that the options of conf/ name, each with what it is built from."""
+    """Return the trackers in conf/, each with its node."""
     return {name: node for path in sorted((CONF / "tracker").glob("*.yaml")) for name, node in _read(path).items()}
 
 
@@ -98,7 +98,7 @@ def _own(content: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _content(path: Path) -> Mapping[Any, Any]:
-    """Return what a file says; one of a user's that cannot be read is named when it is composed."""
+    """Return a file's content; composing reports a file that cannot be read."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):

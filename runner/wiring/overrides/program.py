@@ -1,15 +1,15 @@
-"""How the program was started: what the user types to start it, and the folder that holds the user's own code."""
+"""How the user started the program, and the folder of the user's own code."""
 
 import sys
 from pathlib import Path
 
 SCRIPT = "runner-train"
-"""The console script that an installation makes."""
+"""The console script of an installation."""
 _OF_RUNS = ("status.json", "sweep.json")
 
 
-def start_words() -> list[str]:
-    """Return the words that start the program, as the user types them here."""
+def start_command() -> list[str]:
+    """Return the start of a command line, such as `python run.py`, as the user types it here."""
     script = _script()
     if script is not None:
         return ["python", sys.argv[0]]
@@ -19,15 +19,15 @@ def start_words() -> list[str]:
 
 
 def program_name() -> str:
-    """Return what the program is called in a text for everybody, without where it lies."""
+    """Return the program's name without its path."""
     script = _script()
     return SCRIPT if script is None else f"python {script.name}"
 
 
 def project_folder() -> Path | None:
-    """Return the folder of the running script, `run.py` say; without a script of the user's, the current directory.
+    """Return the folder of the running script, such as `run.py`; without one, the current directory.
 
-    None of a current directory that holds what may have come from others: a run, or anything below `outputs/`.
+    Return None if the current directory may hold files from others: a run, or anything below `outputs/`.
     """
     script = _script()
     if script is not None:
@@ -37,14 +37,14 @@ def project_folder() -> Path | None:
 
 
 def find_project() -> None:
-    """Make the modules of the project's folder importable, as Python does for a script but not for an installed one."""
+    """Make the modules of the project's folder importable; Python does so only for a script that is not installed."""
     folder = project_folder()
     if folder is not None and str(folder) not in sys.path and not sys.flags.safe_path:
         sys.path.insert(0, str(folder))
 
 
 def _script() -> Path | None:
-    """Return the script that Python was given, None if it is one of an installed package's."""
+    """Return the script that Python runs, None if it belongs to an installed package."""
     script = Path(sys.argv[0])
     if script.suffix != ".py" or script.name == "__main__.py" or "site-packages" in script.parts:
         return None

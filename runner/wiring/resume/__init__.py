@@ -1,1 +1,1 @@
-"""What a resume takes over from its run, what it may change, and what each change does to the stored state."""
+"""What a resume inherits from its run, what it may change, and how a change affects the stored state."""

@@ -1,8 +1,8 @@
-"""A stored optimizer under a changed config: a setting is the new one where the config has changed it, else the run's.
+"""A stored optimizer under a changed config: settings that the config changed are new, all others are the run's.
 
-What a config changes is told by what it builds: the groups and the scheduler of the run's own config are held against
-those of the new one. So an optimizer of the user's own, whose constructor makes groups as it likes, changes as it would
-in a new run, and its moments follow their parameters by name.
+A change shows in what the two configs build: the groups and the scheduler of the run's own config are compared with
+those of the new one. So a user's optimizer, whose constructor may make any groups, changes as it would in a new run,
+and its moments follow their parameters by name.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,17 +25,17 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setup:
-    """An optimizer's groups and its scheduler as a config builds them, before anything is restored."""
+    """The optimizer's groups and the scheduler that a config builds, before anything is restored."""
 
     names: list[list[str]]
-    """The parameters of each group."""
+    """The names of each group's parameters."""
     groups: list[Settings]
     scheduler: Settings
-    """Its attributes; none without one."""
+    """The scheduler's attributes; empty without a scheduler."""
 
 
 def setup_of(optimizer: Optimizer, scheduler: Any, parameters: Iterable[tuple[str, nn.Parameter]]) -> Setup:
-    """Return what was built, by the names of the parameters that it was built with."""
+    """Return the setup of an optimizer and a scheduler built for these named parameters."""
     name_of = {parameter: name for name, parameter in parameters}
     names = [[name_of.get(parameter, "?") for parameter in group["params"]] for group in optimizer.param_groups]
     return Setup(names, [dict(group) for group in optimizer.param_groups], dict(vars(scheduler)) if scheduler else {})
@@ -44,23 +44,23 @@ def setup_of(optimizer: Optimizer, scheduler: Any, parameters: Iterable[tuple[st
 def carry_optimizer(stored: Mapping[str, Any], was: Setup, now: Setup, *, anew: bool) -> dict[str, Any]:
     """Return the stored state in the groups of `now`, where `was` is what the run's own config builds.
 
-    With a scheduler that was chosen `anew`, the rates are the bases that the former one had begun with.
+    If the scheduler is chosen `anew`, the rates restart from the base rates.
 
     Raises:
-        ConfigError: other parameters are trained, or parameters with different settings come into one group.
-        ValueError: the stored groups are none that the run's own config makes.
+        ConfigError: other parameters are trained, or parameters with different settings join one group.
+        ValueError: the stored groups are not those of the run's own config.
     """
     held = stored["param_groups"]
     if [len(group["params"]) for group in held] != [len(names) for names in was.names]:
-        raise ValueError("its groups of parameters are others than those that its config makes")
+        raise ValueError("its parameter groups are not those that its config builds")
     home: dict[str, tuple[int, Any]] = {}
     for index, (group, names) in enumerate(zip(held, was.names, strict=True)):
         numbers = zip(group.get("param_names") or names, group["params"], strict=True)
         home |= {name: (index, number) for name, number in numbers}
     if other := sorted(home.keys() ^ {name for names in now.names for name in names}):
         raise ConfigError(
-            f"with these settings the optimizer trains other parameters than the run does, {other[0]} for one; "
-            "leave them as they are, or begin a new run with warm_start.path"
+            f"these settings train other parameters than the run does, such as {other[0]}; "
+            "leave them as they are, or start a new run with warm_start.path"
         )
     groups = []
     for names, built in zip(now.names, now.groups, strict=True):
@@ -72,7 +72,7 @@ def carry_optimizer(stored: Mapping[str, Any], was: Setup, now: Setup, *, anew: 
 
 
 def _settings(built: Settings, sources: Sequence[tuple[Settings, Settings]]) -> Settings:
-    """Return a group's settings: as built where the config has changed them, else as they were stored."""
+    """Return a group's settings: as built where the config changed them, else as stored."""
     found = {}
     for key in dict.fromkeys((*built, *(key for _, held in sources for key in held))):
         changed = not sources or any(not same(was.get(key, _ABSENT), built.get(key, _ABSENT)) for was, _ in sources)
@@ -83,7 +83,7 @@ def _settings(built: Settings, sources: Sequence[tuple[Settings, Settings]]) -> 
 
 
 def _rates(built: Settings, sources: Sequence[tuple[Settings, Settings]], *, anew: bool) -> Settings:
-    """Return a group's rate, and the base that the schedule multiplies, which a changed rate becomes."""
+    """Return a group's rate and its base, which the schedule multiplies; a changed rate becomes the base."""
     changed = not sources or any(not same(base_of(was), base_of(built)) for was, _ in sources)
     base = base_of(built) if changed else _agreed("lr", [base_of(held) for _, held in sources])
     rate = base if changed or anew else _agreed("lr", [held.get("lr") for _, held in sources])
@@ -92,15 +92,15 @@ def _rates(built: Settings, sources: Sequence[tuple[Settings, Settings]], *, ane
 
 
 def base_of(group: Settings) -> Any:
-    """Return the rate of a group that its schedule multiplies."""
+    """Return the base rate of a group, which its schedule multiplies."""
     return group.get("initial_lr", group.get("lr"))
 
 
 def _agreed(key: str, values: Sequence[Any]) -> Any:
     if not all(same(value, values[0]) for value in values):
         raise ConfigError(
-            f"with these settings the optimizer puts parameters whose {key} differs by now into one group, for which "
-            "there is no rule; leave the groups as they are, or begin a new run with warm_start.path"
+            f"these settings join parameters whose {key} differs by now in one group; "
+            "leave the groups as they are, or start a new run with warm_start.path"
         )
     return values[0]
 
@@ -108,17 +108,17 @@ def _agreed(key: str, values: Sequence[Any]) -> Any:
 def carry_scheduler(
     scheduler: Any, stored: Mapping[str, Any], was: Setup, now: Setup, groups: Sequence[Settings]
 ) -> Any:
-    """Return the scheduler's stored state with what the config has changed, above the carried `groups`.
+    """Return the scheduler's stored state with the config's changes, for the carried `groups`.
 
     Raises:
-        ConfigError: it keeps something of each group, and the groups are others now.
+        ConfigError: the scheduler stores values per group, and the groups have changed.
     """
     state = dict(stored)
     if was.names != now.names:
         if not isinstance(scheduler, LambdaLR):
             raise ConfigError(
-                f"with these settings the optimizer has other groups, and {type(scheduler).__name__} goes on with "
-                "those of the run only; leave the groups as they are, or choose another scheduler with it, such as "
+                f"these settings change the optimizer's groups, and {type(scheduler).__name__} only continues with "
+                "those of the run; leave the groups as they are, or choose another scheduler, such as "
                 "scheduler=cosine"
             )
         rates = {"base_lrs": [base_of(group) for group in groups], "_last_lr": [group["lr"] for group in groups]}
@@ -136,7 +136,7 @@ def carry_scheduler(
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether two settings are equal; of tensors every number."""
+    """Return whether two settings are equal; tensors element by element."""
     if isinstance(one, torch.Tensor) or isinstance(other, torch.Tensor):
         return isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):

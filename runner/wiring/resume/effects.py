@@ -1,4 +1,4 @@
-"""What a changed config does to a stored state: optimizer settings, schedule, horizon."""
+"""The effect of a changed config on a stored state: optimizer settings, schedule, horizon."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ _GROUPS = ("optimizer", "scheduler")
 
 @dataclass(frozen=True)
 class Today:
-    """What a run goes on with now."""
+    """The config that a run continues with."""
 
     config: Config
     horizon: Horizon
@@ -37,11 +37,11 @@ class Today:
 def carry_over(
     entries: dict[str, Any], stored: Mapping[str, Any], models: Mapping[str, nn.Module], today: Today, path: Path
 ) -> dict[str, Any]:
-    """Return a checkpoint's entries, whose `stored` config another optimizer or scheduler has than today's, adapted.
+    """Return a checkpoint's entries, adapted from its `stored` config's optimizer and scheduler to today's.
 
     Raises:
-        ConfigError: a change that cannot be made, or that would change nothing.
-        CheckpointMismatch: the file's optimizer is none of its config.
+        ConfigError: a change is impossible, or would have no effect.
+        CheckpointMismatch: the file's optimizer does not match its config.
     """
     former = _former(stored, today.config)
     if former == today.config:
@@ -58,17 +58,17 @@ def _is_of_no_scheduler(key: str, kept: set[str]) -> bool:
 
 
 def _former(stored: Mapping[str, Any], config: Config) -> Config:
-    """Return today's config with the optimizer and the scheduler of the file; what interpolates there is today's."""
+    """Return today's config with the file's optimizer and scheduler, except nodes with interpolations."""
     former = {group: stored.get(group, {}) for group in _GROUPS}
     return replace(config, **{group: node for group, node in former.items() if not unsettled(node)})
 
 
 class _Carrying:
-    """One model's optimizer and scheduler: as the run's config builds them, and as today's does."""
+    """One model's optimizer and scheduler, as the run's config and as today's build them."""
 
     def __init__(self, name: str, model: nn.Module, former: Config, today: Today) -> None:
         self._name, self._model, self._today = name, model, today
-        # Of parameters that share their numbers with the model's, so that what is built here is none of its own.
+        # These parameters share memory with the model's, so nothing built here belongs to the model.
         self._parameters = [(key, nn.Parameter(one.detach())) for key, one in trained(name, model, today.learner)]
         nodes = {group: (getattr(former, group), getattr(today.config, group)) for group in _GROUPS}
         self._nodes = {group: (node_of(was, name), node_of(now, name)) for group, (was, now) in nodes.items()}
@@ -82,7 +82,7 @@ class _Carrying:
         return setup_of(*made, self._parameters), *made
 
     def over(self, entries: Mapping[str, Any], path: Path) -> dict[str, Any]:
-        """Return the entries of the optimizer and, where there is one, of the scheduler."""
+        """Return the entries of the optimizer and of the scheduler, if any."""
         keys = {group: f"{part_name(self._name, group)}{SUFFIX}" for group in _GROUPS}
         anew = self._is_another("scheduler")
         if not self._is_another("optimizer"):
@@ -103,7 +103,7 @@ class _Carrying:
         return bool(was.get("_target_") != now.get("_target_"))
 
     def _check_effects(self) -> None:
-        """Raise ConfigError for a change after which everything is built as before."""
+        """Raise ConfigError for a change without effect."""
         (was, now), (former, today) = self._nodes["optimizer"], self._nodes["scheduler"]
         moved = self._was.names != self._now.names or any(
             not same(base_of(one), base_of(other))
@@ -112,12 +112,12 @@ class _Carrying:
         kind = type(self._scheduler).__name__
         if was.get("lr") != now.get("lr") and not moved:
             raise ConfigError(
-                f"optimizer.lr={now.get('lr')} would change no rate of this run, for {kind} sets them; leave it out"
+                f"optimizer.lr={now.get('lr')} would change no rate of this run, since {kind} sets them; leave it out"
             )
         idle = former != today and former.get("unit") == today.get("unit") and not isinstance(self._scheduler, LambdaLR)
         if idle and not moved and not self._is_another("scheduler") and self._schedules_alike():
             keys = sorted(key for key in former.keys() | today.keys() if former.get(key) != today.get(key))
-            raise ConfigError(f"scheduler.{keys[0]} would change nothing of {kind} on a resume; leave it out")
+            raise ConfigError(f"scheduler.{keys[0]} would not change {kind} on a resume; leave it out")
 
     def _schedules_alike(self) -> bool:
         groups = zip(self._was.groups, self._now.groups, strict=True)
@@ -126,7 +126,7 @@ class _Carrying:
         return settings and was.keys() == now.keys() and all(same(was[key], now[key]) for key in was)
 
     def _optimized(self, stored: Any, *, anew: bool) -> dict[str, Any]:
-        """Return the optimizer's state; one of another class begins afresh, at the rates of the schedule."""
+        """Return the optimizer's state; one of another class starts afresh, at the schedule's rates."""
         carried = carry_optimizer(stored, self._was, self._now, anew=anew)
         if not self._is_another("optimizer"):
             return carried
@@ -136,7 +136,7 @@ class _Carrying:
         return {**fresh, "param_groups": groups}
 
     def _scheduled(self, entries: Mapping[str, Any], key: str, groups: Any, *, anew: bool) -> Any:
-        """Return the scheduler's state; one that was chosen anew begins where the run stands."""
+        """Return the scheduler's state; one that is chosen anew starts at the run's position."""
         stored = entries.get(key)
         if isinstance(stored, Mapping) and not anew:
             return carry_scheduler(self._scheduler, stored, self._was, self._now, groups)
@@ -147,7 +147,7 @@ class _Carrying:
 
 
 def settle(state: TrainState) -> None:
-    """Let a restored state have the rates of the schedule as it is now, and what its settings ask for."""
+    """Give a restored state the rates of today's schedule and the buffers that its settings need."""
     for name, optimizer in state.optimizers.items():
         begin_buffers(optimizer)
         scheduler = state.schedulers.get(name)
@@ -158,7 +158,7 @@ def settle(state: TrainState) -> None:
 
 
 def position_scheduler(scheduler: Any, node: Mapping[str, Any], *, epoch: int, global_step: int) -> None:
-    """Let a fresh scheduler stand where the run stands, in the unit that it counts."""
+    """Move a fresh scheduler to the run's position, in the unit that it counts."""
     if isinstance(scheduler, Plateau):
         scheduler.steps = global_step
     scheduler.last_epoch = epoch if counts_epochs(scheduler, node) else global_step

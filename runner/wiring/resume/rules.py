@@ -1,4 +1,4 @@
-"""What a resume changes: each key that differs from the run's last config, judged and shown."""
+"""The changes of a resume: each key that differs from the run's last config, judged and shown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
 _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
 _LENGTH = ("epochs", "max_steps")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
-# What may differ from the run's config, too, where nothing is trained.
+# What may also differ where nothing is trained.
 _IMMATERIAL = ("batch_size", "seed", "data.augment")
 _OF_TRAINING = ("tracker",)
 _OF_WEIGHTS = ("model", "warm_start")
@@ -28,12 +28,12 @@ _FIXED = ("optimizer._target_",)
 
 
 class Use(Enum):
-    """What the config of a checkpoint is taken for."""
+    """What a checkpoint's config is used for."""
 
     resume = "resume"
-    """To go on with the run, or with a fork of it."""
+    """To continue the run, or a fork of it."""
     evaluation = "evaluation"
-    """To evaluate or to predict: nothing is trained."""
+    """To evaluate or predict, without training."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,24 @@ def _within(key: str, roots: Iterable[str]) -> bool:
 
 
 def check_allowed(allowed: Sequence[str], keys: Iterable[str]) -> None:
-    """Raise ConfigError for a key in `resume_allow` that is none, as a misspelt one is."""
+    """Raise ConfigError for an unknown key in `resume_allow`."""
     known = list(keys)
     for key in allowed:
         if not any(_within(one, (key,)) for one in known):
-            raise ConfigError(f"resume_allow=[{key}] is no key of the config; name one such as batch_size or data")
+            raise ConfigError(f"resume_allow=[{key}] is not a key of the config; name one, such as batch_size or data")
 
 
 def differences(
     saved: Mapping[str, Any], merged: Mapping[str, Any], allowed: Sequence[str], use: Use = Use.resume
 ) -> list[Change]:
-    """Return every change that matters, judged.
+    """Return every change that matters, each with its effect.
 
     Raises:
-        ConfigError: a key that cannot change in this use; the message names it and the ways out.
+        ConfigError: a key that this use does not let change; the message names it and the ways out.
     """
     unshown = _UNSHOWN if use is Use.resume else (*_UNSHOWN, *_OF_TRAINING)
     judge = _judge_evaluation if use is Use.evaluation else partial(_effect, scheduled=_is_scheduled(merged))
-    keys = [k for k in merged if not _same(merged[k], saved.get(k))]  # a key that is absent, of an older file, is null
+    keys = [k for k in merged if not _same(merged[k], saved.get(k))]  # a key that an older file lacks is null
     keys += [k for k in saved if k not in merged and saved[k] is not None]
     changes = [
         Change(key, saved.get(key), merged.get(key), judge(key, saved.get(key), merged.get(key), allowed))
@@ -90,9 +90,9 @@ def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> s
     if _within(key, (*allowed, *_FREE, *_TAKES_EFFECT, *_IMMATERIAL)):
         return "free"
     root = key.split(".")[0]
-    other = "" if root in _OF_WEIGHTS else f", or add resume_allow=[{root}] to take the new value all the same"
+    other = "" if root in _OF_WEIGHTS else f", or add resume_allow=[{root}] to use the new value anyway"
     raise ConfigError(
-        f"{key} is {run!r} in the file and {now!r} now, and a checkpoint is evaluated as it was trained; leave "
+        f"{key} is {run!r} in the file and {now!r} now, but a checkpoint is evaluated as it was trained; leave "
         f"{root} out{other}"
     )
 
@@ -100,27 +100,27 @@ def _judge_evaluation(key: str, run: Any, now: Any, allowed: Sequence[str]) -> s
 def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: bool) -> str:
     if key.startswith("model.") and key.endswith("._target_") and key not in allowed:
         raise ConfigError(
-            f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave model out, or begin a new run "
-            f"with name=another_name warm_start.path=FILE in place of resume; a class that only moved takes "
+            f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave model out, or start a new run "
+            f"with name=another_name warm_start.path=FILE instead of resume; for a class that only moved, add "
             f"resume_allow=[{key}]"
         )
     if _within(key, allowed):
-        begins = "begins afresh, so " if key == "optimizer._target_" else ""
+        begins = "starts afresh, so " if key == "optimizer._target_" else ""
         return f"allowed; {begins}the run is no longer exact"
     if _within(key, _FREE):
         return "the schedule's end moves with it" if scheduled and key in _LENGTH else "free"
     if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):
         return "takes effect"
     if _within(key, ("warm_start",)):
-        raise ConfigError(f"{key}={now} begins a new run, and this goes on with one; leave it out, or leave out resume")
+        raise ConfigError(f"{key}={now} is for a new run, but this one resumes; leave it out, or leave out resume")
     raise ConfigError(
         f"{key} is {run!r} in the run and cannot become {now!r} on a resume; leave it as it is, add "
-        f"resume_allow=[{key}] to go on all the same (no longer exactly), or start a new run with another name"
+        f"resume_allow=[{key}] to continue anyway (no longer exactly), or start a new run with another name"
     )
 
 
 def give_more_to_do(changes: Sequence[Change], *, stopped_early: bool) -> bool:
-    """Return whether a run that had reached its end may have another one by these changes."""
+    """Return whether these changes may give a finished run more to do."""
     goals = _GOALS if stopped_early else (*_GOALS, *_LENGTH)
     return any(_within(change.key, goals) or change.effect.startswith("allowed") for change in changes)
 

@@ -1,4 +1,4 @@
-"""The config that a checkpoint holds, as today's overrides change it; what comes out of a file is data and no more."""
+"""A checkpoint's config with today's overrides; what comes from a file is data, never code."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,30 +24,30 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def effective_config(
     header: Mapping[str, Any],
-    words: Sequence[str],
+    overrides: Sequence[str],
     *,
     searchpath: Sequence[str],
     checkpoint: Path,
     use: Use = Use.resume,
     pending: Mapping[str, Any] | None = None,
 ) -> tuple[DictConfig, list[Change]]:
-    """Return the config of a checkpoint as today's overrides change it, and the changes.
+    """Return the config of a checkpoint with today's overrides, and the changes.
 
-    What a later attempt made of that config, and no checkpoint has yet, is `pending`: it counts as a change, too.
+    `pending` is the config of a later attempt that no checkpoint holds yet; it counts as a change, too.
 
     Raises:
-        ConfigError: a change that this use of it does not take.
-        CheckpointRefused: a config that does more than hold values.
+        ConfigError: a change that this use does not allow.
+        CheckpointRefused: a config that holds more than values.
     """
     saved = own_trackers(harmless(read_config(str(header.get("config", "")), checkpoint)))
     base = saved if pending is None else own_trackers(harmless(pending))
     alone = Kept(saved, Named(), checkpoint)
-    kept = Kept(todays_trackers(base), named_by(words, searchpath), checkpoint)
+    kept = Kept(todays_trackers(base), named_by(overrides, searchpath), checkpoint)
     before = {**_flat(compose_config([*searchpath, *alone.options()], amend=alone.put)), **alone.lost}
-    config = compose_config([*searchpath, *kept.options(), *words], amend=kept.put)
+    config = compose_config([*searchpath, *kept.options(), *overrides], amend=kept.put)
     now = _flat(config)
     refuse_interpolations({key: value for key, value in kept.lost.items() if now.get(key) == MISSING}, checkpoint)
-    again = (pending or {}).get("resume_allow")  # what allowed its changes
+    again = (pending or {}).get("resume_allow")  # which allowed its changes
     allowed = [str(key) for key in (*config.resume_allow, *(again if isinstance(again, list) else ()))]
     config.resume_allow = list(dict.fromkeys(allowed))
     check_allowed(allowed, {*before, *now})
@@ -59,10 +59,10 @@ def _flat(config: DictConfig) -> dict[str, Any]:
 
 
 def read_config(text: str, path: Path) -> dict[str, Any]:
-    """Return a config that comes out of a file: plain YAML of bounded size, without anchors, settled.
+    """Return a config from a file: settled plain YAML of bounded size, without anchors.
 
     Raises:
-        CheckpointRefused: anything else, or a key that belongs to Hydra.
+        CheckpointRefused: anything else, or a key of Hydra's.
     """
     try:
         _check_bounded(text, path)
@@ -83,10 +83,11 @@ def read_config(text: str, path: Path) -> dict[str, Any]:
 
 
 def refuse_interpolations(values: Mapping[str, Any], path: Path) -> None:
-    """Raise CheckpointRefused if there is any of these values, which come out of a file and interpolate."""
+    """Raise CheckpointRefused for the first of these values, interpolations from a file, if any."""
     for key, value in values.items():
         raise CheckpointRefused(
-            f"{path} sets {key} to {str(value)[:300]!r}, an interpolation, which a file may not do; set {key}= yourself"
+            f"{path} sets {key} to {str(value)[:300]!r}, an interpolation, which a file may not use; "
+            f"set {key}= yourself"
         )
 
 

@@ -1,4 +1,4 @@
-"""The trackers of a run that goes on: which of them are on is the run's to say, what each is comes from conf/ today."""
+"""The trackers of a resumed run: the run says which are on, today's conf/ says what each is."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,13 +7,13 @@ from runner.wiring.overrides.options import shipped_trackers
 
 
 def own_trackers(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's config with a class, or null, for each tracker; older runs have a boolean in its place."""
+    """Return a run's config with a class, or null, per tracker; older runs have booleans instead."""
     known = shipped_trackers()
     return _with(config, lambda name, node: {name: known.get(name) if node is True else node or None})
 
 
 def todays_trackers(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's config without what a file may not say: its trackers are those of conf/ that it has on or off."""
+    """Return a run's config with only the trackers that conf/ has, each as conf/ defines it, or null."""
     known = shipped_trackers()
     return _with(config, lambda name, node: {name: known[name] if node else None} if name in known else {})
 

@@ -1,6 +1,6 @@
-"""Every key that a config may have: its type, its sentence for `--help`, and the rules that it must obey.
+"""Every config key: its type, its sentence for `--help`, and the rules that its value must obey.
 
-Defaults stand in `conf/`, and nowhere else. torch is not imported here.
+Defaults live in `conf/` only. This module does not import torch.
 """
 
 from runner.wiring.schema.optimization import (
@@ -65,7 +65,7 @@ SWEEPING: dict[str, dict[str, type]] = {
     "hydra/launcher": {"local": Local, "ray": Ray, "slurm": Slurm},
     "hydra/sweeper": {"basic": Grid, "optuna": Optuna},
 }
-"""Of Hydra's groups, the options that are ours."""
+"""Our options of Hydra's own groups."""
 
 # Keys at the root that have keys of their own.
 NESTED: dict[str, type] = {"early_stopping": EarlyStopping, "ema": Ema, "warm_start": WarmStart}

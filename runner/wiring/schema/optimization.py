@@ -1,4 +1,4 @@
-"""The keys of how parameters are updated: optimizer and scheduler."""
+"""The keys of optimizer and scheduler."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,16 +9,16 @@ from runner.wiring.schema.rules import NoDecay, Unit, key, require, require_at_l
 
 @dataclass
 class Optimizing:
-    _target_: str = key("The class that is built.")
+    _target_: str = key("Class to build.")
     lr: float = key("Base learning rate.")
-    groups: list[Any] = key("Settings of the parameters whose names match: [{match: ^stem, lr_scale: 0.1}].")
-    no_decay: NoDecay | None = key("norm_and_bias: neither biases nor normalization layers have weight decay.")
-    layer_decay: float | None = key("Multiplies the rate of each layer once for every layer behind it, such as 0.75.")
+    groups: list[Any] = key("Settings for parameters whose names match a pattern: [{match: ^stem, lr_scale: 0.1}].")
+    no_decay: NoDecay | None = key("norm_and_bias: no weight decay for biases and normalization layers.")
+    layer_decay: float | None = key("Factor on a layer's rate for each layer behind it, such as 0.75.")
 
     def __post_init__(self) -> None:
         require_positive(self, "optimizer.", "lr")
         fine = self.layer_decay is None or 0 < self.layer_decay <= 1
-        require(fine, "optimizer.layer_decay", self.layer_decay, "in (0, 1]")
+        require(fine, "optimizer.layer_decay", self.layer_decay, "a number in (0, 1]")
         for rule in self.groups:
             require(isinstance(rule, dict), "optimizer.groups", rule, "mappings such as {match: ^stem, lr_scale: 0.1}")
 
@@ -32,12 +32,12 @@ class Sgd(Optimizing):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
-        require(not self.nesterov or self.momentum > 0, "optimizer.nesterov", True, "used with a momentum")
+        require(not self.nesterov or self.momentum > 0, "optimizer.nesterov", True, "it with a momentum above 0")
 
 
 @dataclass
 class Adam(Optimizing):
-    betas: list[float] = key("Decay of the two moments.")
+    betas: list[float] = key("Decay rates of the two moments.")
     weight_decay: float = key("Weight decay.")
 
     def __post_init__(self) -> None:
@@ -49,15 +49,15 @@ class Adam(Optimizing):
 
 @dataclass
 class RmsProp(Optimizing):
-    alpha: float = key("Decay of the squared gradient's average.")
+    alpha: float = key("Decay rate of the average squared gradient.")
     momentum: float = key("Momentum.")
     weight_decay: float = key("L2 penalty.")
-    centered: bool = key("Divide by the gradient's variance.")
+    centered: bool = key("Normalize by the gradient's estimated variance.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least_zero(self, "optimizer.", "momentum", "weight_decay")
-        require(0 <= self.alpha < 1, "optimizer.alpha", self.alpha, "in [0, 1)")
+        require(0 <= self.alpha < 1, "optimizer.alpha", self.alpha, "a number in [0, 1)")
 
 
 @dataclass
@@ -67,8 +67,8 @@ class NoScheduler:
 
 @dataclass
 class Warming:
-    _target_: str = key("The class that is built.")
-    unit: Unit = key("What lengths are counted in: step, epoch, or run, the whole of it being 1.")
+    _target_: str = key("Class to build.")
+    unit: Unit = key("Unit of lengths: step, epoch, or run (the whole run is 1).")
     warmup: float = key("Length of the linear warm-up.")
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Warming:
 
 @dataclass
 class CosineSchedule(Warming):
-    final: float = key("Share of the base rate that is left at the end.")
+    final: float = key("Final rate, as a share of the base rate.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,17 +87,17 @@ class CosineSchedule(Warming):
 
 @dataclass
 class OneCycleSchedule(CosineSchedule):
-    start: float = key("Share of the base rate that the rise begins with.")
+    start: float = key("Initial rate, as a share of the base rate.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.start <= 1, "scheduler.start", self.start, "in [0, 1]")
+        require(0 <= self.start <= 1, "scheduler.start", self.start, "a number in [0, 1]")
 
 
 @dataclass
 class StepSchedule(Warming):
-    every: float = key("The rate is multiplied by gamma after every so many units.")
-    gamma: float = key("The factor.")
+    every: float = key("Units between two multiplications of the rate by gamma.")
+    gamma: float = key("Factor on the rate.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,8 +106,8 @@ class StepSchedule(Warming):
 
 @dataclass
 class MultiStepSchedule(Warming):
-    milestones: list[float] = key("The rate is multiplied by gamma at each of these, in units.")
-    gamma: float = key("The factor.")
+    milestones: list[float] = key("Times, in units, at which the rate is multiplied by gamma.")
+    gamma: float = key("Factor on the rate.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,13 +119,13 @@ class MultiStepSchedule(Warming):
 
 @dataclass
 class PlateauSchedule:
-    _target_: str = key("The class that is built.")
-    unit: Unit = key("Fixed: it looks at every evaluation.")
-    factor: float = key("The rate is multiplied by this.")
-    patience: int = key("Evaluations without improvement to wait.")
-    warmup: float = key("Length of the linear warm-up, in epochs; no evaluation counts in it.")
+    _target_: str = key("Class to build.")
+    unit: Unit = key("Fixed: counts evaluations.")
+    factor: float = key("Factor on the rate.")
+    patience: int = key("Evaluations without improvement before the rate drops.")
+    warmup: float = key("Length of the linear warm-up, in epochs, in which evaluations do not count.")
 
     def __post_init__(self) -> None:
-        require(self.unit is Unit.evaluation, "scheduler.unit", self.unit.value, "evaluation, which is all it counts")
-        require(0 < self.factor < 1, "scheduler.factor", self.factor, "in (0, 1)")
+        require(self.unit is Unit.evaluation, "scheduler.unit", self.unit.value, "evaluation, its only unit")
+        require(0 < self.factor < 1, "scheduler.factor", self.factor, "a number in (0, 1)")
         require_at_least_zero(self, "scheduler.", "patience", "warmup")

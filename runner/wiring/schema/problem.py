@@ -1,4 +1,4 @@
-"""The keys of what is trained on what: model, data, learner."""
+"""The keys of model, data and learner."""
 
 from dataclasses import dataclass
 
@@ -17,21 +17,21 @@ from runner.wiring.schema.rules import (
 
 @dataclass
 class LeNet:
-    _target_: str = key("The class that is built.")
-    dropout: float = key("Probability of dropping an activation before the last two layers, in [0, 1).")
+    _target_: str = key("Class to build.")
+    dropout: float = key("Dropout probability before the last two layers, in [0, 1).")
 
 
 @dataclass
 class Mlp:
-    _target_: str = key("The class that is built.")
-    hidden: list[int] = key("Widths of the hidden layers; [] is one linear layer.")
-    dropout: float = key("Probability of dropping a hidden activation, in [0, 1).")
+    _target_: str = key("Class to build.")
+    hidden: list[int] = key("Widths of the hidden layers; [] makes the model linear.")
+    dropout: float = key("Dropout probability of the hidden layers, in [0, 1).")
 
 
 @dataclass
 class ResNet:
-    _target_: str = key("The class that is built.")
-    depth: int = key("Layers: 6n + 2, such as 20, 32, 44, 56 or 110.")
+    _target_: str = key("Class to build.")
+    depth: int = key("Number of layers: 6n + 2, such as 20, 32, 44, 56 or 110.")
 
     def __post_init__(self) -> None:
         fine = self.depth >= 8 and self.depth % 6 == 2
@@ -40,10 +40,12 @@ class ResNet:
 
 @dataclass
 class Data:
-    _target_: str = key("The class that is built.")
-    workers: int = key("Processes that load batches; 0 loads in the training process.")
-    timeout: float = key("Seconds that a batch of the workers is waited for before they count as stuck; 0: for ever.")
-    split: Split | None = key("What task=evaluate and task=predict use: test (where there is one), val or train.")
+    _target_: str = key("Class to build.")
+    workers: int = key("Worker processes that load batches; 0 loads in the training process.")
+    timeout: float = key("Seconds without a batch before the workers count as stuck; 0 waits for ever.")
+    split: Split | None = key(
+        "Split for task=evaluate and task=predict: train, val or test (default: test if there is one, else val)."
+    )
 
     def __post_init__(self) -> None:
         require_at_least_zero(self, "data.", "workers", "timeout")
@@ -51,13 +53,13 @@ class Data:
 
 @dataclass
 class Digits(Data):
-    augment: Augment = key("Random changes to training images: none, shift, flip_shift.")
+    augment: Augment = key("Augmentation of training images: none, shift or flip_shift.")
 
 
 @dataclass
 class Idx(Digits):
-    root: str | None = key("Folder of the IDX files; by default the user's cache directory.")
-    download: bool = key("Fetch missing files, checked by their hash.")
+    root: str | None = key("Folder of the IDX files; default: the user's cache directory.")
+    download: bool = key("Download missing files and check their hashes.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,12 +75,17 @@ class Synthetic(Data):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "data.", "classes", "size")
-        require(bool(self.shape) and min(self.shape) > 0, "data.shape", self.shape, "sizes greater than zero")
+        require(
+            bool(self.shape) and min(self.shape) > 0,
+            "data.shape",
+            self.shape,
+            "a list of sizes above 0, such as [1,32,32]",
+        )
 
 
 @dataclass
 class Arrays(Data):
-    path: str | None = key("The .npz or .pt file: train_inputs, train_targets, and perhaps val_* and test_*.")
+    path: str | None = key("File (.npz or .pt) with train_inputs, train_targets and, optionally, val_* and test_*.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,9 +94,11 @@ class Arrays(Data):
 
 @dataclass
 class ImageFolder(Digits):
-    root: str | None = key("Folder with train, and perhaps val and test, each with a folder of images a class.")
-    image_size: int = key("Height and width in pixels that every image is brought to.")
-    mode: Colours = key("How images are read: rgb or grey.")
+    root: str | None = key(
+        "Folder with train/ and, optionally, val/ and test/, each with one folder of images per class."
+    )
+    image_size: int = key("Height and width, in pixels, that every image is resized to.")
+    mode: Colours = key("Colour mode of images: rgb or grey.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,23 +108,23 @@ class ImageFolder(Digits):
 
 @dataclass
 class Regression:
-    _target_: str = key("The class that is built.")
-    loss: Loss = key("What is minimised: mse, l1, or huber.")
+    _target_: str = key("Class to build.")
+    loss: Loss = key("Loss to minimise: mse, l1 or huber.")
 
 
 @dataclass
 class Classification:
-    _target_: str = key("The class that is built.")
-    label_smoothing: float = key("Share of the target that is spread over all classes, in [0, 1).")
+    _target_: str = key("Class to build.")
+    label_smoothing: float = key("Share of the target spread over all classes, in [0, 1).")
 
     def __post_init__(self) -> None:
-        require(0 <= self.label_smoothing < 1, "learner.label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(0 <= self.label_smoothing < 1, "learner.label_smoothing", self.label_smoothing, "a number in [0, 1)")
 
 
 @dataclass
 class Gan:
-    _target_: str = key("The class that is built.")
-    latent: int = key("Size of the noise vector; the generator's `latent` must be the same.")
+    _target_: str = key("Class to build.")
+    latent: int = key("Size of the noise vector; must equal the generator's `latent`.")
 
     def __post_init__(self) -> None:
         require_positive(self, "learner.", "latent")

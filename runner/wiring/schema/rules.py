@@ -1,4 +1,4 @@
-"""What the schema is written in: keys with their sentence, choices, and rules that answer with a sentence."""
+"""The schema's vocabulary: keys with their help sentence, enums of choices, and rules that raise ConfigError."""
 
 import math
 from dataclasses import field
@@ -16,43 +16,43 @@ def key(sentence: str) -> Any:
     return field(default=MISSING, metadata={"help": sentence})
 
 
-def require(condition: bool, name: str, found: object, wanted: str) -> None:
-    """Raise ConfigError, which says that `name` must be `wanted`, unless the condition holds."""
+def require(condition: bool, name: str, found: object, use: str) -> None:
+    """Raise ConfigError, which tells the user what to `use` for the key `name`, unless the condition holds."""
     if not condition:
-        raise ConfigError(f"{name}={found} cannot be: it must be {wanted}")
+        raise ConfigError(f"{name}={found} is invalid; use {use}")
 
 
 def require_local(name: str, found: str | None) -> None:
-    """Require a path, if it is set, to be one of this machine."""
+    """Require a path, if set, to be on this machine."""
     if found is not None:
         local_path(found, name)
 
 
 def require_positive(owner: object, prefix: str, *names: str) -> None:
-    """Require each named field of `owner` that is set to be finite and above zero."""
+    """Require each named field of `owner`, if set, to be finite and above 0."""
     for name in names:
         value = getattr(owner, name)
         if value is not None:
-            require(math.isfinite(value) and value > 0, prefix + name, value, "greater than zero")
+            require(math.isfinite(value) and value > 0, prefix + name, value, "a number above 0")
 
 
 def require_at_least_zero(owner: object, prefix: str, *names: str) -> None:
-    """Require each named field of `owner` that is set to be finite and not below zero."""
+    """Require each named field of `owner`, if set, to be finite and at least 0."""
     for name in names:
         value = getattr(owner, name)
         if value is not None:
-            require(math.isfinite(value) and value >= 0, prefix + name, value, "zero or greater")
+            require(math.isfinite(value) and value >= 0, prefix + name, value, "0 or more")
 
 
 def require_mapping(owner: object, prefix: str, *names: str) -> None:
-    """Require each named field of `owner` that is set to be a mapping; OmegaConf cannot type one that may be null."""
+    """Require each named field of `owner`, if set, to be a mapping; OmegaConf cannot type an optional one."""
     for name in names:
         value = getattr(owner, name)
         require(value is None or isinstance(value, dict), prefix + name, value, "a mapping, such as {a: 1}, or null")
 
 
 class Task(Enum):
-    """What the command is to do."""
+    """What the command does."""
 
     train = "train"
     evaluate = "evaluate"
@@ -61,7 +61,7 @@ class Task(Enum):
 
 
 class OnNonFinite(Enum):
-    """What follows a loss that is NaN or infinite."""
+    """The reaction to a loss that is NaN or infinite."""
 
     stop = "stop"
     skip = "skip"
@@ -69,13 +69,13 @@ class OnNonFinite(Enum):
 
 
 class NoDecay(Enum):
-    """Which parameters have no weight decay."""
+    """The parameters without weight decay."""
 
     norm_and_bias = "norm_and_bias"
 
 
 class OnError(Enum):
-    """What follows a checkpoint that could not be written."""
+    """The reaction to a failed save."""
 
     stop = "stop"
     warn = "warn"
@@ -107,7 +107,7 @@ class StrategyKind(Enum):
 
 
 class Unit(Enum):
-    """What a schedule counts."""
+    """The unit in which a schedule counts."""
 
     step = "step"
     epoch = "epoch"
@@ -116,14 +116,14 @@ class Unit(Enum):
 
 
 class Weights(Enum):
-    """Which of a checkpoint's weights."""
+    """Which weights of a checkpoint to take."""
 
     raw = "raw"
     ema = "ema"
 
 
 class Loss(Enum):
-    """How far a prediction is from its target."""
+    """The loss functions of regression."""
 
     mse = "mse"
     l1 = "l1"
@@ -131,14 +131,14 @@ class Loss(Enum):
 
 
 class Colours(Enum):
-    """The channels that an image file is read as."""
+    """The colour modes of images."""
 
     rgb = "rgb"
     grey = "grey"
 
 
 class Split(Enum):
-    """The parts of a data set that can be evaluated."""
+    """The splits of a data set."""
 
     train = "train"
     val = "val"

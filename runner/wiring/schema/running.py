@@ -1,4 +1,4 @@
-"""The keys of how a run runs: device, strategy, checkpoint, trackers, debug."""
+"""The keys of device, strategy, checkpoint, tracker, warm start and debug."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from runner.wiring.schema.rules import (
 @dataclass
 class Device:
     kind: DeviceKind = key("Set by the option: auto, cpu, cuda, mps.")
-    index: Any = key("Which GPU, or a list of them; null takes the first, or all under DataParallel.")
+    index: Any = key("GPU index, or a list of indices; null takes the first, or all with DataParallel.")
     precision: Precision = key("Number format of forward passes: fp32, bf16, fp16.")
     compile: bool = key("Compile the model with torch.compile.")
 
@@ -39,47 +39,47 @@ class Strategy:
 
 @dataclass
 class NoCheckpoint:
-    monitor: str = key("The metric that decides what is best.")
-    mode: Mode = key("min if a smaller value is better, max if a larger one is.")
+    monitor: str = key("Metric that decides which checkpoint is best.")
+    mode: Mode = key("Whether a smaller (min) or a larger (max) metric is better.")
 
 
 @dataclass
 class Checkpoint(NoCheckpoint):
-    every_steps: int | None = key("Save after every so many optimizer steps.")
-    every_epochs: int | None = key("Save after every so many epochs.")
-    every_minutes: float | None = key("Save when so many minutes have passed since the latest save.")
-    keep_last: int = key("How many of the newest checkpoints stay, at least 2.")
-    keep_best: int = key("How many of the best ones stay.")
-    keep_every: int | None = key("Those whose step is a multiple of this stay for ever.")
-    asynchronous: bool = key("Write in the background; training waits only while its state is copied in memory.")
-    on_error: OnError = key("When a checkpoint cannot be written: stop the run, or warn and go on.")
-    error_limit: int = key("So many failed saves in a row are borne with on_error=warn.")
+    every_steps: int | None = key("Optimizer steps between saves.")
+    every_epochs: int | None = key("Epochs between saves.")
+    every_minutes: float | None = key("Minutes between saves.")
+    keep_last: int = key("Number of newest checkpoints to keep, at least 2.")
+    keep_best: int = key("Number of best checkpoints to keep.")
+    keep_every: int | None = key("Keep every checkpoint whose step is a multiple of this.")
+    asynchronous: bool = key("Write in the background; training waits only for a copy of its state in memory.")
+    on_error: OnError = key("After a failed save: stop the run, or warn and continue.")
+    error_limit: int = key("Failed saves in a row tolerated by on_error=warn.")
 
     def __post_init__(self) -> None:
         require_positive(self, "checkpoint.", "every_steps", "every_epochs", "every_minutes", "keep_every")
-        require(self.keep_last >= 2, "checkpoint.keep_last", self.keep_last, "at least 2")
+        require(self.keep_last >= 2, "checkpoint.keep_last", self.keep_last, "2 or more")
         require_positive(self, "checkpoint.", "keep_best", "error_limit")
 
 
 @dataclass
 class Ema:
-    decay: float | None = key("Keep a moving average of the weights with this decay, such as 0.999, and evaluate it.")
+    decay: float | None = key("Decay of a moving average of the weights, such as 0.999; evaluation uses the average.")
 
     def __post_init__(self) -> None:
-        require(self.decay is None or 0 < self.decay < 1, "ema.decay", self.decay, "in (0, 1)")
+        require(self.decay is None or 0 < self.decay < 1, "ema.decay", self.decay, "a number in (0, 1)")
 
 
 @dataclass
 class WarmStart:
-    path: str | None = key("A file whose weights a new run begins with, where they fit.")
-    weights: Weights = key("Which weights of the file: raw, or ema, the moving average.")
-    parts: Any = key("Which part of the file feeds which of our models, such as {model: generator}.")
-    rename: list[str] = key("Regular expressions 'pattern=replacement' for the file's names.")
-    include: list[str] = key("Regular expressions; only the model's names that match one are loaded.")
-    exclude: list[str] = key("Regular expressions; the model's names that match one are not loaded.")
-    freeze: list[str] = key("Regular expressions; the loaded parameters that match one are not trained.")
-    strict: bool = key("Fail unless every name and shape fits.")
-    min_matched: float = key("Fail unless this share of the model's names was loaded.")
+    path: str | None = key("File whose weights a new run starts from, where they fit.")
+    weights: Weights = key("Weights to take from the file: raw, or ema (the moving average).")
+    parts: Any = key("Which stored part feeds which model, such as {model: generator}.")
+    rename: list[str] = key("Regular expressions 'pattern=replacement' applied to the file's names.")
+    include: list[str] = key("Regular expressions; load only the model's names that match one.")
+    exclude: list[str] = key("Regular expressions; skip the model's names that match one.")
+    freeze: list[str] = key("Regular expressions; do not train the loaded parameters that match one.")
+    strict: bool = key("Fail unless every name and shape matches.")
+    min_matched: float = key("Fail if less than this share of the model's names was loaded.")
 
     def __post_init__(self) -> None:
         fine = self.parts is None or (
@@ -87,42 +87,42 @@ class WarmStart:
         )
         require_local("warm_start.path", self.path)
         require(fine, "warm_start.parts", self.parts, "a mapping such as {model: generator}")
-        require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "in [0, 1]")
+        require(0 <= self.min_matched <= 1, "warm_start.min_matched", self.min_matched, "a number in [0, 1]")
         for name in ("parts", "rename", "include", "exclude", "freeze", "strict"):
             found = getattr(self, name)
-            require(not found or self.path is not None, f"warm_start.{name}", found, "used with warm_start.path")
+            require(not found or self.path is not None, f"warm_start.{name}", found, "it with warm_start.path")
 
 
 @dataclass
 class Debug:
-    limit_train: int | None = key("Batches per epoch: a fixed random choice of the training samples.")
-    limit_eval: int | None = key("Batches per evaluation, of val and test alike; a fixed random choice.")
-    overfit: int | None = key("Train on so many batches' worth of samples, and validate on the same.")
-    profile: int | None = key("Trace so many steps with torch.profiler into profile/ of the run directory.")
-    anomaly: bool = key("Let autograd name the operation whose gradient became NaN; slow.")
+    limit_train: int | None = key("Batches per epoch, from a fixed random choice of training samples.")
+    limit_eval: int | None = key("Batches per evaluation of val or test, from a fixed random choice of samples.")
+    overfit: int | None = key("Train and validate on the samples of this many batches.")
+    profile: int | None = key("Steps to trace with torch.profiler, into profile/ of the run directory.")
+    anomaly: bool = key("Name the operation whose gradient became NaN (autograd's anomaly mode; slow).")
 
     def __post_init__(self) -> None:
         require_positive(self, "debug.", "limit_train", "limit_eval", "overfit", "profile")
         alone = self.overfit is None or (self.limit_train is None and self.limit_eval is None)
-        require(alone, "debug.overfit", self.overfit, "used without limit_train and limit_eval")
+        require(alone, "debug.overfit", self.overfit, "it without limit_train and limit_eval")
 
 
 @dataclass
 class EarlyStopping:
-    patience: int | None = key("Stop after so many evaluations without improvement of checkpoint.monitor.")
+    patience: int | None = key("Stop after this many evaluations without improvement of checkpoint.monitor.")
 
     def __post_init__(self) -> None:
         require_positive(self, "early_stopping.", "patience")
 
 
 def require_trackers(trackers: Any) -> None:
-    """Require a mapping of names to what each tracker is built from, which may be null for none."""
+    """Require a mapping of names to trackers, each a mapping with `_target_`, or null for none."""
     require(isinstance(trackers, Mapping), "tracker", trackers, "a mapping of names to classes")
     for name, node in trackers.items():
         if node is not None and not isinstance(node, Mapping):
             raise ConfigError(
-                f"tracker.{name}={str(node).lower()} is invalid, since a tracker is named by its class; leave it as it "
-                f"is, or write tracker.{name}=null for none"
+                f"tracker.{name}={str(node).lower()} is invalid, since a tracker is a class; leave it out, "
+                f"or write tracker.{name}=null for none"
             )
         if node is not None and not isinstance(node.get("_target_"), str):
             raise ConfigError(

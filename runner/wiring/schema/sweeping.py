@@ -1,4 +1,4 @@
-"""The keys of how a sweep runs: launchers and sweepers, each option's in a class of its own."""
+"""The keys of launchers and sweepers, one class per option."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ OnFailure = Enum("OnFailure", ["continue", "stop"])  # functional, since one nam
 
 
 class SlurmKind(Enum):
-    """Where submitit submits to."""
+    """Where submitit runs jobs."""
 
     slurm = "slurm"
     local = "local"
@@ -25,17 +25,15 @@ class SlurmKind(Enum):
 
 @dataclass
 class Local:
-    """A process a job on this machine; the same command again goes on where the sweep was."""
+    """One process per job on this machine; the same command again continues the sweep."""
 
-    _target_: str = key("The class that is built.")
-    n_jobs: int | None = key(
-        "Jobs at a time; by default one a GPU, or one, as many as Ray has room for, all with Slurm."
-    )
-    on_failure: OnFailure = key("continue, or stop: start no further job after a failure.")
-    retries: int = key("Further attempts of a job that failed.")
-    job_timeout: Any = key("Seconds, or 1h30m, that an attempt may take before it is killed.")
-    rerun: Rerun = key("none, failed or all: which jobs begin anew, their former directories set aside.")
-    preview: bool = key("Only say what would run.")
+    _target_: str = key("Class to build.")
+    n_jobs: int | None = key("Jobs at a time; default: one per GPU (at least one), what fits with Ray, all with Slurm.")
+    on_failure: OnFailure = key("After a failed job: continue, or stop (start no further job).")
+    retries: int = key("Further attempts of a failed job.")
+    job_timeout: Any = key("Time limit of one attempt, in seconds or as 1h30m, before it is killed.")
+    rerun: Rerun = key("Jobs that start over: none, failed or all; their old directories are set aside.")
+    preview: bool = key("Only print what would run.")
 
     def __post_init__(self) -> None:
         require_positive(self, _LAUNCHER, "n_jobs")
@@ -45,12 +43,12 @@ class Local:
 
 @dataclass
 class Ray(Local):
-    """A process a job wherever Ray finds room, here or on the nodes of a cluster, with the keys of `local` as well."""
+    """One process per job wherever Ray finds room, here or on a cluster; takes the keys of `local` as well."""
 
-    address: str | None = key("auto, host:port or ray://host:port of a running cluster; by default this machine.")
-    cpus: int = key("Of a job, and its threads.")
-    gpus: float = key("Of a job; 0.5 shares one between two; with 0 it sees none.")
-    resources: Any = key("Of a job, by the cluster's names, such as {large_memory: 1}.")
+    address: str | None = key("auto, host:port or ray://host:port of a running cluster; default: this machine.")
+    cpus: int = key("CPUs, and threads, per job.")
+    gpus: float = key("GPUs per job; 0.5 lets two jobs share one; 0 hides them all.")
+    resources: Any = key("Custom resources per job, by the cluster's names, such as {large_memory: 1}.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,20 +66,22 @@ class Ray(Local):
 
 @dataclass
 class Slurm(Local):
-    """A job of a Slurm cluster for each job of the sweep, through submitit, with the keys of `local` as well."""
+    """One Slurm job per job of the sweep, through submitit; takes the keys of `local` as well."""
 
-    cluster: SlurmKind = key("slurm, or local: a trial of the same on this machine.")
-    time_limit: Any = key("Of one start of a job, seconds or 1h30m; at it a job saves, is queued again and goes on.")
-    stop_before: Any = key("How long before that it is asked to stop.")
-    partition: Any = key("A name that the cluster knows.")
-    account: Any = key("A name that the cluster knows.")
-    qos: Any = key("A name that the cluster knows.")
-    constraint: Any = key("A name that the cluster knows.")
-    cpus: int | None = key("Of a job.")
-    gpus: int | None = key("Of a job.")
-    memory: float | None = key("Of a job, in GB.")
+    cluster: SlurmKind = key("slurm, or local (a rehearsal on this machine).")
+    time_limit: Any = key(
+        "Time limit of one start, in seconds or as 1h30m; a job that reaches it saves, requeues and continues."
+    )
+    stop_before: Any = key("How long before the time limit a job is asked to stop.")
+    partition: Any = key("Slurm partition.")
+    account: Any = key("Slurm account.")
+    qos: Any = key("Slurm quality of service.")
+    constraint: Any = key("Slurm constraint on nodes.")
+    cpus: int | None = key("CPUs per job.")
+    gpus: int | None = key("GPUs per job.")
+    memory: float | None = key("Memory per job, in GB.")
     setup: list[str] = key("Shell commands before each start of a job, such as 'module load cuda'.")
-    extra: dict[str, Any] = key("Options of sbatch by their long names: +hydra.launcher.extra.reservation=mine.")
+    extra: dict[str, Any] = key("Further sbatch options by their long names: +hydra.launcher.extra.reservation=mine.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,17 +104,17 @@ class Slurm(Local):
         if (seconds[1] or 0) >= (seconds[0] or 0):
             raise ConfigError(
                 f"{_LAUNCHER}stop_before={self.stop_before} is not less than time_limit={self.time_limit}: "
-                "a job would be asked to stop before it begins"
+                "a job would be asked to stop before it starts"
             )
 
 
 @dataclass
 class Grid:
-    """All combinations of the values, or those of `params`."""
+    """All combinations of the values on the command line and in `params`."""
 
-    _target_: str = key("The class that is built.")
-    max_batch_size: int | None = key("Jobs that are begun together; all if null.")
-    params: Any = key("Values to sweep, as on the command line and beneath it.")
+    _target_: str = key("Class to build.")
+    max_batch_size: int | None = key("Jobs per batch; null launches all at once.")
+    params: Any = key("Values to sweep; those on the command line win.")
 
     def __post_init__(self) -> None:
         require_positive(self, _SWEEPER, "max_batch_size")
@@ -123,17 +123,17 @@ class Grid:
 
 @dataclass
 class Optuna:
-    """A search by Optuna, kept in study.db of the sweep's directory; the same command again goes on with it."""
+    """A search by Optuna, stored in study.db of the sweep's directory; the same command again continues it."""
 
-    _target_: str = key("The class that is built.")
-    n_trials: int = key("Trials, finished or pruned, when the search is over.")
-    sampler: str = key("A class of optuna.samplers.")
-    sampler_options: Any = key("Its arguments, such as {n_startup_trials: 5}.")
-    seed: int = key("Of the sampler.")
-    pruner: str | None = key("A class of optuna.pruners, or null; its steps are evaluations.")
-    pruner_options: Any = key("Its arguments, such as {n_warmup_steps: 3}.")
-    metrics: Any = key("checkpoint.monitor; or several objectives, such as {val/loss: min, val/accuracy: max}.")
-    params: Any = key("What to search, such as {optimizer.lr: 'interval(1e-4,1e-1)'}.")
+    _target_: str = key("Class to build.")
+    n_trials: int = key("Trials, finished or pruned, that end the search.")
+    sampler: str = key("Class in optuna.samplers.")
+    sampler_options: Any = key("Arguments of the sampler, such as {n_startup_trials: 5}.")
+    seed: int = key("Seed of the sampler.")
+    pruner: str | None = key("Class in optuna.pruners, or null; its steps are evaluations.")
+    pruner_options: Any = key("Arguments of the pruner, such as {n_warmup_steps: 3}.")
+    metrics: Any = key("Objectives, such as {val/loss: min, val/accuracy: max}; default: checkpoint.monitor.")
+    params: Any = key("Search space, such as {optimizer.lr: 'interval(1e-4,1e-1)'}.")
 
     def __post_init__(self) -> None:
         require_positive(self, _SWEEPER, "n_trials")

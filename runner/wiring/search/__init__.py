@@ -1,1 +1,1 @@
-"""What a search over configs is, checked before any of its jobs runs."""
+"""A search over configs, checked before any of its jobs runs."""

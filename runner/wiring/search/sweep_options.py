@@ -1,4 +1,4 @@
-"""The words for launchers and sweepers, checked before Hydra answers them with riddles."""
+"""Checks of the overrides for launchers and sweepers, with clearer messages than Hydra's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -16,39 +16,39 @@ from runner.wiring.schema import SWEEPING
 
 Options = TypeVar("Options")
 _USUAL = {"launcher": "local", "sweeper": "basic"}
-# What hydra-optuna-sweeper calls otherwise.
+# Keys of hydra-optuna-sweeper, and what replaces them.
 _INSTEAD = {
-    "direction": "checkpoint.mode=min or max says it, of checkpoint.monitor",
+    "direction": "use checkpoint.mode=min or max, for checkpoint.monitor",
     "study_name": "the study is found by name=",
     "storage": "the study is study.db in the sweep's directory",
-    "n_jobs": "hydra.launcher.n_jobs says it",
-    "search_space": "hydra.sweeper.params holds it",
+    "n_jobs": "use hydra.launcher.n_jobs",
+    "search_space": "use hydra.sweeper.params",
 }
 
 
-def check_sweep_options(words: Sequence[str], config_dir: str | None) -> None:
-    """Raise ConfigError for a launcher or sweeper that is not here, and for a key that the chosen one has not.
+def check_sweep_options(overrides: Sequence[str], config_dir: str | None) -> None:
+    """Raise ConfigError for an unknown launcher or sweeper, and for a key that the chosen one lacks.
 
-    What a user's own files choose is left to Hydra.
+    Hydra checks what the user's own files choose.
     """
-    overrides = parse(words)
-    of_files = config_dir is not None or any(override.key_or_group == "experiment" for override in overrides)
-    chosen = _chosen(overrides, dict.fromkeys(_USUAL) if of_files else _USUAL)
+    parsed = parse(overrides)
+    of_files = config_dir is not None or any(override.key_or_group == "experiment" for override in parsed)
+    chosen = _chosen(parsed, dict.fromkeys(_USUAL) if of_files else _USUAL)
     for group, name in chosen.items():
         there = _options(group)
         if config_dir is None and name not in (None, *there):
             raise ConfigError(
-                f"there is no hydra/{group}={name} here; choose {', '.join(there)}, or install what brings it"
+                f"there is no hydra/{group}={name} here; choose {', '.join(there)}, or install its package"
             )
-    for override in overrides:
+    for override in parsed:
         _check(override, chosen)
 
 
 def options_of(kind: type[Options], node: Any, place: str) -> Options:
-    """Return the options of a launcher or a sweeper, in Hydra's config at `place`, as the schema has them.
+    """Return the options of a launcher or sweeper, at `place` in Hydra's config, as a value of the schema.
 
     Raises:
-        ConfigError: a key that it has not, a value of another type, or one that breaks a rule.
+        ConfigError: an unknown key, a value of the wrong type, or one that breaks a rule.
     """
     try:
         given = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
@@ -61,15 +61,15 @@ def options_of(kind: type[Options], node: Any, place: str) -> Options:
 
 
 def check_no_interval(overrides: Sequence[Override]) -> None:
-    """Raise ConfigError for an interval, whose values a grid cannot list."""
+    """Raise ConfigError for an interval, which a grid cannot list."""
     if found := [override for override in overrides if isinstance(override.value(), IntervalSweep)]:
         raise ConfigError(
-            f"{found[0].input_line} is for a search, and a grid needs a list of values; add hydra/sweeper=optuna"
+            f"{found[0].input_line} needs a search, since a grid takes a list of values; add hydra/sweeper=optuna"
         )
 
 
 def _chosen(overrides: Sequence[Override], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the launcher and the sweeper that the words choose, or else the usual ones."""
+    """Return the launcher and the sweeper that the overrides choose, or the usual ones."""
     typed = {override.key_or_group: override.value() for override in overrides}
     return {group: typed.get(f"hydra/{group}", name) for group, name in usual.items()}
 
@@ -81,10 +81,10 @@ def _options(group: str) -> list[str]:
 
 
 def _check(override: Override, chosen: Mapping[str, Any]) -> None:
-    word, place = str(override.input_line), override.key_or_group
+    text, place = str(override.input_line), override.key_or_group
     if place.startswith("hydra/sweeper/"):
         key = place.rpartition("/")[2]
-        raise ConfigError(f"{word} cannot be: write hydra.sweeper.{key}=..., with a class of optuna.{key}s")
+        raise ConfigError(f"{text} is invalid; write hydra.sweeper.{key}=..., with a class of optuna.{key}s")
     root, _, rest = place.partition(".")
     group, _, key = rest.partition(".")
     if root != "hydra" or group not in chosen or not key:
@@ -93,11 +93,11 @@ def _check(override: Override, chosen: Mapping[str, Any]) -> None:
     if keys is not None and first not in keys:
         raise ConfigError(f"there is no hydra.{group}.{first}{_way_out(group, first, keys)}")
     if keys is not None and first in ("sampler", "pruner") and first != key:
-        raise ConfigError(f"{word} cannot be: its arguments are 'hydra.sweeper.{first}_options={{...}}'")
+        raise ConfigError(f"{text} is invalid; give its arguments as 'hydra.sweeper.{first}_options={{...}}'")
 
 
 def _keys(group: str, name: Any) -> Sequence[str] | None:
-    """Return the keys of one of our launchers or sweepers, None of another's."""
+    """Return the keys of one of our launchers or sweepers, None for another's."""
     kind = SWEEPING[f"hydra/{group}"].get(name)
     return [field.name for field in fields(kind) if field.name != "_target_"] if kind else None
 
@@ -108,4 +108,4 @@ def _way_out(group: str, key: str, keys: Sequence[str]) -> str:
         return f" without hydra/{group}={others[0]}; add that"
     if group == "sweeper" and key in _INSTEAD:
         return f"; {_INSTEAD[key]}"
-    return f"; there are {', '.join(keys)}"
+    return f"; its keys are {', '.join(keys)}"

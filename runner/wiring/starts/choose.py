@@ -1,4 +1,4 @@
-"""Choosing the start: scratch, resume, fork or adoption, from files alone, before torch is imported or a file made."""
+"""Choose the start (scratch, resume, fork or adoption) from files alone, without torch and before writing any."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -47,32 +47,32 @@ _TUTORIAL = ("epoch", "model_state_dict", "optimizer_state_dict")
 
 @dataclass(frozen=True)
 class _Asked:
-    """What was asked for on the command line."""
+    """The start that the command line asks for."""
 
-    words: Sequence[str]
+    overrides: Sequence[str]
     searchpath: Sequence[str]
     own: Callable[[Path], None]
     name: str | None
     rewind: bool
 
     def is_another_than(self, directory: Path) -> bool:
-        """Return whether a name was given that is not this directory's."""
+        """Return whether a name was given and it is not this directory's."""
         return self.name is not None and (OUTPUTS / self.name).resolve() != directory.resolve()
 
     def own_if_continued(self, directory: Path) -> None:
-        """Own a run that is gone on with, before its files are looked at; a fork, or a reader, only reads them."""
+        """Own a run that is resumed, before its files are read; a fork only reads them."""
         if holds_run(directory) and os.access(directory, os.W_OK) and not self.is_another_than(directory):
             self.own(directory)
 
 
-def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[[Path], None]) -> Start:
-    """Return the start that the words ask for; a run that it goes on with is first made this process's `own`.
+def choose_start(overrides: Sequence[str], searchpath: Sequence[str], own: Callable[[Path], None]) -> Start:
+    """Return the start that the overrides ask for; `own` first takes ownership of a run that is resumed.
 
     Raises:
-        ConfigError, NameTaken, RunInUse, CheckpointError: each before anything was created.
+        ConfigError, NameTaken, RunInUse, CheckpointError: before anything is created.
     """
-    resume = value_of(words, "resume")
-    asked = _Asked(words, searchpath, own, value_of(words, "name"), _is_true(words, "rewind"))
+    resume = value_of(overrides, "resume")
+    asked = _Asked(overrides, searchpath, own, value_of(overrides, "name"), _is_true(overrides, "rewind"))
     if asked.name is not None:
         check_name(asked.name)
     if resume is None:
@@ -83,28 +83,28 @@ def choose_start(words: Sequence[str], searchpath: Sequence[str], own: Callable[
     return _newest_in(asked, path) if path.is_dir() else _from_file(asked, path)
 
 
-def _is_true(words: Sequence[str], key: str) -> bool:
-    """Return a boolean as the schema reads it, for which yes, on and 1 are true."""
-    value = value_of(words, key)
+def _is_true(overrides: Sequence[str], key: str) -> bool:
+    """Return a boolean as the schema reads it: yes, on and 1 are true."""
+    value = value_of(overrides, key)
     try:
         return value is not None and BooleanNode().validate_and_convert(value) is True
     except ValidationError as error:
-        raise ConfigError(f"{key}={value} cannot be: it must be true or false") from error
+        raise ConfigError(f"{key}={value} is invalid; use true or false") from error
 
 
 def _typed(asked: _Asked, origin: Origin, checkpoint: Path | None = None, place: Place | None = None) -> Start:
-    """Return a start whose config is today's words and conf/ alone."""
-    config = compose_config([*asked.searchpath, *asked.words])
+    """Return a start whose config comes from today's overrides and conf/ alone."""
+    config = compose_config([*asked.searchpath, *asked.overrides])
     if config.name is not None:
         check_name(config.name)
     directory = (place or place_anew)(config)
     typed = frozenset(target_names(plain(config)))
-    return Start(origin, config, lineage(asked.words), directory, typed, checkpoint)
+    return Start(origin, config, lineage(asked.overrides), directory, typed, checkpoint)
 
 
 def _automatic(asked: _Asked) -> Start:
     if asked.name is None:
-        raise ConfigError("resume=auto needs a name, so that the next attempt finds the run; add name=my_run")
+        raise ConfigError("resume=auto needs a name, by which the next attempt finds the run; add name=my_run")
     directory = OUTPUTS / asked.name
     if not is_taken(directory):
         return _typed(asked, Origin.scratch)
@@ -113,8 +113,8 @@ def _automatic(asked: _Asked) -> Start:
         if not can_begin_again(directory):
             raise nothing_yet(directory)
         return _typed(asked, Origin.scratch, place=partial(place_in, directory))
-    resumed = [word for word in asked.words if not word.lstrip("+").startswith("warm_start.")]
-    return _resume(replace(asked, words=resumed), directory, checkpoint, passed_over)
+    resumed = [override for override in asked.overrides if not override.lstrip("+").startswith("warm_start.")]
+    return _resume(replace(asked, overrides=resumed), directory, checkpoint, passed_over)
 
 
 def _newest_in(asked: _Asked, directory: Path) -> Start:
@@ -127,13 +127,13 @@ def _newest_in(asked: _Asked, directory: Path) -> Start:
 
 
 def _newest(asked: _Asked, directory: Path) -> tuple[Path | None, list[CheckpointError]]:
-    """Return the checkpoint to begin with, if there is any, and what was passed over."""
+    """Return the checkpoint to resume, if any, and the errors of those passed over."""
     asked.own_if_continued(directory)
     checkpoint, passed_over = newest_valid(directory)
     if checkpoint is None and passed_over:
         raise CheckpointDamaged(
-            f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to go on from: "
-            f"begin another run with name=, or delete this one; the newest: {passed_over[0]}"
+            f"none of the {len(passed_over)} checkpoints in {directory} is valid, so there is nothing to resume: "
+            f"start another run with name=, or delete this one; the newest: {passed_over[0]}"
         )
     return checkpoint, passed_over
 
@@ -150,13 +150,13 @@ def _from_file(asked: _Asked, path: Path) -> Start:
     if asked.is_another_than(directory) or (asked.name is not None and not inside):
         return _restored(asked, Origin.fork, path, place_anew, ())
     if not inside:
-        raise ConfigError(f"{path} does not lie in a run directory; add name=my_run to go on from it in a new one")
+        raise ConfigError(f"{path} is not in a run directory; add name=my_run to continue it in a new one")
     at = located(path, directory)
     newer = [file for file in step_files(directory) if file > at]
     if newer and not asked.rewind:
         raise ConfigError(
             f"{path} is of step {header.get('global_step')}, and {directory} has newer checkpoints, up to "
-            f"{newer[-1].path.name} of step {newer[-1].step}; go on from the newest with resume={directory}, fork a "
+            f"{newer[-1].path.name} of step {newer[-1].step}; resume the newest with resume={directory}, fork a "
             "new run from this one with name=another_name, or set the newer ones aside with rewind=true"
         )
     return _resume(asked, directory, path, (), rewound=newer)
@@ -197,23 +197,23 @@ def _restored(
     notices: Sequence[str],
     pending: Pending | None = None,
 ) -> Start:
-    """Return a start whose config is the checkpoint's own, changed by a pending attempt and by today's words."""
+    """Return a start whose config is the checkpoint's, changed by a pending attempt and by today's overrides."""
     header = read_header(checkpoint)
     version_of(checkpoint, header)
     config, changes = effective_config(
         header,
-        asked.words,
+        asked.overrides,
         searchpath=asked.searchpath,
         checkpoint=checkpoint,
         pending=pending.config if pending else None,
     )
-    check_length(config, header, asked.words, checkpoint)
+    check_length(config, header, asked.overrides, checkpoint)
     return Start(
         origin,
         config,
-        lineage(asked.words),
+        lineage(asked.overrides),
         place(config),
-        typed_targets(asked.words, asked.searchpath),
+        typed_targets(asked.overrides, asked.searchpath),
         checkpoint,
         header.get("environment", {}),
         changes,
@@ -222,16 +222,17 @@ def _restored(
 
 
 def _adopt(asked: _Asked, path: Path, header: Mapping[str, Any]) -> Start:
-    """Return the start from a tutorial's general checkpoint: the config is today's, since the file has none."""
+    """Return the start from a tutorial's general checkpoint, which has no config: today's is used."""
     missing = [key for key in _TUTORIAL if key not in header]
     if missing or type(header["epoch"]) is not int or not 0 <= header["epoch"] < 2**31:
-        lacks = f"it lacks {', '.join(missing)}" if missing else "its epoch is no number of an epoch"
+        lacks = f"it lacks {', '.join(missing)}" if missing else "its epoch is not an integer >= 0"
         raise CheckpointRefused(
-            f"{path} is no general checkpoint to resume from ({lacks}); to start from its weights alone, "
-            f"use warm_start.path={path}"
+            f"{path} is not a general checkpoint ({lacks}); to start from its weights alone, use warm_start.path={path}"
         )
     if asked.name is None:
-        raise ConfigError(f"{path} belongs to no run; add name=my_run, and the config of its model, to go on from it")
-    if value_of(asked.words, "warm_start.path") is not None:
-        raise ConfigError(f"resume={path} brings the weights, so warm_start.path has no place beside it; leave out one")
+        raise ConfigError(f"{path} belongs to no run; add name=my_run, and the config of its model, to continue it")
+    if value_of(asked.overrides, "warm_start.path") is not None:
+        raise ConfigError(
+            f"resume={path} restores the weights, so warm_start.path would have no effect; leave one of them out"
+        )
     return _typed(asked, Origin.adopted, path)

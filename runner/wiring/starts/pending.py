@@ -1,4 +1,4 @@
-"""What an attempt changed and no checkpoint has yet, since it ended before its first: the next one applies it."""
+"""Changes of an attempt that ended before its first checkpoint: the next attempt applies them."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,33 +17,33 @@ from runner.wiring.resume.stored_config import read_config
 
 @dataclass(frozen=True)
 class Pending:
-    """An attempt whose settings hold from a checkpoint on that does not have them."""
+    """An attempt that resumed a checkpoint whose config lacks its changes."""
 
     run_directory: Path
     attempt: Attempt
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """Its effective config; CheckpointRefused as of any file that is more than values."""
+        """Its effective config; raises CheckpointRefused if it holds more than values."""
         return read_config("\n".join(self.attempt.config), file_of(self.run_directory, self.attempt.attempt))
 
     def beyond(self, changes: Sequence[Change]) -> list[Change]:
-        """Return those of the changes that it had not made."""
+        """Return the changes that this attempt had not made."""
         made = flatten(self.config)
         return [change for change in changes if change.now != made.get(change.key)]
 
     def notices(self, changes: Sequence[Change]) -> list[str]:
-        """Return the line that says which of the changes are its own, if any are."""
+        """Return the line that names this attempt's own changes, if any."""
         others = self.beyond(changes)
         keys = ", ".join(change.key for change in changes if change not in others)
         if not keys:
             return []
         name = f"{FOLDER}/{file_of(self.run_directory, self.attempt.attempt).name}"
-        return [f"no checkpoint has what {name} changed yet, so it is applied again: {keys}; rewind=true leaves it out"]
+        return [f"no checkpoint holds the changes of {name} yet, so they apply again: {keys}; rewind=true drops them"]
 
 
 def newest_pending(run_directory: Path, checkpoint: Path) -> Pending | None:
-    """Return the newest attempt from this checkpoint, or from a later one, whose settings the checkpoint lacks."""
+    """Return the newest attempt from this checkpoint, or a later one, whose changes the checkpoint lacks."""
     environment, at = facts(checkpoint).get("environment"), located(checkpoint, run_directory)
     token = environment.get("attempt") if isinstance(environment, dict) else None
     attempts = read_attempts(run_directory)
@@ -53,6 +53,6 @@ def newest_pending(run_directory: Path, checkpoint: Path) -> Pending | None:
 
 
 def _began(attempt: Attempt) -> StepFile:
-    """Return where an attempt began; one that took no file of its own run did so before all of that step."""
+    """Return where an attempt began; one without a file of its own run sorts before all files of that step."""
     path = Path(attempt.checkpoint or "")
     return by_name(path) or StepFile(attempt.step, 0 if attempt.checkpoint is None else sys.maxsize, path)

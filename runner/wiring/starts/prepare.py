@@ -1,4 +1,4 @@
-"""From a start to a run that is ready: everything built, everything restored, nothing written."""
+"""From a start to a prepared run: everything built and restored, nothing written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loading import horizon_of, loaders
-from runner.wiring.build.trackers import build_trackers, tracker_words
+from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.config.compose import checked, plain, without_hydra
 from runner.wiring.config.settled import needed_again, settled, text_of
 from runner.wiring.overrides.program import project_folder
@@ -32,7 +32,7 @@ _OF_VAL, _OF_TRAINING = "val/loss", "train/loss"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is ready: everything was built and, on a resume, restored."""
+    """A run with everything built and, on a resume, restored."""
 
     start: Start
     config: Config
@@ -46,18 +46,18 @@ class Prepared:
     val_loaders: Mapping[str, EvaluationLoader]
     horizon: Horizon
     reports: Mapping[str, Report]
-    """What a warm start loaded, by model."""
+    """The warm start's report of each model."""
     identity: Mapping[str, Any]
-    """What the data know of themselves."""
+    """The identity of the data."""
     again: Sequence[str]
-    """The words that a later attempt has to repeat."""
+    """The overrides that a later attempt must repeat."""
 
 
 def prepare(start: Start) -> Prepared:
     """Build the objects of a run and restore them, writing nothing.
 
     Raises:
-        RunnerError: whatever is wrong with the config, the data, the device or the checkpoint.
+        RunnerError: the config, the data, the device or the checkpoint is wrong.
     """
     config = checked(start.config)
     set_deterministic(config.deterministic)
@@ -73,7 +73,7 @@ def prepare(start: Start) -> Prepared:
     today = Today(config, horizon, problem.trust, problem.learner)
     start = restoring.restore_state(state, entries, start=start, today=today)
     text = text_of(start.config)  # with the settings of an adopted optimizer
-    build_trackers(start.config, problem, start.directory, state.progress)  # to try them; the plan builds them again
+    build_trackers(start.config, problem, start.directory, state.progress)  # a trial; the plan builds them again
     with bounded(state.modules(), config.model, problem.trust):
         said = Trial(config, state, problem.learner, strategy).run(train_loader, val_loaders, horizon)
     start = replace(start, notices=[*start.notices, *said])
@@ -95,7 +95,7 @@ def prepare(start: Start) -> Prepared:
 
 
 def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any]]:
-    """Return what is trained on what is left of the data, and what the whole data know of themselves."""
+    """Return the problem on the limited data, and the identity of the whole data."""
     source = None if start.origin is Origin.adopted else start.checkpoint
     trust = build.trust_of(start.typed_targets, config.trust, folder=project_folder(), source=source)
     problem = build.build_problem(config, trust)
@@ -104,13 +104,13 @@ def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any
 
 
 def _monitor_training(config: Config, start: Start, problem: build.Problem) -> None:
-    """Let the training's loss tell what is best of data without a `val`, where nothing else was asked for."""
+    """Monitor the training loss if the data have no `val` and the user chose no other metric."""
     if config.checkpoint.monitor == _OF_VAL and not sets_of(getattr(problem.data, "val", None)):
         start.config.checkpoint.monitor = config.checkpoint.monitor = _OF_TRAINING
 
 
 def _again(start: Start) -> list[str]:
-    """Return the words that a later attempt has to repeat: what a file may not say, or nobody would believe it."""
+    """Return the overrides that a later attempt must repeat, since a file may not set them or is not trusted."""
     config = settled(plain(without_hydra(start.config)))
-    trackers = tracker_words(config.pop("tracker"))
-    return [*needed_again(config), *trackers, *build.trust_words(config)]
+    trackers = tracker_overrides(config.pop("tracker"))
+    return [*needed_again(config), *trackers, *build.trust_overrides(config)]

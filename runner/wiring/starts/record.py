@@ -1,4 +1,4 @@
-"""The record of a run, its best value: that of a file that is there, also after a resume or a fork."""
+"""A run's record, its best metric: always that of an existing file, also after a resume or fork."""
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -8,17 +8,19 @@ from runner.progress import Progress
 
 
 def keep_record(state: TrainState, best: Saved | None, monitor: str) -> list[str]:
-    """Let the record be the metric of a file that is there; return what is to be said where it was not."""
+    """Set the record to the metric of an existing file; return a notice if the old record's file is lost."""
     progress = state.progress
     lost = progress.best_metric, progress.best_step
     if not _begin_record(progress, best) or lost[0] is None:
         return []
-    now = "anew" if best is None else f"from {best.metric:.6g} at step {best.step}"
-    return [f"no whole checkpoint is left of the best {monitor}, {lost[0]:.6g} at step {lost[1]}: it begins {now}"]
+    now = "afresh" if best is None else f"from {best.metric:.6g} at step {best.step}"
+    return [
+        f"no valid checkpoint is left of the best {monitor}, {lost[0]:.6g} at step {lost[1]}: the record starts {now}"
+    ]
 
 
 def _begin_record(progress: Progress, best: Saved | None) -> bool:
-    """Begin the record with what this file measured, if it is another one; return whether it is."""
+    """Set the record to this file's metric; return whether that changed it."""
     found = (best.metric, best.step) if best else (None, None)
     if found == (progress.best_metric, progress.best_step):
         return False
@@ -28,7 +30,7 @@ def _begin_record(progress: Progress, best: Saved | None) -> bool:
 
 
 def change_measure(state: TrainState, best: Saved | None, mode: Mode) -> None:
-    """What was best by another metric is no measure for this one."""
+    """Restart the record, early stopping and plateaus for another metric or mode."""
     _begin_record(state.progress, best)
     state.progress.evaluations_without_improvement = 0
     for scheduler in state.schedulers.values():

@@ -1,4 +1,4 @@
-"""Giving a built run the state of its checkpoint, with what the user changed put on top."""
+"""Restore a built run from its checkpoint, with the user's changes on top."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -35,7 +35,7 @@ _BETTER = dict.fromkeys(("loss", "error"), Mode.min) | dict.fromkeys(("accuracy"
 
 
 def check_monitor(options: NoCheckpoint, problem: Problem) -> None:
-    """Raise ConfigError if the monitored metric is none that an evaluation returns."""
+    """Raise ConfigError if no evaluation returns the monitored metric, or the mode would keep the worst."""
     names, monitor, mode = measured_of(problem.data, problem.learner), options.monitor, options.mode
     if monitor not in names:
         raise ConfigError(f"checkpoint.monitor={monitor} is not measured; choose one of {', '.join(names)}")
@@ -47,10 +47,10 @@ def check_monitor(options: NoCheckpoint, problem: Problem) -> None:
 
 
 def prepare_models(problem: Problem, start: Start, options: WarmStart) -> tuple[dict[str, Report], dict[str, Any]]:
-    """Warm-start and freeze what is to be, before there are optimizers; return the reports and the checkpoint.
+    """Warm-start and freeze the models, before optimizers exist; return the reports and the checkpoint.
 
     Raises:
-        CheckpointError: a file is damaged, refused, or of another model.
+        CheckpointError: a file is damaged or refused, or belongs to another model.
     """
     if start.checkpoint is None:
         return (warm_start(problem.models, options) if options.path else {}), {}
@@ -62,12 +62,12 @@ def prepare_models(problem: Problem, start: Start, options: WarmStart) -> tuple[
 
 
 def check_data(start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: Config, size: int) -> Start:
-    """Return the start with what is to be said of data that differ from those of its file.
+    """Return the start with notices about data that differ from the file's.
 
-    A position amid an epoch of them holds in data of another size only where that is allowed, as well as it can.
+    If `resume_allow` names data of another size, a position amid an epoch is kept where it still exists.
 
     Raises:
-        CheckpointMismatch: they are other data.
+        CheckpointMismatch: the data are others.
     """
     if start.checkpoint is None:
         named = config.warm_start.path
@@ -84,15 +84,15 @@ def check_data(start: Start, entries: dict[str, Any], identity: Mapping[str, Any
 
 
 def _said(path: Path) -> Any:
-    """Return what a file to start warm from says of its data; one of another program says nothing."""
+    """Return the data identity in a warm start's file; None in another program's."""
     try:
         return read_header(path).get(IDENTITY)
-    except CheckpointError:  # a file that is no archive: another form of weights
+    except CheckpointError:  # not an archive: another form of weights
         return None
 
 
 def position(start: Start, entries: Mapping[str, Any]) -> Position:
-    """Return where the checkpoint stands; another program's counts no samples, and a fresh start has none."""
+    """Return the checkpoint's position; zero for a fresh start and for another program's file."""
     if start.checkpoint is None or start.origin is Origin.adopted:
         return Position()
     data = entries.get(f"data{SUFFIX}")
@@ -101,10 +101,10 @@ def position(start: Start, entries: Mapping[str, Any]) -> Position:
 
 
 def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, today: Today) -> Start:
-    """Give the state what the checkpoint holds, and return the start with what is to be said of it.
+    """Restore the state from the checkpoint, and return the start with notices about it.
 
     Raises:
-        CheckpointMismatch: it does not fit.
+        CheckpointMismatch: the checkpoint does not fit.
     """
     if start.checkpoint is None:
         return start
@@ -122,10 +122,10 @@ def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, t
 
 
 def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Today) -> Sequence[Change]:
-    """Restore everything strictly, apply the changed keys, and return them with the learning rate's.
+    """Restore everything strictly, apply the changed keys, and return the changes with the learning rate's.
 
     Raises:
-        CheckpointMismatch: the file is of another run.
+        CheckpointMismatch: the file belongs to another run.
     """
     assert start.checkpoint is not None
     former, path = entries, start.checkpoint
@@ -139,11 +139,11 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Toda
     before, after = _first_rate(state, former, path), state.learning_rate()
     if before == after:
         return start.changes
-    return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "of the coming step")]
+    return [*start.changes, Change("(learning rate)", f"{before:.6g}", f"{after:.6g}", "at the next step")]
 
 
 def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Today) -> dict[str, Any]:
-    """Return a file's entries as a config goes on with them that is another than the file's."""
+    """Return a file's entries, adapted to a config that differs from the file's."""
     former = read_config(entries["config"], path)
     if former.get("ema") != asdict(today.config.ema):
         entries = _match_averages(state, entries)
@@ -151,7 +151,7 @@ def _adapted(state: TrainState, entries: dict[str, Any], path: Path, today: Toda
 
 
 def _first_rate(state: TrainState, entries: Mapping[str, Any], path: Path) -> float:
-    """Return what `state.learning_rate` was in a file."""
+    """Return the value of `state.learning_rate` in a file."""
     key = f"{part_name(next(iter(state.optimizers)), 'optimizer')}{SUFFIX}"
     try:
         return float(entries[key]["param_groups"][0]["lr"])
@@ -165,13 +165,11 @@ def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path)
             try:
                 check_scheduler(part, entries.get(f"{name}{SUFFIX}"), steps=entries["global_step"])
             except ValueError as error:
-                raise CheckpointMismatch(
-                    f"{path} does not fit: its {name}{SUFFIX} is no such state: {error}"
-                ) from error
+                raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is invalid: {error}") from error
 
 
 def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
-    """Give every part its state back, strictly, each buffer in the shape that the file has.
+    """Restore every part strictly; buffers take the file's shapes.
 
     Raises:
         CheckpointMismatch: see `checkpoint.format.restore`.
@@ -183,7 +181,7 @@ def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path) -> No
 
 
 def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:
-    """Let a learner whose state the file cannot hold begin afresh, and drop one of a learner that is no more wanted."""
+    """Start a learner afresh if the file lacks its state, and drop a state that today's learner does not have."""
     key = f"learner{SUFFIX}"
     changed = any(change.key.split(".")[0] == "learner" for change in start.changes)
     if state.learner is None and changed:
@@ -191,11 +189,11 @@ def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> 
     if state.learner is None or key in entries or (IDENTITY in entries and not changed):
         return []
     entries[key] = state.learner.state_dict()
-    return [f"{start.checkpoint} has no state of the learner, which begins afresh, so this is not exact"]
+    return [f"{start.checkpoint} has no state of the learner, which starts afresh, so this is not exact"]
 
 
 def _match_averages(state: TrainState, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries with the averages that are wanted: one that is new begins with the restored weights."""
+    """Return the entries with the configured averages; a new one starts from the restored weights."""
     entries = dict(entries)
     for name in state.models:
         key = f"{part_name(name, 'ema')}{SUFFIX}"

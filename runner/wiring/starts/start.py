@@ -1,4 +1,4 @@
-"""What a command does first: with which config, in which directory, from which checkpoint."""
+"""The start of a command: its config, its directory, its checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,44 +20,44 @@ class Origin(Enum):
     resume = "resume"
     """From a checkpoint of the run itself."""
     fork = "fork"
-    """From a checkpoint of another run, its parent, whole."""
+    """From a checkpoint of another run, its parent."""
     adopted = "adopted"
-    """From a general checkpoint of another program, as far as it goes."""
+    """From a general checkpoint of another program, as far as that has the state."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a command does first, and in which directory."""
+    """How a command starts, and in which directory."""
 
     origin: Origin
     config: DictConfig
     """The effective config with Hydra's own node."""
     overrides: list[str]
-    """What today's command line says of the run itself."""
+    """Today's overrides, without those of one attempt."""
     directory: Path
     typed_targets: frozenset[str]
-    """The `_target_` names that come from conf/ or the command line, and not from a file."""
+    """The `_target_` names from conf/ or the command line, not from a file."""
     checkpoint: Path | None = None
-    """What the state is restored from."""
+    """The file that the state is restored from."""
     pinned: Mapping[str, Any] | None = None
-    """The environment of the checkpoint: what `auto` had chosen."""
+    """The environment of the checkpoint: what `auto` chose."""
     changes: Sequence[Change] = ()
     notices: Sequence[str] = ()
     standing: Standing | None = None
-    """Where the restored state stands among its run's files."""
+    """The restored state's place among its run's files."""
     finished: bool = False
-    """Whether there is nothing left to do."""
+    """Whether nothing is left to do."""
     stopped_early: bool = False
-    """Whether it is early stopping that has finished it."""
+    """Whether early stopping finished the run."""
 
     @property
     def way_on(self) -> str:
-        """What gives a finished run more to do."""
+        """Advice that gives a finished run more to do."""
         if self.stopped_early:
             return "raise early_stopping.patience=..., which stopped it, or lift it with null"
         return f"raise its length with {'epochs' if self.config.max_steps is None else 'max_steps'}=..."
 
     @property
     def parent(self) -> Path | None:
-        """The checkpoint of another run that this one begins with."""
+        """The checkpoint of another run that this one starts from."""
         return self.checkpoint if self.origin in (Origin.fork, Origin.adopted) else None

@@ -1,4 +1,4 @@
-"""Going on from a general checkpoint that another program wrote, by the recipe of PyTorch's tutorial.
+"""Continue from another program's general checkpoint, written by the recipe of PyTorch's tutorial.
 
 https://docs.pytorch.org/tutorials/beginner/saving_loading_models.html
 """
@@ -30,14 +30,14 @@ from runner.wiring.starts.start import Start
 
 
 def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today: Today) -> list[str]:
-    """Give the state what the file has, `epoch` being the index of the last finished one; return what it lacks.
+    """Restore what the file has, its `epoch` being the index of the last finished one; return a notice of the rest.
 
-    The optimizer keeps the file's settings, but for those that the words of the command line set, and the config of
-    the start says them from now on.
+    The optimizer keeps the file's settings, except those that the command line sets; the config of the start takes
+    them over.
 
     Raises:
-        CheckpointMismatch: it is of another model or optimizer.
-        ConfigError: the file's epochs are all that were asked for.
+        CheckpointMismatch: the file belongs to another model or optimizer.
+        ConfigError: the file has finished all epochs already.
     """
     path = start.checkpoint
     assert path is not None
@@ -59,11 +59,11 @@ def adopt(state: TrainState, entries: Mapping[str, Any], *, start: Start, today:
         position_scheduler(scheduler, node_of(today.config.scheduler, "model"), **counters)
     settle(state)
     lacks = sorted(state.parts().keys() - {"model", "optimizer"} - states(entries).keys())
-    return [f"{path} lacks {', '.join(lacks)}: they begin afresh at its epoch {entries['epoch']}, so this is not exact"]
+    return [f"{path} lacks {', '.join(lacks)}: they start afresh at its epoch {entries['epoch']}, so this is not exact"]
 
 
 def _as_told(stored: Any, built: Setup, keys: Sequence[str]) -> Any:
-    """Return the optimizer's state with the settings that the command line names, group by group as they were built."""
+    """Return the optimizer's state with the settings that the command line names, as built, group by group."""
     named = {key.removeprefix("optimizer.") for key in keys if key.startswith("optimizer.")}
     named |= {"initial_lr"} if "lr" in named else set()
     unlike = [{key: value for key, value in group.items() if key not in named} for group in built.groups]
@@ -71,18 +71,18 @@ def _as_told(stored: Any, built: Setup, keys: Sequence[str]) -> Any:
         held = [{key: value for key, value in group.items() if key != "initial_lr"} for group in stored["param_groups"]]
         return carry_optimizer({**stored, "param_groups": held}, replace(built, groups=unlike), built, anew=False)
     except (KeyError, TypeError, ValueError, AttributeError):
-        return stored  # of another optimizer, which restoring it will say
+        return stored  # of another optimizer; restoring it raises
 
 
 _APART = ("params", "lr", "fused", "foreach", "capturable", "differentiable")
 
 
 def _settings(stored: Any, optimizer: Optimizer) -> dict[str, Any]:
-    """Return the settings of a stored optimizer that are others than this one's, as its class takes them."""
+    """Return the settings of a stored optimizer that differ from this one's, as its class takes them."""
     try:
         group, ours = dict(stored["param_groups"][0]), optimizer.param_groups[0]
     except (KeyError, TypeError, ValueError, IndexError):
-        return {}  # of another optimizer, which restoring it will say
+        return {}  # of another optimizer; restoring it raises
     taken = (key for key in inspect.signature(type(optimizer)).parameters if key in ours and key in group)
     changed = {key: group[key] for key in taken if key not in _APART and not same(group[key], ours[key])}
     return {
@@ -93,7 +93,7 @@ def _settings(stored: Any, optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _with_settings(state: TrainState, settings: Mapping[str, Any], start: Start, today: Today) -> tuple[Optimizer, Any]:
-    """Build the optimizer of the one model, and its scheduler, anew with other settings, which both configs get."""
+    """Rebuild the model's optimizer and scheduler with these settings, and store them in both configs."""
     node: Any = node_of(start.config.optimizer, "model")
     with open_dict(node):
         for key, value in settings.items():
@@ -121,13 +121,13 @@ def _weights(model: nn.Module, entries: Mapping[str, Any], path: Path) -> dict[s
 
 
 def _count(state: TrainState, entries: Mapping[str, Any], path: Path, horizon: Horizon) -> None:
-    """Let the counters stand at the end of the file's epoch."""
+    """Set the counters to the end of the file's epoch."""
     progress = state.progress
     progress.epoch = entries["epoch"] + 1
     progress.global_step = progress.evaluated_at = progress.reported_at = progress.epoch * horizon.steps_per_epoch
     if horizon.total_steps is not None and progress.global_step >= horizon.total_steps:
         raise ConfigError(
-            f"{path} has finished {progress.epoch} epochs, and the run is to be no longer; raise epochs or max_steps"
+            f"{path} has finished {progress.epoch} epochs, as many as the run has; raise epochs or max_steps"
         )
-    with suppress(KeyError, TypeError, ValueError):  # no loss, or none that is a number
+    with suppress(KeyError, TypeError, ValueError):  # no loss, or not a number
         progress.loss = float(entries["loss"])

@@ -1,4 +1,4 @@
-"""Warm start and freezing: a new run's models before its first step, made from another run's weights."""
+"""Warm start and freezing: a new run's models take another run's weights before the first step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,12 +21,12 @@ _PATTERNS = ("rename", "include", "exclude", "freeze")
 
 
 def warm_start(models: Mapping[str, nn.Module], options: WarmStart) -> dict[str, Report]:
-    """Copy the weights of `options.path` into the models where they fit, freeze what is to be, and report.
+    """Copy the weights of `options.path` into the models where they fit, freeze as asked, and report.
 
-    With `options.parts`, only the models named there are started so.
+    With `options.parts`, only the models named there start warm.
 
     Raises:
-        ConfigError: a pattern, or a model's name, that cannot be or that matches nothing.
+        ConfigError: a pattern, or a model's name, is invalid or matches nothing.
         CheckpointError: the file cannot be read, or too little of it fits.
     """
     check_patterns({key: getattr(options, key) for key in _PATTERNS})
@@ -46,12 +46,12 @@ def warm_start(models: Mapping[str, nn.Module], options: WarmStart) -> dict[str,
 
 
 def _require_matches(options: Mapping[str, Sequence[str]], names: Sequence[str], what: str) -> None:
-    """Raise ConfigError for a pattern that matches none of the names, as a misspelt one does."""
+    """Raise ConfigError for a pattern that matches none of the names."""
     for key, patterns in options.items():
         for pattern in patterns:
             if not any(matches(name, [pattern]) for name in names):
                 raise ConfigError(
-                    f"warm_start.{key}=[{pattern}] matches no {what} of the model; mend it, or leave it out"
+                    f"warm_start.{key}=[{pattern}] matches no {what} of the model; correct it, or leave it out"
                 )
 
 
@@ -62,7 +62,7 @@ def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Warm
     loaded = set(report.loaded)
     for key, _ in model.named_parameters():
         if key in loaded and not weights[key].isfinite().all():
-            raise CheckpointMismatch(f"{path}: {key} is NaN or infinite, so it is no start; take another checkpoint")
+            raise CheckpointMismatch(f"{path}: {key} is NaN or infinite; take another checkpoint")
     model.load_state_dict(weights)
     freeze = [key for key, _ in model.named_parameters() if key in loaded and matches(key, options.freeze)]
     _freeze(model, freeze)
@@ -70,7 +70,7 @@ def _load(model: nn.Module, name: str, found: Weights, path: Path, options: Warm
 
 
 def freeze_as_stored(models: Mapping[str, nn.Module], learner: Any, entries: Mapping[str, Any]) -> None:
-    """Freeze the parameters that the checkpoint's optimizers do not have, so that the same ones stay frozen."""
+    """Freeze the parameters that the checkpoint's optimizers lack, so that the same ones stay frozen."""
     everywhere = set()
     for name, model in models.items():
         stored = entries.get(f"{part_name(name, 'optimizer')}{SUFFIX}")

@@ -1,1 +1,1 @@
-"""What a config may have built, by whose word it came: typed, or out of a file."""
+"""Which classes a config may build: more if it was typed, fewer if it comes from a file."""

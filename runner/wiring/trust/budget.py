@@ -1,4 +1,4 @@
-"""What a config out of a file may have built: as much as the file itself could hold the state of, not gigabytes."""
+"""Limits on what a config from a file may build: about as much as the file could hold the state of."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,24 +21,24 @@ _MOST_LAYERS = 1000
 
 
 class Budget:
-    """Bytes and tensors that may be made for one file: of an ordinary model they are a fraction of it."""
+    """Limits on the bytes and tensors made for one file; an ordinary model needs a fraction of them."""
 
     def __init__(self, size: int, *, unless: frozenset[str]) -> None:
-        """Allow for a file of `size` bytes; classes whose names are in `unless` are not bounded."""
+        """Set the limits for a file of `size` bytes; classes named in `unless` are exempt."""
         self.size = size
         self._bytes = 2**28 + 4 * size
         self._tensors = 20_000 + size // 256
         self._unless = unless
 
     def passes(self, name: str) -> bool:
-        """Return whether a name was typed, or listed in `trust`."""
+        """Return whether a name is exempt: typed, or listed in `trust`."""
         return name in self._unless
 
     @contextmanager
     def bound(self, name: str, cls: Any, arguments: Mapping[str, Any], place: str) -> Iterator[None]:
-        """Build `cls` within; TargetRefused before memory is taken for more than is left.
+        """Limit the building of `cls` in this context; raise TargetRefused before memory runs over the budget.
 
-        What reads data may take what lies on this disk; bounded is what is made of numbers alone.
+        Only what is made from numbers is limited; what reads data may take as much as the disk holds.
         """
         self.take(0, name, place)
         made_of_numbers = place.split(".")[0] == "model" or (isinstance(cls, type) and issubclass(cls, _MADE))
@@ -52,7 +52,7 @@ class Budget:
             yield
 
     def take(self, size: int, name: str, place: str) -> None:
-        """Count a tensor, or an object, of so many bytes; TargetRefused if nothing is left."""
+        """Count a tensor, or an object, of `size` bytes; raise TargetRefused if the budget is spent."""
         self._bytes -= size
         self._tensors -= 1
         if min(self._bytes, self._tensors) < 0:
@@ -63,7 +63,7 @@ _MADE = (nn.Module, Synthetic)
 
 
 class _Counting(TorchFunctionMode):
-    """Counts each new tensor: one that has a size before it is made, the others after."""
+    """Counts each new tensor, before it is made if its size is known, else after."""
 
     def __init__(self, budget: Budget, name: str, place: str) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class _Counting(TorchFunctionMode):
 
 
 def _size(func: Any, args: Any, kwargs: Mapping[str, Any]) -> int:
-    """Return how many bytes a tensor would have, 0 where torch itself refuses to make it."""
+    """Return how many bytes a tensor would have; 0 if torch itself refuses to make it."""
     described = {key: value for key, value in kwargs.items() if key not in ("device", "generator", "pin_memory")}
     try:
         return int(func(*args, **described, device="meta").nbytes)
@@ -103,8 +103,8 @@ def _place(arg: Any) -> int | None:
 
 
 def too_much(name: str, place: str) -> TargetRefused:
-    """Return the error for a class whose numbers ask for more than its file is worth."""
+    """Return the error for a class whose arguments exceed the budget of its file."""
     return TargetRefused(
-        f"{place}: {name} with the numbers of this file would take far more memory or time than a model of its size; "
-        f"if you want it, add trust=[{name}]"
+        f"{place}: {name} with this file's arguments would take far more memory or time than a model of its size; "
+        f"to allow it, add trust=[{name}]"
     )

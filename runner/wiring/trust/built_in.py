@@ -1,6 +1,6 @@
-"""The classes that a config out of a file may have built without anybody's word: a list for each role.
+"""The classes that any config from a file may build: a list for each role.
 
-Each is made for its role, and neither runs, opens nor writes anything when it is built.
+Each is made for its role; building it neither runs, opens nor writes anything.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,13 +8,13 @@ from functools import cache
 from types import ModuleType
 
 ROOTS = ("runner", "torch")
-"""Of these packages only what is listed may be built, and what somebody named exactly."""
+"""Packages of which only listed or exactly named classes may be built."""
 
 
 def built_in(name: str, place: str) -> type | None:
-    """Return the listed class of this name for a place in the config, such as `model.encoder`; None if there is none.
+    """Return the listed class of this name for a place in the config, such as `model.encoder`, None without one.
 
-    A class goes by the name that its package gives it and by that of the file that has it.
+    A class is known by its name in its package and by its name in its module.
     """
     return _listed(place.split(".")[0]).get(name) if name.split(".")[0] in ROOTS else None
 
@@ -44,7 +44,7 @@ def _listed(group: str) -> Mapping[str, type]:
 
 
 def _modules() -> Mapping[str, type]:
-    """Return torch's layers, losses and containers; none that replicates a model or talks to other processes."""
+    """Return torch's layers, losses and containers, except those that replicate a model or talk to processes."""
     from torch import nn
 
     kinds = _kinds_of(nn.Module, nn)
@@ -52,7 +52,7 @@ def _modules() -> Mapping[str, type]:
 
 
 def _kinds_of(role: type, package: ModuleType) -> list[type]:
-    """Return what a package offers of a role, without the role itself, which does nothing."""
+    """Return a package's classes of a role, without the role itself."""
     offered = [thing for name, thing in vars(package).items() if isinstance(thing, type) and not name.startswith("_")]
     return [kind for kind in offered if issubclass(kind, role) and kind is not role]
 

@@ -1,4 +1,4 @@
-"""What the forward passes of a file's model take is counted before they are made: on `meta`, where nothing is."""
+"""The cost of the forward passes of a file's model, counted in advance on the `meta` device."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,12 +19,12 @@ from runner.wiring.trust.targets import Trust, target_names
 
 @contextmanager
 def bounded(models: Iterable[nn.Module], node: Mapping[str, Any], trust: Trust) -> Iterator[None]:
-    """Refuse, within, the first forward pass of a form that takes what no ordinary model of a file's size does.
+    """Refuse, in this context, forward passes that take far more than an ordinary model of the file's size.
 
-    `node` is what the config says of the models. Code of the user's own is trusted, and so are names that were typed.
+    `node` is the config's `model`. The user's own code and typed names are trusted.
 
     Raises:
-        TargetRefused: before it takes memory or time.
+        TargetRefused: before the pass takes memory or time.
     """
     budget, names = trust.budget, sorted(target_names(node))
     own = any(name.split(".")[0] not in ROOTS for name in names)
@@ -37,7 +37,7 @@ def bounded(models: Iterable[nn.Module], node: Mapping[str, Any], trust: Trust) 
 
 
 class _Counted:
-    """Runs before a forward pass, and once for each shape of its inputs lets `meta` make it."""
+    """A forward pre-hook that tries each new shape of inputs on `meta`."""
 
     def __init__(self, size: int, refusal: TargetRefused) -> None:
         self._size, self._refusal = size, refusal
@@ -63,15 +63,15 @@ class _Counted:
         except TargetRefused:
             raise
         except Exception as error:
-            if isinstance(error, NotImplementedError) and "'Meta'" in str(error):  # so nobody can say what it takes
+            if isinstance(error, NotImplementedError) and "'Meta'" in str(error):  # its cost is unknown
                 raise self._refusal from None
-            return  # its inputs are not those of the data, say, which the pass itself is about to find
+            return  # such as wrong inputs, which the pass itself reports
         if torch.is_grad_enabled():
             counting.check_whole()
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts bytes and operations; what goes beyond is refused."""
+    """Counts bytes and operations, and refuses what exceeds the limits."""
 
     def __init__(self, refusal: TargetRefused, *, largest: int, whole: int, work: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -90,13 +90,13 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def check_whole(self) -> None:
-        """Raise the refusal if more was made than may be kept for gradients."""
+        """Raise the refusal if gradients would keep more bytes than allowed."""
         if self._whole < 0:
             raise self._refusal
 
 
 def _operations(func: Any, args: Any, kwargs: Any, result: Any, made: list[Tensor]) -> int:
-    """Return about how many multiplications an operator makes: of a window that moves, its size for each output."""
+    """Return roughly how many multiplications an operator makes; a moving window counts its size per output."""
     if count := flop_registry.get(func.overloadpacket):
         return int(count(*args, **kwargs, out_val=result))
     taken = sum(arg.numel() for arg in args if isinstance(arg, Tensor))

@@ -1,4 +1,4 @@
-"""What a config out of a file cannot ask for, whatever it says: a connection, or processes without number."""
+"""What a config from a file never gets: network connections, or an unlimited number of processes."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _MOST_WORKERS = max(64, 4 * (os.cpu_count() or 1))
 
 
 def harmless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of a file without what only conf/ and today's command line may ask for."""
+    """Return a file's config without what only conf/ and today's command line may ask for."""
     cleaned: dict[str, Any] = _without_downloads(config)
     data = cleaned.get("data")
     if isinstance(data, dict) and isinstance(data.get("workers"), int):
@@ -17,7 +17,7 @@ def harmless(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_downloads(node: Any) -> Any:
-    """Return a node whose keys called `download` are false, however deep they lie."""
+    """Return a node with every `download` key, at any depth, set to false."""
     if isinstance(node, Mapping):
         return {key: False if key == "download" else _without_downloads(value) for key, value in node.items()}
     return [_without_downloads(item) for item in node] if isinstance(node, list) else node

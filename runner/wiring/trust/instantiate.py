@@ -1,4 +1,4 @@
-"""From a config node to the object that it describes: a class that is trusted, called with arguments that fit it."""
+"""From a config node to its object: a trusted class, called with arguments that fit its signature."""
 
 import inspect
 import re
@@ -25,11 +25,11 @@ def build(
 ) -> Any:
     """Return the object that a config node describes.
 
-    `first` are positional arguments; `given` are passed where the class has parameters of these
-    names and the config is silent; `reserved` keys belong to somebody else.
+    `first` are positional arguments; `given` fill parameters of these names that the config leaves out; `reserved`
+    keys are not passed.
 
     Raises:
-        ConfigError: an argument that the class does not have or lacks, or its own refusal.
+        ConfigError: an unknown or missing argument, or an error of the class itself.
     """
     name = _name_in(node, place)
     cls = resolve(name, role, trust, place)
@@ -47,7 +47,7 @@ def build(
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{place} could not be built: {cls.__name__} raised {error_line(error)}") from error
-    if not isinstance(built, role):  # of a function, or of a class whose __new__ returns something else
+    if not isinstance(built, role):  # from a function, or a class whose __new__ returns something else
         raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
     return built
 
@@ -60,7 +60,7 @@ def _name_in(node: Any, place: str) -> str:
 
 def _nested(value: Any, place: str, trust: Trust) -> Any:
     if place.count(".") + place.count("[") > _DEEPEST:
-        raise ConfigError(f"{place.split('.')[0]} is nested too deeply; {_DEEPEST} levels are the most")
+        raise ConfigError(f"{place.split('.')[0]} is nested too deeply; use at most {_DEEPEST} levels")
     if isinstance(value, Mapping):
         if "_target_" in value:
             return build(value, object, place=place, trust=trust)
@@ -68,7 +68,7 @@ def _nested(value: Any, place: str, trust: Trust) -> Any:
     if isinstance(value, list):
         return [_nested(item, f"{place}[{number}]", trust) for number, item in enumerate(value)]
     if not isinstance(value, str | int | float | None):
-        raise ConfigError(f"{place} is a {type(value).__name__}; give a number, a text, a list or a mapping")
+        raise ConfigError(f"{place} is a {type(value).__name__}; give a number, a string, a list or a mapping")
     return value
 
 
@@ -84,7 +84,7 @@ def _check_signature(cls: Any, first: tuple[Any, ...], arguments: Mapping[str, A
         return  # a class written in C without a signature
     except TypeError as error:
         if fact := re.search("missing .*'(in_channels|image_size)'", str(error)):
-            raise ConfigError(f"{what} needs images, and the data have none ({fact[1]}); try model=mlp") from error
+            raise ConfigError(f"{what} needs images, but the data have none ({fact[1]}); try model=mlp") from error
         names = ", ".join(_parameters(cls)) or "none"
         raise ConfigError(f"{what} cannot take these keys ({error}); its parameters are: {names}") from error
 

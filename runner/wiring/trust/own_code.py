@@ -1,7 +1,7 @@
-"""A class in the project's own folder, found by reading: nothing is imported to learn whether it is there.
+"""Find a class in the project's own folder by reading its source, without importing anything.
 
-Python imports a package from any folder below the project's, `outputs/gift/evil.py` too. Here only a module
-(`x.py`) or a package (with `__init__.py`) directly in the folder counts, and below it only regular packages.
+Python imports packages from any folder below the project's, even `outputs/gift/evil.py`. Here only a module (`x.py`)
+or a package (with `__init__.py`) directly in the folder counts, and below it only regular packages.
 """
 
 import ast
@@ -16,13 +16,13 @@ _LARGEST = 1 << 22  # bytes of a source file
 
 
 def own_module(name: str, folder: Path) -> Path | None:
-    """Return the file of the outermost module of `package.module.Class` if the folder itself holds it."""
+    """Return the file of the outermost module of `package.module.Class`, if it is in the folder itself."""
     top = name.split(".")[0]
     return None if top in _NEVER else _file(folder, top)
 
 
 def defines(name: str, folder: Path) -> bool:
-    """Return whether the project's own source defines the class `name`, perhaps taking it from another file of it."""
+    """Return whether the project's own source defines the class `name`, or imports it from its other files."""
     return _defines(name.split("."), folder, set())
 
 
@@ -34,7 +34,7 @@ def _defines(parts: list[str], folder: Path, seen: set[str]) -> bool:
     file = folder / "__init__.py"
     for number, part in enumerate(modules):
         found = _file(file.parent, part) if file.name == "__init__.py" else None
-        if found is None:  # no module but a class, which has others in it
+        if found is None:  # a class with nested ones
             return number > 0 and _defines(parts[: number + 1], folder, seen)
         file = found
     package = modules if file.name == "__init__.py" else modules[:-1]
@@ -44,7 +44,7 @@ def _defines(parts: list[str], folder: Path, seen: set[str]) -> bool:
 
 
 def _file(folder: Path, part: str) -> Path | None:
-    """Return the file of a module in a folder: a regular one, that no link has brought from elsewhere."""
+    """Return the file of a module in a folder, unless a link leads elsewhere."""
     for file in (folder / part / "__init__.py", folder / f"{part}.py"):
         if file.is_file() and file.resolve() == folder.resolve() / file.relative_to(folder):
             return file
@@ -55,13 +55,13 @@ def _source(file: Path) -> list[ast.stmt]:
     try:
         return ast.parse(file.read_bytes()).body if file.stat().st_size < _LARGEST else []
     except SyntaxError as error:
-        raise ConfigError(f"{file}, line {error.lineno}: {error.msg}; mend it") from error
+        raise ConfigError(f"{file}, line {error.lineno}: {error.msg}; correct it") from error
     except (OSError, ValueError, RecursionError, MemoryError):
         return []
 
 
 def _sources(body: list[ast.stmt], attribute: str, package: list[str]) -> Iterator[list[str] | None]:
-    """Yield where a module may have the name from: None for its own statement, else the parts of a full name."""
+    """Yield the possible sources of a name: None for a statement of the module itself, else a full name's parts."""
     for statement in _top_level(body):
         if isinstance(statement, ast.ClassDef) and statement.name == attribute:
             yield None
@@ -76,7 +76,7 @@ def _sources(body: list[ast.stmt], attribute: str, package: list[str]) -> Iterat
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield what a module does when it is imported, also behind `if` and `try`; no function's body."""
+    """Yield the statements that an import runs, also inside `if` and `try`, but not function bodies."""
     for statement in body:
         yield statement
         for inner in ("body", "orelse", "handlers", "finalbody"):

@@ -1,6 +1,6 @@
-"""From a `_target_` to a class: of the right role, trusted, and checked before anything is called.
+"""From a `_target_` to a class that is trusted and of the right role, checked before anything is called.
 
-A name is resolved by importing exactly its module and walking through classes, so that
+Resolving a name imports exactly its module and walks through classes only, so that
 `torch.nn.modules.module.torch.load` leads nowhere.
 """
 
@@ -23,26 +23,26 @@ _LONGEST = 300  # characters of a name
 
 
 class Budget(Protocol):
-    """Bounds what is built by the numbers of a file."""
+    """Limits what a file's config may build."""
 
     def bound(self, name: str, cls: Any, arguments: Mapping[str, Any], place: str) -> AbstractContextManager[Any]:
-        """Return a context to build `cls` in, which is called `name`; TargetRefused where that would take too much."""
+        """Return a context to build `cls`, called `name`, in; raise TargetRefused if that takes too much."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose classes may be built, besides the built-in ones that are listed for their role."""
+    """Which classes may be built, besides the built-in ones of each role."""
 
     packages: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
-    """Exact names from conf/ or the command line; functions need to be here."""
+    """Exact names from conf/ or the command line; functions must be listed here."""
     folder: Path | None = None
-    """The project's folder, `run.py`'s say, whose own modules and packages are trusted."""
+    """The project's folder, such as that of `run.py`, whose own modules and packages are trusted."""
     budget: Budget | None = None
-    """What a file may have built; None where the config is typed."""
+    """The limits for a file's config; None for a typed config."""
 
     def covers(self, name: str) -> bool:
-        """Return whether `name` lies under a trusted root; imports nothing."""
+        """Return whether `name` is under a trusted root; imports nothing."""
         named = any(_under(name, package) for package in self.packages)
         return named or (self.folder is not None and own_module(name, self.folder) is not None)
 
@@ -57,7 +57,7 @@ def target_names(node: Any) -> set[str]:
 
 
 def places_of_targets(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every `_target_` in a config, behind the place that it stands in."""
+    """Yield the place and the name of every `_target_` in a config."""
     if isinstance(node, Mapping):
         if isinstance(node.get("_target_"), str):
             yield place, node["_target_"]
@@ -69,7 +69,7 @@ def places_of_targets(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def resolves(name: str, trust: Trust, place: str) -> bool:
-    """Return whether `trust` lets a class of this name be built in a place."""
+    """Return whether `trust` allows a class of this name at a place."""
     try:
         resolve(name, object, trust, place)
     except TargetRefused:
@@ -78,10 +78,10 @@ def resolves(name: str, trust: Trust, place: str) -> bool:
 
 
 def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
-    """Return the class that `name` names, or the function, if exactly this name was typed or listed.
+    """Return the class called `name`, or the function, if exactly this name was typed or listed.
 
     Raises:
-        TargetRefused: not trusted, not found, no class, or no subclass of `role`.
+        TargetRefused: not trusted, not found, not a class, or not a subclass of `role`.
     """
     if len(name) > _LONGEST or not all(part.isidentifier() and part[:2] != "__" for part in name.split(".")):
         raise TargetRefused(f"{place}._target_={name[:_LONGEST]!r} is not the name of a class; write module.ClassName")
@@ -95,7 +95,7 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
     if not isinstance(found, type):
         raise TargetRefused(
             f"{place}._target_={name} is not a class but a {type(found).__name__}; name a class that is a "
-            f"{role.__name__}, or, for a function of yours, add trust=[{name}]"
+            f"{role.__name__}, or, for a function of your own, add trust=[{name}]"
         )
     if not issubclass(found, role):
         raise TargetRefused(f"{place}._target_={name} is not a {role.__name__}; name a class that is one")
@@ -104,26 +104,28 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
 
 def _of_a_trusted_root(name: str, trust: Trust, place: str) -> Any:
     if not trust.covers(name):
-        advice = f"if it is yours, add trust=[{word_for(name)}]"
-        raise TargetRefused(f"{place}._target_={name} comes out of a file and is not trusted; {advice}")
+        advice = f"if it is yours, add trust=[{trust_entry(name)}]"
+        raise TargetRefused(f"{place}._target_={name} comes from a file and is not trusted; {advice}")
     if any(_under(name, package) for package in trust.packages):
         _check_regular(name, place)
     else:
         _check_own(name, trust.folder, place)
     found = _walk(name, place)
     if isinstance(found, type) and not trust.covers(f"{found.__module__}.{found.__qualname__}"):
-        raise TargetRefused(f"{place}._target_={name} leads to {found.__module__}, which nobody trusts; name it there")
+        raise TargetRefused(
+            f"{place}._target_={name} leads to {found.__module__}, which is not trusted; name the class there"
+        )
     return found
 
 
-def word_for(name: str) -> str:
-    """Return what `trust` has to list for a class of this name: its package, of torch and the runner the name."""
+def trust_entry(name: str) -> str:
+    """Return the entry of `trust` for a class: its package, or its name for torch, runner and Python's library."""
     package = name.split(".")[0]
     return name if package in ROOTS or package in sys.stdlib_module_names else package
 
 
 def _check_own(name: str, folder: Path | None, place: str) -> None:
-    """Raise TargetRefused unless the source in the project's folder defines the class, and Python finds this source."""
+    """Raise TargetRefused unless source in the project's folder defines the class and Python finds that source."""
     assert folder is not None
     file, package = own_module(name, folder), name.split(".")[0]
     try:
@@ -135,19 +137,19 @@ def _check_own(name: str, folder: Path | None, place: str) -> None:
         raise TargetRefused(f"{place}._target_={name} is in {folder}, but Python finds {package} in {elsewhere}")
     if not defines(name, folder):
         raise TargetRefused(
-            f"{place}._target_={name} is not defined in {folder}, by a module or by a package that has __init__.py; "
-            f"mind the spelling, or, if it is made in another way, add trust=[{name}]"
+            f"{place}._target_={name} is not defined in {folder}, by a module or by a package with __init__.py; "
+            f"check the spelling, or, if it is defined in another way, add trust=[{name}]"
         )
 
 
 def _check_regular(name: str, place: str) -> None:
-    """Raise TargetRefused for a folder without `__init__.py` within a package that has one: data, not modules."""
+    """Raise TargetRefused for a folder without `__init__.py` in a package that has one: data, not modules."""
     parts = name.split(".")
     for length in range(2, len(parts)):
         module = ".".join(parts[:length])
         try:
             spec, package = importlib.util.find_spec(module), importlib.util.find_spec(parts[0])
-        except Exception:  # `_walk` says what is wrong
+        except Exception:  # `_walk` reports it
             return
         if spec is not None and spec.origin is None and package is not None and package.origin is not None:
             raise TargetRefused(
@@ -170,19 +172,19 @@ def _walk(name: str, place: str) -> Any:
         for step in parts[length:]:
             if found is not None and inspect.ismodule(getattr(found, step, None)):
                 raise TargetRefused(
-                    f"{place}._target_={name} goes through a module's import; name the class where it is"
+                    f"{place}._target_={name} goes through a module's import; name the class where it is defined"
                 )
             found = getattr(found, step, None)
         if found is None:
-            raise TargetRefused(f"{place}._target_={name} does not exist in {module_name}; mind the spelling")
+            raise TargetRefused(f"{place}._target_={name} does not exist in {module_name}; check the spelling")
         return found
     if len(parts) == 1:
-        raise TargetRefused(f"{place}._target_={name} names no class; write its module and the class: {name}.ClassName")
+        raise TargetRefused(f"{place}._target_={name} is not a class; write module and class: {name}.ClassName")
     raise _absent(name, place)
 
 
 def check_modules(node: Any) -> None:
-    """Raise TargetRefused for a `_target_` whose package is nowhere; nothing is imported."""
+    """Raise TargetRefused for a `_target_` whose package does not exist; imports nothing."""
     for place, name in places_of_targets(node):
         package = name.split(".")[0]
         if package.isidentifier() and package != name and importlib.util.find_spec(package) is None:
@@ -193,5 +195,5 @@ def _absent(name: str, place: str) -> TargetRefused:
     folder = project_folder()
     where = "among the installed packages" if folder is None else f"in {folder}, or among the installed packages"
     return TargetRefused(
-        f"{place}._target_={name}: there is no module {name.split('.')[0]!r} {where}; mind the spelling"
+        f"{place}._target_={name}: there is no module {name.split('.')[0]!r} {where}; check the spelling"
     )
