@@ -22,6 +22,7 @@ from torch.utils.data import (
     Dataset,
     IterableDataset,
     RandomSampler,
+    Sampler,
     Subset,
     TensorDataset,
     WeightedRandomSampler,
@@ -540,6 +541,54 @@ def test_an_epoch_ends_where_its_own_order_ends() -> None:
 def test_an_order_that_is_none_is_refused(own: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         of_own(own)
+
+
+class Permuting(Sampler[int]):
+    """Draws from a generator that nobody seeds, or from one below a sampler of its own."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __iter__(self) -> Any:
+        return iter(self.inner) if isinstance(self.inner, Sampler) else iter(self.inner.permutation(SIZE).tolist())
+
+
+def test_an_order_that_is_another_one_each_time_is_refused() -> None:
+    own = torch.Generator().manual_seed(0)
+    for order in (
+        lambda epoch, generator: torch.randperm(SIZE, generator=own),
+        Permuting(np.random.default_rng(0)),
+        BatchSampler(Permuting(np.random.default_rng(0)), 3, drop_last=True),
+    ):
+        with pytest.raises(ConfigError, match=r"gave two orders for epoch 0.*draw it from the `generator`"):
+            of_own(order)
+    nested = [Permuting(RandomSampler(range(SIZE), generator=torch.Generator())) for _ in range(2)]
+    assert of_own(nested[0]) == of_own(nested[1])
+
+
+def test_an_order_that_raises_is_one_sentence_with_its_line() -> None:
+    def order(epoch: int, generator: torch.Generator) -> Any:
+        raise KeyError("frequency")
+
+    with pytest.raises(ConfigError, match=r"raised KeyError: 'frequency' \(.*test_data_loading.py:\d+\) for epoch 0"):
+        of_own(order)
+    with pytest.raises(ConfigError, match=r"gave int64 \(5, 2\) for epoch 0; return indices from 0 to 9"):
+        of_own(lambda epoch, generator: torch.arange(SIZE).reshape(5, 2))
+
+
+def test_a_collate_that_makes_nothing_is_one_sentence() -> None:
+    def collate(samples: Any) -> Any:
+        return None if isinstance(samples, list) else samples
+
+    def failing(samples: Any) -> Any:
+        raise RuntimeError("no pad")
+
+    for own, said in (
+        (collate, "collate returned None for the samples"),
+        (failing, "failing raised RuntimeError: no pad"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            next(TrainLoader(Noisy(), Loading(BATCH, collate=own), seed=7).batches(epoch=0, sample=0))
 
 
 def test_epochs_of_unequal_length_tell_no_length_of_a_run() -> None:

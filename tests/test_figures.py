@@ -14,7 +14,7 @@ from runner.errors import ConfigError
 from runner.loop.evaluate import evaluate
 from runner.strategy.devices import Devices
 from runner.strategy.strategies import Single
-from tests.own.figures import Averaged, Forgetful, Judged, f1_of
+from tests.own.figures import F1, Averaged, Forgetful, Judged, f1_of
 from tests.support.command_line import TINY, cli
 
 
@@ -85,3 +85,24 @@ def test_a_mean_of_what_is_none_is_said_at_the_start(runs: Path, capsys: Any) ->
 def test_a_wrong_summary_is_found_before_anything_is_made(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *TINY, "learner._target_=tests.own.figures.Forgetful")
     assert outcome.code == 2 and "no 'worst'" in outcome.err and not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "summed", "said"),
+    [
+        (lambda batch: {"costs": torch.zeros(len(batch[0]), len(batch[0]))}, {}, r"\(3, 3\), and as a tensor \(4, 4\)"),
+        (lambda batch: {"f1": F1()}, {}, "another accumulator 'f1' for each batch; keep one"),
+        (lambda batch: {}, {"loss": 100.0}, r"summary\(rows\) and evaluation both returned 'loss'"),
+        (lambda batch: {}, None, r"summary\(rows\) returned a NoneType; return a dictionary"),
+    ],
+)
+def test_what_would_be_a_wrong_figure_is_one_sentence(evaluated: Any, summed: Any, said: str) -> None:
+    class Mistaken(Judged):
+        def evaluation(self, models: Any, batch: Any) -> Any:
+            return {**super().evaluation(models, batch), **evaluated(batch)}
+
+        def summary(self, rows: Any) -> Any:
+            return summed and {"f1_of_rows": 0.0, "worst": 0.0, **summed}
+
+    with pytest.raises(ConfigError, match=said):
+        measured(Mistaken(), 4)

@@ -99,3 +99,14 @@ def test_what_needs_layers_or_a_rate_says_so() -> None:
         settings(flat, Rules(layer_decay=0.5))
     with pytest.raises(ConfigError, match=r"optimizer.lr is missing, and a group scales it"):
         settings(flat, Rules(groups=({"match": "bias", "lr_scale": 0.5},)), lr=None)
+
+
+def test_a_model_is_asked_for_the_depths_of_its_own_parameters_alone() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model.depth_of = lambda name: {"0": 0, "1": 1}[name[0]]  # type: ignore[assignment]
+    named = [*model.named_parameters(), ("learner.scale", nn.Parameter(torch.ones(())))]
+    groups = grouped(model, named, Rules(layer_decay=0.5), lr=1.0, place="optimizer")
+    assert [group.get("lr", 1.0) for group in groups] == [1.0, 0.5]
+    model.depth_of = lambda name: None  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match=r"Sequential.depth_of raised TypeError.*return an integer"):
+        grouped(model, named, Rules(layer_decay=0.5), lr=1.0, place="optimizer")

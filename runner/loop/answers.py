@@ -1,7 +1,7 @@
 """Checks of a learner's return values; an error names the method and what it must return."""
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -58,7 +58,7 @@ def check_evaluation(values: Any, learner: Learner, count: int) -> None:
         if not isinstance(value, Tensor) or (value.numel() != 1 and value.shape != (count,)):
             raise ConfigError(
                 f"{place} returned {name!r} as {_kind(value)} for {count} samples; return a scalar, the mean over the "
-                "batch, or a value per sample"
+                "batch, a value per sample, or an accumulator with `update`, `compute` and `reset`"
             )
         if name not in learner.metrics and value.numel() != 1:
             raise ConfigError(
@@ -76,6 +76,29 @@ def is_row(name: str, value: Any, count: int, learner: Learner) -> bool:
         and value.dim() > 0
         and len(value) == count
     )
+
+
+def check_summary(summed: Any, given: Container[str], learner: Learner) -> None:
+    """Raise ConfigError for a summary that is no dictionary, or has what the evaluation has `given`."""
+    place = f"{_place(learner, 'summary')}(rows)"
+    _check_names(summed, (), place)
+    for name in summed:
+        if name in given:
+            raise ConfigError(f"{place} and evaluation both returned {name!r}; return it from one of them")
+
+
+def check_same(name: str, value: Any, former: Any, learner: Learner) -> None:
+    """Raise ConfigError if rows have another form than those before, or it is another accumulator."""
+    place = _place(learner, "evaluation")
+    if isinstance(former, Tensor) and former.shape[1:] != value.shape[1:]:
+        raise ConfigError(
+            f"{place} returned {name!r} as {_kind(value)}, and as {_kind(former)} for another batch; return rows of "
+            "one shape, padded"
+        )
+    if not isinstance(former, Tensor) and former is not value:
+        raise ConfigError(
+            f"{place} returned another accumulator {name!r} for each batch; keep one as an attribute of the learner"
+        )
 
 
 def check_figures(computed: Any, figures: Container[str], learner: Learner) -> None:
@@ -97,7 +120,9 @@ def _has_rows(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
 
 
-def _check_names(values: Any, wanted: Iterable[str], place: str) -> None:
+def _check_names(values: Any, wanted: Collection[str], place: str) -> None:
+    if not isinstance(values, Mapping) and not wanted:
+        raise ConfigError(f"{place} returned {_kind(values)}; return a dictionary")
     names: Container[str] = values if isinstance(values, Mapping) else ()
     if missing := [name for name in wanted if name not in names]:
         found = ", ".join(map(repr, values)) or "nothing" if isinstance(values, Mapping) else _kind(values)

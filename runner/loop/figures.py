@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from runner.learners import Accumulator, Learner, Summarizing
-from runner.loop.answers import check_evaluation, check_figures, is_row
+from runner.loop.answers import check_evaluation, check_figures, check_same, check_summary, is_row
 from runner.strategy.strategies import Strategy
 
 
@@ -35,13 +35,19 @@ class Figures:
             ConfigError: anything but figures, accumulators and rows.
         """
         named = values.items() if isinstance(values, Mapping) else ()
-        self._accumulators |= {name: value for name, value in named if isinstance(value, Accumulator)}
+        accumulators = {name: value for name, value in named if isinstance(value, Accumulator)}
+        former = {**accumulators, **self._accumulators}
+        self._accumulators |= accumulators
         check_evaluation(values, self._learner, count)
+        for name, value in accumulators.items():
+            check_same(name, value, former[name], self._learner)
         for name, value in values.items():
             if name in self._accumulators:
                 continue
             if is_row(name, value, count, self._learner):
-                self._rows.setdefault(name, []).append(value.detach().cpu())
+                rows = self._rows.setdefault(name, [])
+                check_same(name, value, rows[0] if rows else value, self._learner)
+                rows.append(value.detach().cpu())
             else:
                 self._totals[name] = self._totals.get(name, torch.zeros((), device=self._device)) + _sum(value, count)
         self._samples += count
@@ -57,7 +63,9 @@ class Figures:
         computed = {name: accumulator.compute() for name, accumulator in self._accumulators.items()}
         if isinstance(self._learner, Summarizing):
             rows = {name: self._processes.gather(torch.cat(pieces)) for name, pieces in self._rows.items()}
-            computed = {**computed, **self._learner.summary(rows)}
+            summed = self._learner.summary(rows)
+            check_summary(summed, {**figures, **computed}, self._learner)
+            computed = {**computed, **summed}
         check_figures(computed, figures, self._learner)
         return figures | {name: float(value) for name, value in computed.items()}
 

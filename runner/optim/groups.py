@@ -5,6 +5,7 @@ settings form one group; those without settings come first.
 https://docs.pytorch.org/docs/stable/optim.html#per-parameter-options
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from runner.blame import raised
 from runner.errors import ConfigError
 
 Named = Sequence[tuple[str, nn.Parameter]]
@@ -21,6 +23,7 @@ _NORMS = (
     nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.modules.batchnorm._NormBase,
 )  # fmt: skip
 _APART = ("params", "param_names", "initial_lr")
+_OF_A_RULE = ("match", "lr_scale", "params")
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks?|layers?|h|stages?|encoder_layers?)\.(\d+)(?:\.|$)")
 
 
@@ -59,10 +62,11 @@ def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | No
     if rules.layer_decay is not None:
         scales |= _by_depth(model, list(settings), rules.layer_decay, place)
     for number, rule in enumerate(rules.groups):
-        own = {key: value for key, value in rule.items() if key not in ("match", "lr_scale")}
+        own = {key: value for key, value in rule.items() if key not in _OF_A_RULE}
+        scale = _scale(rule, f"{place}.groups[{number}]")
         for name in _matching(rule, settings, f"{place}.groups[{number}]"):
             settings[name] |= own
-            scales[name] *= rule.get("lr_scale", 1.0)
+            scales[name] *= scale
     return list(_merged(parameters, settings, scales, lr, place))
 
 
@@ -113,6 +117,13 @@ def _matching(rule: Mapping[str, Any], names: Mapping[str, Any], place: str) -> 
     return found
 
 
+def _scale(rule: Mapping[str, Any], place: str) -> float:
+    scale = rule.get("lr_scale", 1.0)
+    if type(scale) not in (int, float) or not 0 <= scale < math.inf:
+        raise ConfigError(f"{place}.lr_scale={scale} is invalid; use a number of at least 0")
+    return float(scale)
+
+
 def _undecayed(model: nn.Module, parameters: Named) -> Iterator[str]:
     """Yield the names of biases and of normalization layers' parameters."""
     norms = {name for name, module in model.named_modules() if isinstance(module, _NORMS)}
@@ -129,7 +140,7 @@ def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) 
     https://arxiv.org/abs/2106.08254
     """
     own = getattr(model, "depth_of", None)
-    depths = {name: int(own(name)) for name in names} if callable(own) else _depths(names)
+    depths = _own_depths(model, names) if callable(own) else _depths(names)
     if len(set(depths.values())) < 2:
         raise ConfigError(
             f"{place}.layer_decay={decay} finds no numbered layers, such as blocks.0, in {type(model).__name__}; "
@@ -137,6 +148,18 @@ def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) 
         )
     deepest = max(depths.values())
     return {name: decay ** (deepest - depth) for name, depth in depths.items()}
+
+
+def _own_depths(model: Any, names: Sequence[str]) -> dict[str, int]:
+    """Return what the model says of its own parameters; those of a learner are as deep as the deepest."""
+    own = [name for name, _ in model.named_parameters()]
+    try:
+        depths = {name: int(model.depth_of(name)) for name in names if name in own}
+    except Exception as error:
+        raise ConfigError(
+            f"{type(model).__name__}.depth_of raised {raised(error)}; return an integer for the name of each parameter"
+        ) from error
+    return dict.fromkeys(names, max(depths.values())) | depths
 
 
 def _depths(names: Sequence[str]) -> dict[str, int]:

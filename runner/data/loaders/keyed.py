@@ -91,7 +91,7 @@ class Keyed(Dataset[Batch]):
 
     def _collated(self, numbers: list[int], samples: Any) -> Any:
         if self._collate is not None:
-            return self._collate(samples)
+            return _collated_by(self._collate, samples)
         try:
             return default_collate(samples)
         except Exception as error:
@@ -116,6 +116,18 @@ class Keyed(Dataset[Batch]):
     def _item(self, epoch: int, index: int) -> Any:
         seed_generators(self._seed, epoch, index)
         return self._dataset[index]
+
+
+def _collated_by(collate: Collate, samples: list[Any]) -> Any:
+    """Return what people's own `collate` makes of samples; ConfigError, naming it, where it makes nothing."""
+    name, forms = getattr(collate, "__qualname__", type(collate).__name__), form_of(list(samples))
+    try:
+        batch = collate(samples)
+    except Exception as error:
+        raise ConfigError(f"{name} raised {raised(error)} on the samples {forms}") from error
+    if batch is None:
+        raise ConfigError(f"{name} returned None for the samples {forms}; return a batch")
+    return batch
 
 
 def size_of(dataset: Any) -> int:

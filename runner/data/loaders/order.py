@@ -1,6 +1,6 @@
 """The samples of each batch: a function of (seed, epoch), so that a resume needs no replay."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -8,6 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Sampler
 
+from runner.blame import raised
+from runner.data.loaders.batches import form_of
 from runner.data.loaders.seeding import borrowed_generators, mixed, seed_generators
 from runner.errors import ConfigError
 
@@ -27,6 +29,7 @@ class Order:
         self._size, self._batch_size, self._seed = size, batch_size, seed
         self._own, self._even = own, even
         self.steps_per_epoch = self.steps(0)
+        self._check_repeats()
 
     @property
     def is_own(self) -> bool:
@@ -55,6 +58,17 @@ class Order:
             )
         return found
 
+    def _check_repeats(self) -> None:
+        """Raise ConfigError for an order that is another one when it is drawn again."""
+        if self._own is None:
+            return
+        first, second = self._batches(0, 0, 0), self._batches(0, 0, 0)
+        if len(first) != len(second) or not all(map(torch.equal, first, second)):
+            raise ConfigError(
+                "the order of the data gave two orders for epoch 0, so no resume could bring it back; draw it from the "
+                "`generator` that `order(epoch, generator)` is given, and keep no count of calls"
+            )
+
     def _batches(self, epoch: int, turn: int, sample: int) -> Sequence[Tensor]:
         found = self._drawn(epoch, (self._seed, turn, epoch) if turn else (self._seed, epoch))
         if isinstance(found, Tensor):
@@ -67,7 +81,11 @@ class Order:
             return torch.randperm(self._size, generator=generator)
         with borrowed_generators():
             seed_generators(*seed)
-            return self._checked(_draw(self._own, epoch, generator), epoch)
+            try:
+                drawn = _draw(self._own, epoch, generator)
+            except Exception as error:
+                raise ConfigError(f"the order of the data raised {raised(error)} for epoch {epoch}") from error
+            return self._checked(drawn, epoch)
 
     def _checked(self, drawn: Any, epoch: int) -> Tensor | list[Tensor]:
         """Return indices, or lists of indices, as tensors; ConfigError for anything else."""
@@ -76,7 +94,7 @@ class Order:
             divided = isinstance(found, list) and bool(found) and torch.as_tensor(found[0]).dim() == 1
             batches = [_indices(batch) for batch in (found if divided else [found])]
         except (TypeError, ValueError, RuntimeError) as error:
-            raise self._refusal(epoch, f"{str(drawn)[:60]}") from error
+            raise self._refusal(epoch, _shown(drawn)) from error
         for batch in batches:
             if not len(batch) or batch.min() < 0 or batch.max() >= self._size:
                 what = f"the indices {batch.min()} to {batch.max()}" if len(batch) else "no index"
@@ -100,6 +118,10 @@ class Order:
         return batches[ends.index(sample) :]
 
 
+def _shown(drawn: Any) -> str:
+    return form_of(drawn) if hasattr(drawn, "shape") else f"{str(drawn)[:60]}"
+
+
 def _indices(batch: Any) -> Tensor:
     found = torch.as_tensor(batch if isinstance(batch, Tensor) else list(batch))
     if found.dim() != 1 or (len(found) and (found.is_floating_point() or found.dtype is torch.bool)):
@@ -110,13 +132,21 @@ def _indices(batch: Any) -> Tensor:
 def _draw(own: Own, epoch: int, generator: Generator) -> Any:
     """Return the indices of an epoch, from an order or from a sampler with its generator seeded."""
     if not isinstance(own, Sampler):
-        return own(epoch, generator)
-    for one in (own, getattr(own, "sampler", None)):
-        if isinstance(inner := getattr(one, "generator", None), Generator):
-            inner.manual_seed(generator.initial_seed())
-        if callable(set_epoch := getattr(one, "set_epoch", None)):
-            set_epoch(epoch)
+        drawn = own(epoch, generator)
+        return list(drawn) if isinstance(drawn, Iterator) else drawn
+    _seed(own, epoch, generator.initial_seed())
     return list(own)
+
+
+def _seed(sampler: Sampler[Any], epoch: int, seed: int) -> None:
+    """Seed the generators that a sampler has, and those of the samplers that it draws from."""
+    if callable(set_epoch := getattr(sampler, "set_epoch", None)):
+        set_epoch(epoch)
+    for inner in vars(sampler).values():
+        if isinstance(inner, Generator):
+            inner.manual_seed(seed)
+        elif isinstance(inner, Sampler):
+            _seed(inner, epoch, seed)
 
 
 class Shortened:

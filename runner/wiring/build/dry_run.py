@@ -129,8 +129,10 @@ class Trial:
             if isinstance(error, RunnerError):
                 raise
         except Exception as error:
-            place = f"{type(self._learner).__name__}.summary"
-            raise ConfigError(f"{place} raised {raised(error)} on the rows of a few samples") from error
+            name = type(self._learner).__name__
+            raise ConfigError(
+                f"a summary or an accumulator of {name} raised {raised(error)} on a few samples"
+            ) from error
 
     def _failure(self, method: str, batch: Any, count: int, error: Exception) -> ConfigError:
         place = f"{type(self._learner).__name__}.{method}"

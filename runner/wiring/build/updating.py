@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
@@ -67,6 +68,12 @@ def build_updating(
     first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
     optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OF_GROUPS)
     _check_settings(rules, optimizer, place)
+    for number, rule in enumerate(rules.groups if is_known(optimizer) else ()):
+        alone = {**node, **{key: value for key, value in rule.items() if key not in ("match", "lr_scale")}}
+        parameter = nn.Parameter(torch.zeros(1, 1))  # torch checks the settings that all groups share, and no others
+        build(
+            alone, Optimizer, place=f"{place}.groups[{number}]", trust=trust, first=([parameter],), reserved=_OF_GROUPS
+        )
     scheduler = _build_scheduler(config, name, optimizer, horizon, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     if is_known(optimizer):

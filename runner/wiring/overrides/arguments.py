@@ -88,8 +88,14 @@ def _unreadable(key: str, value: str, error: HydraException) -> str:
         return f"{key}={value} cannot be read: a bracket is not closed"
     quoted = _quoted(key, value)
     if quoted is None:
-        return f"{key}={value} cannot be read: {one_line(error).partition(' See https')[0]}"
+        return f"{key}={value} cannot be read: {_reason(error)}"
+    if text[:1] in "[{":
+        return f"{key}={value} cannot be read: {_reason(error)}; quote the texts in it, such as {{match: '^norm'}}"
     return f"{key}={value} cannot be read, since it has special characters; write {shlex.quote(quoted)}"
+
+
+def _reason(error: HydraException) -> str:
+    return one_line(error).partition(" See https")[0]
 
 
 def _quoted(key: str, value: str) -> str | None:
