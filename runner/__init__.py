@@ -15,6 +15,6 @@ def load(path: str, *, trust: tuple[str, ...] = ()) -> Any:
         runner.errors.CheckpointError: the file is damaged, refused, or does not fit its model.
         runner.errors.TargetRefused: the file names a class that is not trusted.
     """
-    from runner.wiring.loading import load_model
+    from runner.wiring.load_model import load_model
 
     return load_model(path, trust)

@@ -12,7 +12,7 @@ from runner.loop.state import TrainState
 from runner.progress import Progress
 from runner.randomness import Randomness
 from runner.strategy.precision import Precision
-from runner.wiring.build.loading import Position, horizon_of
+from runner.wiring.build.loaders import Position, horizon_of
 from tests.support.command_line import config_of
 
 

@@ -12,7 +12,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 from runner.checkpoint.archive import layout as archive
 from runner.checkpoint.archive.framing import find_members
 from runner.checkpoint.archive.verify import verify
-from runner.checkpoint.reader import machine, structure
+from runner.checkpoint.reader import pickle_machine as machine
+from runner.checkpoint.reader import structure
 from runner.checkpoint.reader.contents import read_contents
 from runner.checkpoint.reader.header import verified_header
 from runner.checkpoint.writer import readable

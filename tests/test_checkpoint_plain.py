@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from runner.checkpoint.plain import plain_copy
-from runner.checkpoint.reader.machine import Unreasonable
+from runner.checkpoint.reader.pickle_machine import Unreasonable
 from runner.checkpoint.reader.structure import Structure, read_structure
 from runner.checkpoint.reader.tree import MOST_LEVELS
 from runner.errors import Unsavable

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import runner.data
 from runner.data import Digits, FashionMnist, Mnist, Synthetic
-from runner.data.idx_file import read_idx
+from runner.data.idx_format import read_idx
 from runner.data.memory import InMemory
 from runner.errors import ConfigError, DataMissing
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOUR = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 FILES = sorted(path.relative_to(ROOT) for path in [*ROOT.glob("runner/**/*.py"), ROOT / "run.py"])
 
-GROUND = {"blame", "errors", "exit_codes", "stateful", "files", "places", "records", "text"}
+GROUND = {"blame", "errors", "exit_codes", "stateful", "files", "places", "small_files", "text"}
 PARTS = {
     "checkpoint",
     "strategy",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from runner.errors import ConfigError
-from runner.wiring.build.fitting import check_learner
+from runner.wiring.build.checks import check_learner
 from tests.own.learners import Leading, StoppableClassification
 from tests.support.command_line import TINY, Outcome, cli
 from tests.support.comparing import assert_same_run, difference, entries_of

@@ -95,7 +95,7 @@ def test_commands_that_continue_are_shown_as_they_were_typed(programs: Path, pro
     }
     for command, wanted in shown.items():
         answer = subprocess.run([*command.split(), "name=x"], cwd=project, capture_output=True, text=True)
-        assert answer.returncode == 2 and f"go on there with {wanted}," in answer.stderr
+        assert answer.returncode == 2 and f"continue it with {wanted}," in answer.stderr
 
 
 _COMPLETING = """
@@ -109,7 +109,7 @@ echo "${{COMPREPLY[*]}}"
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
-        ("runner-train optimizer.l", "optimizer.lr="),
+        ("runner-train optimizer.lr", "optimizer.lr="),
         ("runner-train model=l", "model=lenet"),
         ("runner-train --config-dir options model=mi", "model=mine"),
     ],

@@ -22,9 +22,9 @@ from runner.errors import ConfigError
 from runner.run_directory.status import Status, write_status
 from runner.sweeps.jobs import Job
 from runner.sweeps.optuna.sampling import make_pruner, make_sampler
-from runner.sweeps.optuna.searching import Jobs, StudySource
 from runner.sweeps.optuna.space import Choice, Numbers
 from runner.sweeps.optuna.study import JOB, OVERRIDES, Search, best_of, make_study, open_study, outstanding, summary
+from runner.sweeps.optuna.trial_jobs import Jobs, StudySource
 from runner.sweeps.results.objectives import optimal
 from runner.sweeps.schedule import Ended
 from runner.wiring.config.compose import hydra_session, register

@@ -10,7 +10,7 @@ import torch
 
 import runner
 from runner.checkpoint.format import read_entries
-from runner.checkpoint.reader.schema import VERSION
+from runner.checkpoint.reader.entries import VERSION
 from tests.support import REPOSITORY
 from tests.support.command_line import cli
 from tests.support.comparing import entries_of

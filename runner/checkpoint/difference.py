@@ -11,7 +11,7 @@ from torch import Tensor
 
 from runner.checkpoint.format import SUFFIX, read_entries
 from runner.checkpoint.listing import steps
-from runner.checkpoint.reader.schema import part_of
+from runner.checkpoint.reader.entries import part_of
 
 _DESCRIPTIONS = ("created", "environment", "config")
 _TIME = "seconds"

@@ -14,9 +14,9 @@ from torch import nn
 from runner.checkpoint.archive.verify import opened
 from runner.checkpoint.plain import plain_copy
 from runner.checkpoint.reader.building import build
+from runner.checkpoint.reader.entries import FORMAT, VERSION, check_schema, states, version_of
+from runner.checkpoint.reader.entries import SUFFIX as SUFFIX
 from runner.checkpoint.reader.header import structure_of
-from runner.checkpoint.reader.schema import FORMAT, VERSION, check_schema, states, version_of
-from runner.checkpoint.reader.schema import SUFFIX as SUFFIX
 from runner.errors import CheckpointMismatch, CheckpointRefused
 from runner.stateful import Stateful
 from runner.text import error_line, one_line

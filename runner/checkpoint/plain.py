@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from runner.checkpoint.reader.machine import is_metadata
+from runner.checkpoint.reader.pickle_machine import is_metadata
 from runner.checkpoint.reader.tree import MOST_LEVELS
 from runner.errors import Unsavable
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from omegaconf import open_dict
 
 from runner.checkpoint.listing import checkpoint_in
+from runner.checkpoint.reader.entries import version_of
 from runner.checkpoint.reader.header import verified_header
-from runner.checkpoint.reader.schema import version_of
 from runner.errors import ConfigError
 from runner.places import local_path
 from runner.text import printable
@@ -75,7 +75,7 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     from runner.run.measuring import Subject
     from runner.wiring.build import objects as build
     from runner.wiring.build.identity import identity_of
-    from runner.wiring.build.loading import loading_of
+    from runner.wiring.build.loaders import loading_of
 
     config = asked.config
     set_deterministic(config.deterministic)

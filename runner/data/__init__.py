@@ -2,8 +2,8 @@
 
 from runner.data.arrays import Arrays
 from runner.data.digits_set import Digits
-from runner.data.idx import FashionMnist, Mnist
 from runner.data.image_folder import ImageFolder
+from runner.data.mnist import FashionMnist, Mnist
 from runner.data.synthetic import Synthetic
 
 __all__ = ["Arrays", "Digits", "FashionMnist", "ImageFolder", "Mnist", "Synthetic"]

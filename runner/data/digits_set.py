@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch.nn import functional
 
-from runner.data.idx_file import read_idx
+from runner.data.idx_format import read_idx
 from runner.data.memory import InMemory
 
 _FOLDER = Path(__file__).parent / "digits"

@@ -10,7 +10,7 @@ from torch import nn
 from runner.data.loaders.loading import EvaluationLoader, move
 from runner.data.splits import place_of
 from runner.learners import Learner
-from runner.loop.figures import Figures
+from runner.loop.metrics import Figures
 from runner.strategy.strategies import Strategy
 
 

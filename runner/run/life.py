@@ -14,7 +14,7 @@ from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop, parse_duration
 from runner.text import error_line
-from runner.wiring.build.loading import loading_of
+from runner.wiring.build.loaders import loading_of
 from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")

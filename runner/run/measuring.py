@@ -11,7 +11,7 @@ from torch.nn import Module
 
 from runner.blame import raised
 from runner.checkpoint.format import read_entries, restore_part
-from runner.checkpoint.reader.schema import states
+from runner.checkpoint.reader.entries import states
 from runner.data.loaders.loading import EvaluationLoader, Loading
 from runner.data.splits import sets_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError

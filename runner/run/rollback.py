@@ -21,8 +21,8 @@ from runner.signals import Stop
 from runner.wiring.build.debug import watched
 from runner.wiring.schema import Config
 from runner.wiring.schema.rules import OnNonFinite
+from runner.wiring.starts.best_so_far import keep_record
 from runner.wiring.starts.prepare import Prepared
-from runner.wiring.starts.record import keep_record
 from runner.wiring.starts.restore import restore_all
 from runner.wiring.starts.start import Origin
 

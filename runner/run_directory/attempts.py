@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from runner.errors import ConfigError
 from runner.files import Disk, make_directory, remove_stale_temporaries, write_durably
-from runner.records import Malformed, read_as
+from runner.small_files import Malformed, read_as
 
 FOLDER = "attempts"
 _OURS = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})\.json")

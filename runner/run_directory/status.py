@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path
 
 from runner.files import is_alive, replace_text
-from runner.records import read_as
 from runner.run_directory.ownership import is_owned
+from runner.small_files import read_as
 
 FILE = "status.json"
 EARLY_STOPPING = "early stopping"

@@ -7,8 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from runner.records import open_regular, read_entries
 from runner.run_directory.status import read_status
+from runner.small_files import open_regular, read_entries
 
 LOGS = "logs"
 _TAIL = 4096  # bytes

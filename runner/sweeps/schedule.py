@@ -11,7 +11,7 @@ from runner.run_directory.status import Status, read_status
 from runner.signals import Stop
 from runner.sweeps.executors.executor import Executor, Order
 from runner.sweeps.jobs import Job
-from runner.sweeps.verdict import put_on_record, verdict
+from runner.sweeps.outcome import put_on_record, verdict
 
 _PAUSE = 0.1  # seconds between two looks
 _GRACE = 60.0  # seconds for a job to save and exit after a stop request

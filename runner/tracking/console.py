@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
-from runner.records import open_regular
+from runner.small_files import open_regular
 from runner.text import printable_lines
 
 _PAUSE = 10.0  # seconds between two lines without an evaluation

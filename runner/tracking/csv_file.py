@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from runner.files import Disk, write_durably
-from runner.records import Malformed, open_regular, read_lines
+from runner.small_files import Malformed, open_regular, read_lines
 from runner.text import cell
 
 _FIRST = ("step", "epoch")

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from runner.data.idx_file import read_idx
+from runner.data.idx_format import read_idx
 
 FASHION = "/usr/share/datasets/fashion-mnist/"
 

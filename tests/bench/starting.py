@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from runner.commands.checkpointed import ask, open_checkpoint
-from runner.data.idx_file import read_idx
+from runner.data.idx_format import read_idx
 from runner.run.measuring import Subject, measure
 from runner.wiring.config.compose import hydra_session, register
 from runner.wiring.starts.warm_start import warm_start

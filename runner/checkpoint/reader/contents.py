@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.archive.verify import opened
+from runner.checkpoint.reader.entries import SUFFIX, check_if_ours
 from runner.checkpoint.reader.header import verified_structure
 from runner.checkpoint.reader.inert import TensorFacts
 from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
-from runner.checkpoint.reader.schema import SUFFIX, check_if_ours
 from runner.checkpoint.reader.tree import leaves
 
 

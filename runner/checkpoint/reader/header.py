@@ -5,9 +5,9 @@ from typing import Any
 
 from runner.checkpoint.archive.foreign import code_inside
 from runner.checkpoint.archive.verify import Archive, opened
+from runner.checkpoint.reader.entries import FORMAT, check_if_ours
 from runner.checkpoint.reader.inert import Inert
-from runner.checkpoint.reader.machine import Foreign, Unreasonable
-from runner.checkpoint.reader.schema import FORMAT, check_if_ours
+from runner.checkpoint.reader.pickle_machine import Foreign, Unreasonable
 from runner.checkpoint.reader.structure import Structure, read_structure
 from runner.checkpoint.reader.summary import MEMBER, summary
 from runner.errors import CheckpointDamaged, CheckpointRefused

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from runner.checkpoint.reader.schema import SUFFIX
+from runner.checkpoint.reader.entries import SUFFIX
 from runner.checkpoint.reader.tree import brief, leaves
 
 MEMBER = "runner.json"

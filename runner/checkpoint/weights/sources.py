@@ -10,8 +10,8 @@ from torch import Tensor
 
 from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.building import built
+from runner.checkpoint.reader.entries import part_of
 from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
-from runner.checkpoint.reader.schema import part_of
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
 
 BARE = ""

@@ -16,7 +16,7 @@ from torch.storage import UntypedStorage
 
 from runner.checkpoint.archive.checksums import crc32
 from runner.checkpoint.archive.layout import CRC_IN_LOCAL, Member, directory, local_header, place
-from runner.checkpoint.reader.schema import FORMAT
+from runner.checkpoint.reader.entries import FORMAT
 from runner.checkpoint.reader.summary import MEMBER, summary
 from runner.checkpoint.writer.pickling import identity, pickled, storages
 from runner.checkpoint.writer.readable import check_directory, check_structure

@@ -5,7 +5,7 @@ from typing import Any
 
 from runner.checkpoint.archive.verify import LARGEST_DIRECTORY
 from runner.checkpoint.reader.header import LARGEST
-from runner.checkpoint.reader.machine import MOST_ODD_KEYS, Unreasonable, is_odd
+from runner.checkpoint.reader.pickle_machine import MOST_ODD_KEYS, Unreasonable, is_odd
 from runner.checkpoint.reader.structure import most_steps, read_structure
 from runner.errors import Unsavable
 

@@ -25,8 +25,8 @@ from runner.wiring.search.sweep_options import options_of
 if TYPE_CHECKING:  # optional
     from optuna.study import Study
 
-    from runner.sweeps.optuna.searching import Jobs
     from runner.sweeps.optuna.study import Outstanding, Search
+    from runner.sweeps.optuna.trial_jobs import Jobs
 
 BEST = "optimization_results.yaml"
 
@@ -108,8 +108,8 @@ def _preview(left: "Outstanding", there: str) -> None:
 
 
 def _run(sweep: Sweep, config: SearchConfig, study: "Study", stop: Stop) -> None:
-    from runner.sweeps.optuna.searching import StudySource
     from runner.sweeps.optuna.study import OVERRIDES, best_of, outstanding, summary
+    from runner.sweeps.optuna.trial_jobs import StudySource
 
     if len(config.metrics) > 1:
         print("several objectives: no trial is pruned")
@@ -142,8 +142,8 @@ def _values_of(params: Mapping[str, Any]) -> dict[str, Any]:
 def _jobs(sweep: Sweep, config: SearchConfig, study: "Study") -> "Jobs":
     from optuna.trial import TrialState
 
-    from runner.sweeps.optuna.searching import Jobs
     from runner.sweeps.optuna.study import jobs_of
+    from runner.sweeps.optuna.trial_jobs import Jobs
 
     metrics = config.metrics if len(config.metrics) > 1 else {}
 

@@ -6,7 +6,7 @@ from typing import Any
 from runner.checkpoint.difference import comparable, differences
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import LAST, checkpoint_in
-from runner.checkpoint.reader.schema import states
+from runner.checkpoint.reader.entries import states
 from runner.checkpoint.reader.tree import leaves
 from runner.text import printable
 from runner.wiring.config.flat import flatten

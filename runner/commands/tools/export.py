@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from runner.checkpoint.difference import differences
 from runner.checkpoint.format import read_back, read_entries, read_module, write_module, write_plain
 from runner.checkpoint.listing import checkpoint_in
+from runner.checkpoint.reader.entries import FORMAT
 from runner.checkpoint.reader.header import holds_code, read_header
-from runner.checkpoint.reader.schema import FORMAT
 from runner.checkpoint.weights.sources import BARE, read_safetensors_back, read_source, safetensors_bytes
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable, RunnerError
 from runner.files import Disk, temporary_beside, write_durably
@@ -24,7 +24,7 @@ from runner.loop.evaluate import evaluation_mode
 from runner.run_directory.names import is_segment
 from runner.text import printable
 from runner.wiring.build.objects import trust_of
-from runner.wiring.loading import load_models
+from runner.wiring.load_model import load_models
 from runner.wiring.resume.stored_config import read_config
 from runner.wiring.trust.forwards import bounded
 

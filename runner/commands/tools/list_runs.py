@@ -13,9 +13,9 @@ from typing import Any
 from runner.checkpoint.best import claimed
 from runner.checkpoint.listing import SUPERSEDED, candidates
 from runner.errors import ConfigError, RunnerError
-from runner.records import read_text
 from runner.run_directory.attempts import read_attempts
 from runner.run_directory.status import FILE, Status, read_status
+from runner.small_files import read_text
 from runner.sweeps.results.table import RECORD
 from runner.text import aligned
 from runner.wiring.resume.stored_config import read_config

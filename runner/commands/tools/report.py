@@ -8,8 +8,8 @@ from typing import Any
 
 from runner.errors import DiskRefuses
 from runner.files import refusal
-from runner.records import read_text
 from runner.run_directory.inside import check_inside
+from runner.small_files import read_text
 from runner.sweeps.jobs import Job
 from runner.sweeps.results.means import Mean, over_seeds, unexplained
 from runner.sweeps.results.plots import write_plots

@@ -9,11 +9,11 @@ from runner.checkpoint.archive.verify import check_regular
 from runner.checkpoint.listing import FOLDER, by_name, candidates, named_checkpoints
 from runner.checkpoint.reader.contents import Kind, read_contents
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, LeadsElsewhere, RunnerError
-from runner.records import read_text
 from runner.run_directory.attempts import FOLDER as ATTEMPTS
 from runner.run_directory.attempts import read_attempt, records
 from runner.run_directory.inside import check_inside
 from runner.run_directory.status import FILE, read_status
+from runner.small_files import read_text
 from runner.text import printable
 from runner.wiring.resume.stored_config import read_config
 

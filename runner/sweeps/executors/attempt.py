@@ -13,8 +13,8 @@ from typing import Any
 
 from runner.exit_codes import INTERRUPTED
 from runner.files import replace_text
-from runner.records import read_entries
 from runner.signals import ask_group_to_stop, kill_group, pass_on_sigterm, signal_name
+from runner.small_files import read_entries
 
 ENTRY = "runner.commands.sweep.cluster_job"
 _LONGEST_GRACE = 300.0  # seconds

@@ -14,9 +14,9 @@ from typing import Any
 
 from runner.errors import ConfigError
 from runner.files import replace_text, temporary_beside
-from runner.records import read_as
 from runner.run_directory.names import is_segment
 from runner.run_directory.status import State, Status, read_status
+from runner.small_files import read_as
 from runner.sweeps.results.objectives import at_best, optimal
 from runner.text import aligned, cell
 from runner.tracking.csv_file import read_rows

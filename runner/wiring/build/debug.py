@@ -13,7 +13,7 @@ from runner.data.selection import selection
 from runner.data.splits import sets_of
 from runner.loop.plan import Plan
 from runner.tracking.profile import profiled
-from runner.wiring.build.loading import order_of
+from runner.wiring.build.loaders import order_of
 from runner.wiring.schema.running import Debug
 
 

@@ -16,7 +16,7 @@ from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
 from runner.loop.answers import check_training, no_means, updates_of
 from runner.loop.evaluate import evaluation_mode, modules_within
-from runner.loop.figures import Figures
+from runner.loop.metrics import Figures
 from runner.loop.state import TrainState
 from runner.optim.schedules import Horizon
 from runner.randomness import isolated

@@ -14,7 +14,7 @@ from runner.data.loaders.loading import move
 from runner.learners import frozen_of, training_of
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
-from runner.wiring.build.loading import collate_of
+from runner.wiring.build.loaders import collate_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.schema import Config
 

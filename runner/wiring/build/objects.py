@@ -23,7 +23,7 @@ from runner.stateful import Stateful
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
-from runner.wiring.build.fitting import check_data, check_latent, check_learner, check_model, check_optimizer
+from runner.wiring.build.checks import check_data, check_latent, check_learner, check_model, check_optimizer
 from runner.wiring.build.identity import facts_of
 from runner.wiring.build.updating import build_updating, check_model_names, config_place, trained
 from runner.wiring.config.compose import CONF

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from runner.errors import ConfigError
 from runner.progress import Progress
 from runner.tracking import Tracker
-from runner.wiring.build.fitting import measured_of
+from runner.wiring.build.checks import measured_of
 from runner.wiring.build.objects import Problem
 from runner.wiring.config.compose import resolved, without_hydra
 from runner.wiring.config.flat import flatten

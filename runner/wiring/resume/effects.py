@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from runner.checkpoint.reader.schema import SUFFIX, part_of
+from runner.checkpoint.reader.entries import SUFFIX, part_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.loop.state import TrainState, part_name
 from runner.optim import Plateau

@@ -13,7 +13,7 @@ from runner.wiring.config.compose import compose_config, plain, without_hydra
 from runner.wiring.config.flat import flatten
 from runner.wiring.config.named import Named, named_by
 from runner.wiring.config.settled import LOADER, LONGEST, MOST_VALUES, settled
-from runner.wiring.resume.kept import MISSING, Kept
+from runner.wiring.resume.inherited import MISSING, Kept
 from runner.wiring.resume.rules import Change, Use, check_allowed, differences
 from runner.wiring.resume.trackers import own_trackers, todays_trackers
 from runner.wiring.trust.harmless import harmless

@@ -19,8 +19,8 @@ from runner.checkpoint.listing import (
     run_directory_of,
     step_files,
 )
+from runner.checkpoint.reader.entries import version_of
 from runner.checkpoint.reader.header import read_header, verified_header
-from runner.checkpoint.reader.schema import version_of
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,

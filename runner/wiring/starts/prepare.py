@@ -16,7 +16,7 @@ from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
-from runner.wiring.build.loading import horizon_of, loaders
+from runner.wiring.build.loaders import horizon_of, loaders
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.config.compose import checked, plain, without_hydra
 from runner.wiring.config.settled import needed_again, settled, text_of

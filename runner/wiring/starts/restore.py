@@ -17,16 +17,16 @@ from runner.loop.state import TrainState, part_name
 from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
-from runner.wiring.build.fitting import measured_of
+from runner.wiring.build.checks import measured_of
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
-from runner.wiring.build.loading import Position
+from runner.wiring.build.loaders import Position
 from runner.wiring.build.objects import Problem
 from runner.wiring.resume.effects import Today, carry_over, settle
 from runner.wiring.resume.rules import Change
 from runner.wiring.resume.stored_config import read_config
 from runner.wiring.schema import Config
 from runner.wiring.schema.running import NoCheckpoint, WarmStart
-from runner.wiring.starts.record import change_measure, keep_record
+from runner.wiring.starts.best_so_far import change_measure, keep_record
 from runner.wiring.starts.start import Origin, Start
 from runner.wiring.starts.tutorial import adopt
 from runner.wiring.starts.warm_start import freeze_as_stored, warm_start

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.checkpoint.format import restore_part
-from runner.checkpoint.reader.schema import states
+from runner.checkpoint.reader.entries import states
 from runner.checkpoint.weights.match import strip_wrappers
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import TrainState

@@ -10,7 +10,7 @@ import pytest
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
 from runner.sweeps.jobs import Job, Need, need_of
-from runner.sweeps.verdict import put_on_record, verdict
+from runner.sweeps.outcome import put_on_record, verdict
 
 STATUS = Status("running", 3, 1, 2, None, 0.5, os.getpid(), platform.node(), "2026-01-01", "2026-01-01")
 KILLED = -9
@@ -70,7 +70,7 @@ def test_a_record_that_comes_late_from_another_host_is_waited_for(job: Job, monk
 def test_what_died_without_a_word_is_on_record_as_failed_unless_somebody_goes_on_there(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.sweeps.verdict._DYING", 0.2)
+    monkeypatch.setattr("runner.sweeps.outcome._DYING", 0.2)
     left(job, "running")
     with Ownership() as ownership:
         ownership.take(job.directory)

@@ -8,7 +8,7 @@ from torch import nn
 
 from runner.errors import ConfigError
 from runner.learners import Classification
-from runner.wiring.build.fitting import check_learner, check_optimizer
+from runner.wiring.build.checks import check_learner, check_optimizer
 
 
 def learner(**attributes: Any) -> Any:

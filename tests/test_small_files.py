@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.records import Malformed, open_regular, read_as, read_entries, read_lines, read_text
+from runner.small_files import Malformed, open_regular, read_as, read_entries, read_lines, read_text
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import nn
 
 from runner.checkpoint.format import read_entries, restore_part
 from runner.checkpoint.listing import checkpoint_in
-from runner.checkpoint.reader.schema import states
+from runner.checkpoint.reader.entries import states
 from runner.errors import CheckpointRefused
 from runner.loop.state import inference_part
 from runner.optim.buffers import take_buffers

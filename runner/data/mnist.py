@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from torch import Tensor
 from torch.nn import functional
 
-from runner.data.idx_file import read_idx
+from runner.data.idx_format import read_idx
 from runner.data.memory import InMemory
 from runner.errors import DataMissing
 from runner.files import Disk, write_durably
