@@ -50,7 +50,7 @@ def test_the_first_limit_counts_and_there_must_be_one() -> None:
 
 @pytest.mark.parametrize("name", ["data", "rng", "progress", "scaler"])
 def test_a_model_may_not_have_the_name_of_another_part(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"called {name}"):
+    with pytest.raises(ConfigError, match=f"named {name}"):
         TrainState(
             models={name: nn.Linear(1, 1)},
             optimizers={},

@@ -119,5 +119,5 @@ def test_anomaly_names_the_operation_that_made_a_nan(capsys: Any) -> None:
 
 
 def test_an_iterable_data_set_is_refused_in_words() -> None:
-    with pytest.raises(ConfigError, match="iterated"):
+    with pytest.raises(ConfigError, match="is iterable"):
         selection(iter([1]), 1)

@@ -55,7 +55,9 @@ def test_a_teacher_comes_out_of_another_run(runs: Path, capsys: Any) -> None:
 
 def test_what_is_frozen_cannot_be_updated(runs: Path, capsys: Any) -> None:
     outcome = cli(capsys, *WORDS, "learner._target_=tests.own.distilling.Eager")
-    assert outcome.code == 2 and "named 'teacher'" in outcome.err and not runs.exists(), outcome.err
+    assert outcome.code == 2 and "'teacher', which is not a trained model" in outcome.err and not runs.exists(), (
+        outcome.err
+    )
 
 
 def test_frozen_names_that_are_none_are_refused(runs: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -104,7 +104,7 @@ def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_the
         ["hydra/sweeper=optuna", "hydra.sweeper.pruner=null", "checkpoint.mode=min,max"],
     ):
         refused = cli(capsys, "-m", "name=s", *words)
-        assert refused.code == 2 and "give both" in refused.err, refused.out + refused.err
+        assert refused.code == 2 and "set both" in refused.err, refused.out + refused.err
         assert refused.err.count("\n") == 1 and not list(work.iterdir())
 
 
