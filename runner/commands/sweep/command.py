@@ -199,7 +199,7 @@ def check_one_goal(jobs: Sequence[Job]) -> tuple[str, str]:
         return next(iter(goals))
     said = ", ".join(f"the {mode} of {monitor} ({name})" for (monitor, mode), name in goals.items())
     raise ConfigError(
-        f"the jobs cannot be compared, since their checkpoint.monitor or checkpoint.mode differ: {said}; give both on "
+        f"the jobs cannot be compared, since their checkpoint.monitor or checkpoint.mode differ: {said}; set both on "
         "the command line to rank all by one metric, or make a sweep of each"
     )
 
