@@ -18,6 +18,7 @@ __all__ = [
     "Regression",
     "Summarizing",
     "frozen_of",
+    "trained_by",
     "training_of",
 ]
 
@@ -77,6 +78,11 @@ class Accumulator(Protocol):
 def frozen_of(learner: Any) -> tuple[str, ...]:
     """Return the models that a learner uses but does not train, such as a teacher: its attribute `frozen`."""
     return tuple(getattr(learner, "frozen", ()))
+
+
+def trained_by(learner: Any) -> tuple[str, ...]:
+    """Return the models that a learner trains."""
+    return tuple(name for name in getattr(learner, "models", ("model",)) if name not in frozen_of(learner))
 
 
 def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:

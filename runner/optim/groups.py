@@ -23,7 +23,8 @@ _NORMS = (
     nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.modules.batchnorm._NormBase,
 )  # fmt: skip
 _APART = ("params", "param_names", "initial_lr")
-_OF_A_RULE = ("match", "lr_scale", "params")
+OF_A_RULE = ("match", "lr_scale")
+"""The keys of a rule that are not settings of the optimizer."""
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks?|layers?|h|stages?|encoder_layers?)\.(\d+)(?:\.|$)")
 
 
@@ -62,12 +63,17 @@ def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | No
     if rules.layer_decay is not None:
         scales |= _by_depth(model, list(settings), rules.layer_decay, place)
     for number, rule in enumerate(rules.groups):
-        own = {key: value for key, value in rule.items() if key not in _OF_A_RULE}
+        own = settings_of(rule)
         scale = _scale(rule, f"{place}.groups[{number}]")
         for name in _matching(rule, settings, f"{place}.groups[{number}]"):
             settings[name] |= own
             scales[name] *= scale
     return list(_merged(parameters, settings, scales, lr, place))
+
+
+def settings_of(rule: Mapping[str, Any]) -> Settings:
+    """Return the optimizer's settings in a rule; `params` is refused elsewhere, and would replace the parameters."""
+    return {key: value for key, value in rule.items() if key not in (*OF_A_RULE, "params")}
 
 
 def told(groups: Sequence[Mapping[str, Any]]) -> list[str]:

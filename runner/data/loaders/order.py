@@ -28,8 +28,10 @@ class Order:
         """
         self._size, self._batch_size, self._seed = size, batch_size, seed
         self._own, self._even = own, even
-        self.steps_per_epoch = self.steps(0)
-        self._check_repeats()
+        first = () if own is None else self._batches(0, 0, 0)
+        self.steps_per_epoch = self.steps(0) if own is None else len(first)
+        if own is not None:
+            self._check_repeats(first)
 
     @property
     def is_own(self) -> bool:
@@ -58,11 +60,9 @@ class Order:
             )
         return found
 
-    def _check_repeats(self) -> None:
-        """Raise ConfigError for an order that is another one when it is drawn again."""
-        if self._own is None:
-            return
-        first, second = self._batches(0, 0, 0), self._batches(0, 0, 0)
+    def _check_repeats(self, first: Sequence[Tensor]) -> None:
+        """Raise ConfigError for an order of epoch 0 that is another one when it is drawn again."""
+        second = self._batches(0, 0, 0)
         if len(first) != len(second) or not all(map(torch.equal, first, second)):
             raise ConfigError(
                 "the order of the data gave two orders for epoch 0, so no resume could bring it back; draw it from the "
@@ -91,7 +91,7 @@ class Order:
         """Return indices, or lists of indices, as tensors; ConfigError for anything else."""
         try:
             found = drawn if isinstance(drawn, Tensor) else list(drawn)
-            divided = isinstance(found, list) and bool(found) and torch.as_tensor(found[0]).dim() == 1
+            divided = _is_divided(found)
             batches = [_indices(batch) for batch in (found if divided else [found])]
         except (TypeError, ValueError, RuntimeError) as error:
             raise self._refusal(epoch, _shown(drawn)) from error
@@ -116,6 +116,11 @@ class Order:
                 "restore the order that it was written with, or warm-start from it"
             )
         return batches[ends.index(sample) :]
+
+
+def _is_divided(drawn: Tensor | list[Any]) -> bool:
+    """Return whether an order gives batches, and not the indices of samples."""
+    return isinstance(drawn, list) and bool(drawn) and torch.as_tensor(drawn[0]).dim() == 1
 
 
 def _shown(drawn: Any) -> str:
@@ -159,5 +164,4 @@ class Shortened:
         """Return the first batches of an epoch, as indices or lists of them."""
         drawn = _draw(self._order, epoch, generator)
         drawn = drawn if isinstance(drawn, Tensor) else list(drawn)
-        divided = len(drawn) and torch.as_tensor(drawn[0]).dim() == 1
-        return drawn[: self._batches * (1 if divided else self._batch_size)]
+        return drawn[: self._batches * (1 if _is_divided(drawn) else self._batch_size)]

@@ -11,7 +11,7 @@ from torch.optim import Optimizer, SparseAdam
 
 from runner.data.splits import place_of, sets_of
 from runner.errors import ConfigError
-from runner.learners import Gan, frozen_of
+from runner.learners import Gan, trained_by
 from runner.models import Generator
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -35,8 +35,8 @@ def measured_of(data: Any, learner: Any) -> list[str]:
     """Return the metrics that an evaluation gives: those of each set of `val`, or without `val` the training losses."""
     if sets := sets_of(getattr(data, "val", None)):
         return [f"val/{place_of(name, metric)}" for name in sets for metric in learner.metrics]
-    models = [name for name in getattr(learner, "models", ("model",)) if name not in frozen_of(learner)]
-    return ["train/loss"] if models == ["model"] else [f"train/{name}_loss" for name in models]
+    models = trained_by(learner)
+    return ["train/loss"] if models == ("model",) else [f"train/{name}_loss" for name in models]
 
 
 def check_learner(learner: Any) -> None:

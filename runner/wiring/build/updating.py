@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from runner.errors import ConfigError
-from runner.learners import frozen_of
+from runner.learners import trained_by
 from runner.optim.agreement import Agreement, is_known
-from runner.optim.groups import Named, Rules, grouped
+from runner.optim.groups import OF_A_RULE, Named, Rules, grouped, settings_of
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
@@ -47,8 +47,7 @@ def check_model_names(groups: Mapping[str, Mapping[str, Any]], models: Iterable[
 def trained(name: str, model: nn.Module, learner: Any) -> list[tuple[str, nn.Parameter]]:
     """Return the parameters that a model's optimizer trains: the model's and, for the first model, the learner's."""
     named = list(model.named_parameters())
-    first = next(model for model in getattr(learner, "models", (name,)) if model not in frozen_of(learner))
-    if isinstance(learner, nn.Module) and name == first:
+    if isinstance(learner, nn.Module) and name == trained_by(learner)[0]:
         named += learner.named_parameters(prefix="learner")
     return [(key, parameter) for key, parameter in named if parameter.requires_grad]
 
@@ -68,12 +67,8 @@ def build_updating(
     first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
     optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OF_GROUPS)
     _check_settings(rules, optimizer, place)
-    for number, rule in enumerate(rules.groups if is_known(optimizer) else ()):
-        alone = {**node, **{key: value for key, value in rule.items() if key not in ("match", "lr_scale")}}
-        parameter = nn.Parameter(torch.zeros(1, 1))  # torch checks the settings that all groups share, and no others
-        build(
-            alone, Optimizer, place=f"{place}.groups[{number}]", trust=trust, first=([parameter],), reserved=_OF_GROUPS
-        )
+    if is_known(optimizer):
+        _try_settings(rules, node, place, trust)
     scheduler = _build_scheduler(config, name, optimizer, horizon, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     if is_known(optimizer):
@@ -85,13 +80,21 @@ def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:
     """Raise ConfigError for a setting of a group that the optimizer does not have."""
     name, known = type(optimizer).__name__, optimizer.defaults
     for number, rule in enumerate(rules.groups):
-        if unknown := sorted(rule.keys() - known.keys() - {"match", "lr_scale"}):
+        if unknown := sorted(rule.keys() - known.keys() - set(OF_A_RULE)):
             settings = ", ".join(["lr_scale", *known])
             raise ConfigError(
                 f"{place}.groups[{number}].{unknown[0]} is unknown; the settings of {name} are {settings}"
             )
     if rules.no_decay and "weight_decay" not in known:
         raise ConfigError(f"{place}.no_decay is set, but {name} has no weight decay; leave it out")
+
+
+def _try_settings(rules: Rules, node: Mapping[str, Any], place: str, trust: Trust) -> None:
+    """Raise ConfigError for values that the optimizer refuses; by itself torch checks only what all groups share."""
+    for number, rule in enumerate(rules.groups):
+        alone, parameter = {**node, **settings_of(rule)}, nn.Parameter(torch.zeros(1, 1))
+        where = f"{place}.groups[{number}]"
+        build(alone, Optimizer, place=where, trust=trust, first=([parameter],), reserved=_OF_GROUPS)
 
 
 def _build_scheduler(config: Config, name: str, optimizer: Optimizer, horizon: Horizon, trust: Trust) -> Any:
