@@ -28,7 +28,7 @@ def text() -> str:
         r"  data.root=null .*images per class. \[image_folder\]",
         r"  checkpoint.every_epochs=1 .* \[all but off; best_only, every_minutes, every_n_steps: null\]",
         r"  tracker.csv +Writes `metrics.csv`, one row per report. \[both, csv\]",
-        r"  scheduler.unit=epoch .*step, epoch, or run.* \[all but none, plateau; onecycle: run\]",
+        r"  scheduler.unit=epoch .*step, epoch, or run.* \[all but none, plateau; onecycle, warmup_stable_decay: run\]",
         r"  early_stopping.patience=null .*",
         r"  batch_size=64 +Samples per optimizer step, over all devices.",
     ],

@@ -4,7 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from runner.optim import Cosine, Horizon, MultiStep, OneCycle, Plateau, Step, make_scheduler, match_by_name
+from runner.errors import ConfigError
+from runner.optim import (
+    Cosine,
+    CosineRestarts,
+    Horizon,
+    InverseSqrt,
+    MultiStep,
+    OneCycle,
+    Plateau,
+    Step,
+    WarmupStableDecay,
+    make_scheduler,
+    match_by_name,
+)
 from runner.optim.schedules import Schedule
 
 
@@ -79,11 +92,66 @@ def test_one_cycle_rises_to_the_whole_rate_and_falls_to_its_end() -> None:
     assert factors[:31] == sorted(factors[:31]) and factors[30:] == sorted(factors[30:], reverse=True)
 
 
+def factors_of(scheduler: torch.optim.lr_scheduler.LRScheduler, steps: int) -> list[float]:
+    """Return the rates of a scheduler of torch's, on an optimizer of rate 1, from the first step on."""
+    found = []
+    for _ in range(steps):
+        found.append(scheduler.optimizer.param_groups[0]["lr"])
+        scheduler.optimizer.step()
+        scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize("mult", [1, 2, 3])
+def test_cosine_restarts_is_torchs(mult: int) -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=5, T_mult=mult, eta_min=0.1)
+    ours = CosineRestarts(Horizon(None, 5), unit="epoch", warmup=0, period=1, mult=mult, final=0.1)
+    assert [ours.factor(step) for step in range(60)] == pytest.approx(factors_of(theirs, 60))
+    late = CosineRestarts(Horizon(None, 5), unit="step", warmup=4, period=5, mult=mult, final=0.1)
+    assert [late.factor(step + 4) for step in range(60)] == [ours.factor(step) for step in range(60)]
+
+
+def test_inverse_sqrt_rises_and_falls_as_its_paper_says_without_an_end() -> None:
+    schedule = InverseSqrt(Horizon(None, 2), unit="epoch", warmup=2)
+    expected = [1 / 5, 2 / 5, 3 / 5, 4 / 5, 1.0, (4 / 5) ** 0.5, (4 / 6) ** 0.5]
+    assert [schedule.factor(step) for step in range(7)] == pytest.approx(expected)
+    assert schedule.factor(400) == 0.1
+    with pytest.raises(ConfigError, match="needs to know the end"):
+        InverseSqrt(Horizon(None, 2), unit="run", warmup=0.1)
+
+
+@pytest.mark.parametrize(("shape", "half"), [("linear", 0.55), ("sqrt", 1 - 0.9 * 0.5**0.5)])
+def test_warmup_stable_decay_is_whole_until_its_fall_at_the_end(shape: str, half: float) -> None:
+    schedule = WarmupStableDecay(Horizon(100, 10), unit="run", warmup=0.1, decay=0.2, final=0.1, shape=shape)
+    factors = [schedule.factor(step) for step in range(101)]
+    assert factors[0] == 1 / 11 and set(factors[10:81]) == {1.0} and factors[81] < 1
+    assert factors[90] == pytest.approx(half) and factors[100] == pytest.approx(0.1)
+    assert factors[:11] == sorted(factors[:11]) and factors[80:] == sorted(factors[80:], reverse=True)
+
+
+def test_a_linear_decay_is_torchs() -> None:
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    fall = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.25, total_iters=6)
+    schedule = WarmupStableDecay(Horizon(10, 5), unit="step", warmup=0, decay=6, final=0.25)
+    assert [schedule.factor(step) for step in range(4, 11)] == pytest.approx(factors_of(fall, 7))
+
+
+def test_a_decay_longer_than_the_run_begins_after_the_warm_up() -> None:
+    schedule = WarmupStableDecay(Horizon(10, 5), unit="step", warmup=2, decay=50, final=0)
+    assert [schedule.factor(step) for step in (1, 2, 6, 10, 11)] == [2 / 3, 1, 0.5, 0, 0]
+    whole = WarmupStableDecay(Horizon(3, 5), unit="step", warmup=8, decay=1, final=0)
+    assert [whole.factor(step) for step in (0, 2, 9)] == [1 / 9, 3 / 9, 0]
+
+
 SCHEDULES = (
     Cosine(Horizon(12, 4), unit="step", warmup=3, final=0.1),
     Step(Horizon(12, 4), unit="epoch", every=1, gamma=0.5, warmup=0.75),
     MultiStep(Horizon(12, 4), unit="step", milestones=[5, 9], gamma=0.3, warmup=4),
     OneCycle(Horizon(12, 4), unit="run", warmup=0.5, start=0.1, final=0.01),
+    WarmupStableDecay(Horizon(12, 4), unit="step", warmup=3, decay=6, final=0.1, shape="sqrt"),
+    InverseSqrt(Horizon(None, 4), unit="epoch", warmup=1),
+    CosineRestarts(Horizon(None, 4), unit="step", warmup=2, period=3, mult=2, final=0.1),
 )
 
 

@@ -104,6 +104,22 @@ def test_several_processes_for_one_run_are_refused_before_anything_is_made(
     assert not list(work.iterdir())
 
 
+@pytest.mark.parametrize("format_", ["fp32", "fp16"])
+def test_clipping_is_of_the_gradient_itself_whatever_a_scaler_multiplies_it_by(format_: str) -> None:
+    gradient = torch.tensor([3.0, -0.25, -4.0])
+    for options, expected in (
+        ({}, gradient),
+        ({"clip_value": 0.5}, torch.tensor([0.5, -0.25, -0.5])),
+        ({"clip_norm": 1.0}, gradient / gradient.norm()),
+    ):
+        weight = nn.Parameter(torch.zeros(3))
+        optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision(format_, torch.device("cpu"))
+        for share in (0.25, 0.75):
+            precision.backward((weight * gradient).sum(), share)
+        precision.step(optimizer, **options)
+        torch.testing.assert_close(weight.detach(), -expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "changes", [{"scale": -1.0}, {"scale": float("inf")}, {"growth_factor": 9.0}, {"_growth_tracker": "x"}], ids=str
 )

@@ -38,6 +38,7 @@ class Plan:
     horizon: Horizon
     seed: int
     clip_norm: float | None
+    clip_value: float | None
     guard: Guard
     skip_limit: int
     """Skipped steps in a row before the run fails."""

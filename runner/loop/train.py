@@ -69,7 +69,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
         state.scaler.backward(values["loss"], share)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
     if plan.guard.allows(state.scaler, optimizer, seen):
-        state.scaler.step(optimizer, plan.clip_norm)
+        state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
         state.progress.observe(name, seen)
     else:
         state.progress.skip(name, plan.skip_limit)

@@ -111,6 +111,59 @@ class OneCycle(Schedule):
         return _between(1.0, self._final, min(1.0, (step - self._top) / (self._total - self._top)))
 
 
+class WarmupStableDecay(Schedule):
+    """After the warm-up, all of the base rate, until it falls to `final` of it over the last `decay` units.
+
+    The fall is linear, or with shape="sqrt" by 1 minus the square root. https://arxiv.org/abs/2405.18392
+    """
+
+    def __init__(
+        self, horizon: Horizon, *, unit: str, warmup: float, decay: float, final: float, shape: str = "linear"
+    ) -> None:
+        total = horizon.end("scheduler=warmup_stable_decay")
+        super().__init__(horizon, unit=unit, warmup=warmup)
+        self._total = max(total, self._warmup + 1)
+        self._stable_until = min(max(self._warmup, total - horizon.steps(decay, unit)), self._total - 1)
+        self._final, self._shape = final, shape
+
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
+        done = min(1.0, max(0, step - self._stable_until) / (self._total - self._stable_until))
+        return 1.0 + (self._final - 1.0) * (math.sqrt(done) if self._shape == "sqrt" else done)
+
+
+class InverseSqrt(Schedule):
+    """After the warm-up, falls with the inverse square root of the step; needs no end.
+
+    https://arxiv.org/abs/1706.03762, section 5.3.
+    """
+
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
+        length = max(1, self._warmup)
+        return math.sqrt(length / max(length, step))
+
+
+class CosineRestarts(Schedule):
+    """After the warm-up, falls along half a cosine to `final` of the base rate, again and again; needs no end.
+
+    The first fall takes `period` units, each further one `mult` times as long. https://arxiv.org/abs/1608.03983
+    """
+
+    def __init__(self, horizon: Horizon, *, unit: str, warmup: float, period: float, mult: int, final: float) -> None:
+        super().__init__(horizon, unit=unit, warmup=warmup)
+        self._period, self._mult, self._final = max(1, horizon.steps(period, unit)), mult, final
+
+    def course(self, step: int) -> float:
+        """Return the factor without the warm-up."""
+        at, period = max(0, step - self._warmup), self._period
+        if self._mult == 1:
+            at %= period
+        while at >= period:
+            at, period = at - period, period * self._mult
+        return _between(1.0, self._final, at / period)
+
+
 def _between(first: float, last: float, done: float) -> float:
     """Return the point of half a cosine from `first` to `last`."""
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))

@@ -56,6 +56,7 @@ def make_plan(
         horizon=run.horizon,
         seed=config.seed,
         clip_norm=config.clip_norm,
+        clip_value=config.clip_value,
         guard=Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting(),
         skip_limit=config.nonfinite_limit,
         eval_every=config.eval_every,

@@ -39,12 +39,15 @@ class Precision:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         return bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
 
-    def step(self, optimizer: Optimizer, clip_norm: float | None) -> None:
-        """Update the optimizer's parameters, with the total gradient norm clipped to `clip_norm`."""
-        if clip_norm is not None:
+    def step(self, optimizer: Optimizer, *, clip_norm: float | None = None, clip_value: float | None = None) -> None:
+        """Update the optimizer's parameters, with the gradient clipped to a total norm, or each element to a size."""
+        if clip_norm is not None or clip_value is not None:
             self._scaler.unscale_(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, clip_norm)
+            if clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, clip_norm)
+            if clip_value is not None:
+                nn.utils.clip_grad_value_(parameters, clip_value)
         self._scaler.step(optimizer)
         self._scaler.update()  # after each update, so that a learner may update one model twice in a step
 

@@ -17,7 +17,7 @@ _FREE = (
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
 _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
-_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "accumulate", "deterministic", "ema")
+_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "clip_value", "accumulate", "deterministic", "ema")
 _LENGTH = ("epochs", "max_steps")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
 # What may also differ where nothing is trained.

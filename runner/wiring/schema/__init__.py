@@ -6,12 +6,15 @@ Defaults live in `conf/` only. This module does not import torch.
 from runner.wiring.schema.optimization import (
     Adam,
     CosineSchedule,
+    InverseSqrtSchedule,
     MultiStepSchedule,
     NoScheduler,
     OneCycleSchedule,
     PlateauSchedule,
+    RestartsSchedule,
     RmsProp,
     Sgd,
+    StableSchedule,
     StepSchedule,
 )
 from runner.wiring.schema.problem import (
@@ -54,6 +57,9 @@ OPTIONS: dict[str, dict[str, type]] = {
         "multistep": MultiStepSchedule,
         "onecycle": OneCycleSchedule,
         "plateau": PlateauSchedule,
+        "warmup_stable_decay": StableSchedule,
+        "inverse_sqrt": InverseSqrtSchedule,
+        "cosine_restarts": RestartsSchedule,
     },
     "device": {"device": Device},
     "strategy": {"strategy": Strategy},

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from runner.wiring.schema.rules import NoDecay, Unit, key, require, require_at_least_zero, require_positive
+from runner.wiring.schema.rules import Decay, NoDecay, Unit, key, require, require_at_least_zero, require_positive
 
 
 @dataclass
@@ -92,6 +92,33 @@ class OneCycleSchedule(CosineSchedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.start <= 1, "scheduler.start", self.start, "a number in [0, 1]")
+
+
+@dataclass
+class StableSchedule(CosineSchedule):
+    decay: float = key("Length of the fall at the end of the run.")
+    shape: Decay = key("Shape of the fall: linear, or sqrt (1 minus a square root).")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "scheduler.", "decay")
+
+
+@dataclass
+class InverseSqrtSchedule(Warming):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "scheduler.", "warmup")
+
+
+@dataclass
+class RestartsSchedule(CosineSchedule):
+    period: float = key("Length of the first fall.")
+    mult: int = key("Factor on the length of each further fall.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "scheduler.", "period", "mult")
 
 
 @dataclass

@@ -37,6 +37,7 @@ class Root:
     batch_size: int = key("Samples per optimizer step, over all devices.")
     accumulate: int = key("Micro-batches per optimizer step.")
     clip_norm: float | None = key("Maximum norm of the gradient.")
+    clip_value: float | None = key("Maximum size of each element of the gradient.")
     on_nonfinite: OnNonFinite = key("When the loss is NaN or infinite: stop, skip the step, or rollback.")
     nonfinite_limit: int = key("Skips in a row, or rollbacks in all, before the run fails.")
     eval_every: int | None = key("Steps between evaluations; null evaluates after every epoch.")
@@ -64,7 +65,7 @@ class Root:
     debug: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm")
+        require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "clip_value")
         require_positive(self, "", "eval_every", "log_every", "nonfinite_limit")
         parse_duration(self.max_time)
         require(0 <= self.seed < 2**63, "seed", self.seed, "an integer from 0 to 2**63 - 1")
@@ -75,6 +76,8 @@ class Root:
         require(not self.resume_allow or continues, "resume_allow", self.resume_allow, "it with resume")
         require(not self.rewind or self.resume is not None, "rewind", "true", "it with resume=FILE")
         require(self.accumulate <= self.batch_size, "accumulate", self.accumulate, "at most batch_size")
+        alone = self.clip_value is None or self.clip_norm is None
+        require(alone, "clip_value", self.clip_value, "one of clip_value and clip_norm, and null for the other")
         require_trackers(self.tracker)
 
 

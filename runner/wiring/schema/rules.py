@@ -115,6 +115,13 @@ class Unit(Enum):
     evaluation = "evaluation"
 
 
+class Decay(Enum):
+    """The shapes of a decay."""
+
+    linear = "linear"
+    sqrt = "sqrt"
+
+
 class Weights(Enum):
     """Which weights of a checkpoint to take."""
 

@@ -38,7 +38,8 @@ def _listed(group: str) -> Mapping[str, type]:
     if group == "optimizer":
         return _named(optim, _kinds_of(optim.Optimizer, optim))
     if group == "scheduler":
-        own = _named(ours, [ours.Cosine, ours.MultiStep, ours.OneCycle, ours.Plateau, ours.Step])
+        kinds = [ours.Cosine, ours.CosineRestarts, ours.InverseSqrt, ours.MultiStep, ours.OneCycle, ours.Plateau]
+        own = _named(ours, [*kinds, ours.Step, ours.WarmupStableDecay])
         return {**own, **_named(lr_scheduler, _kinds_of(lr_scheduler.LRScheduler, lr_scheduler))}
     return {}
 
