@@ -191,7 +191,8 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
         ("+foo.bar=1", "there is no key foo.bar; --help lists all keys"),
         (
             "+optimizer.foo=1",
-            "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, betas, weight_decay; further",
+            "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, freeze, unfreeze_at, betas, "
+            "weight_decay; further",
         ),
         ("data.root=x", "data=digits has no key root; data.root is a key of data=fashion_mnist, data=image_folder, "),
         (

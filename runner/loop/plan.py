@@ -1,6 +1,6 @@
 """`Plan` holds all that does not change during training, and tells what is due between two steps."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,6 +10,7 @@ from runner.data.loaders.loading import EvaluationLoader, TrainLoader
 from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
+from runner.optim.freezing import Freezing
 from runner.optim.pacing import Pacing
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
@@ -52,6 +53,8 @@ class Plan:
     console: Console
     stop: Stop
     pacing: Pacing
+    freezing: Collection[Freezing] = ()
+    """The frozen parts of the models."""
 
     def evaluation_due(self, progress: Progress) -> bool:
         """Return whether an evaluation is due at this boundary and not done yet."""

@@ -49,6 +49,8 @@ def train(state: TrainState, plan: Plan) -> Ending:
         batch = next(batches)
         with state.update():
             progress.begin_step()
+            for part in plan.freezing:
+                part.apply(progress.global_step)
             for name in updates_of(plan.learner, progress.global_step, state.optimizers):
                 _update(state, plan, models, name, batch)
             progress.advance(epoch_ended=state.data.advance(batch))

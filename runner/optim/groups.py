@@ -84,10 +84,14 @@ def told(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     for group in groups:
         settings = ", ".join(f"{key}={_shown(group[key])}" for key in differing)
         names = list(group.get("param_names", ()))
-        some = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
         numbers = sum(parameter.numel() for parameter in group["params"])
-        lines.append(f"{len(group['params'])} tensors, {numbers} numbers, {settings}: {some}")
+        lines.append(f"{len(group['params'])} tensors, {numbers} numbers, {settings}: {some_of(names)}")
     return lines
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first names."""
+    return f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
 
 
 def _shown(value: Any) -> str:

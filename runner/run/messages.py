@@ -29,6 +29,8 @@ def announce(run: Prepared) -> None:
     for name, optimizer in run.state.optimizers.items():
         if len(groups := optimizer.param_groups) > 1:
             log.info("%s: %d groups of parameters\n    %s", name, len(groups), "\n    ".join(told(groups)))
+    for name, part in run.freezing.items():
+        log.info("%s: %s", name, part.told())
     if run.strategy.name == "data_parallel":
         log.info("DataParallel over %s; take one device with device.index=0", run.devices)
 

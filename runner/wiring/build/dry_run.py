@@ -1,6 +1,6 @@
 """A dry run of the first batches, to find mistakes before anything is written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -18,6 +18,7 @@ from runner.loop.answers import check_training, no_means, updates_of
 from runner.loop.evaluate import evaluation_mode, modules_within
 from runner.loop.metrics import Figures
 from runner.loop.state import TrainState
+from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
 from runner.randomness import isolated
 from runner.strategy.strategies import Compiled, Strategy
@@ -28,8 +29,15 @@ from runner.wiring.schema import Config
 class Trial:
     """One forward pass in training and one in evaluation, as in the run, without an update."""
 
-    def __init__(self, config: Config, state: TrainState, learner: Learner, strategy: Strategy) -> None:
-        self._config, self._state, self._learner = config, state, learner
+    def __init__(
+        self,
+        config: Config,
+        state: TrainState,
+        learner: Learner,
+        strategy: Strategy,
+        freezing: Collection[Freezing] = (),
+    ) -> None:
+        self._config, self._state, self._learner, self._freezing = config, state, learner, freezing
         self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
 
     def run(self, train: TrainLoader, val: Mapping[str, EvaluationLoader], horizon: Horizon) -> list[str]:
@@ -77,6 +85,8 @@ class Trial:
         models = {
             name: self._strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()
         }
+        for part in self._freezing:
+            part.apply(state.progress.global_step)
         tried = set()
         for batch in batches:
             for part, size in zip(batch.parts, batch.counts, strict=True):

@@ -1,5 +1,6 @@
 """A model's optimizer and scheduler, from its own options or from those that all models share."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from runner.errors import ConfigError
 from runner.learners import trained_by
 from runner.optim.agreement import Agreement, is_known
+from runner.optim.freezing import Freezing, check_patterns, frozen_part
 from runner.optim.groups import OF_A_RULE, Named, Rules, grouped, settings_of
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
@@ -19,7 +21,8 @@ from runner.wiring.schema import Config
 from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.targets import Trust, resolve
 
-_OF_GROUPS = ("groups", "no_decay", "layer_decay")
+_OURS = ("groups", "no_decay", "layer_decay", "freeze", "unfreeze_at")
+"""The keys of an optimizer that are not arguments of its class."""
 
 
 def node_of(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -65,7 +68,7 @@ def build_updating(
     node, place = node_of(config.optimizer, name), config_place("optimizer", name)
     rules = Rules(node.get("groups") or (), node.get("no_decay") is not None, node.get("layer_decay"))
     first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
-    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OF_GROUPS)
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OURS)
     _check_settings(rules, optimizer, place)
     if is_known(optimizer):
         _try_settings(rules, node, place, trust)
@@ -74,6 +77,41 @@ def build_updating(
     if is_known(optimizer):
         optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
     return optimizer, scheduler
+
+
+def build_freezing(
+    config: Config, models: Mapping[str, nn.Module], learner: Any, horizon: Horizon
+) -> dict[str, Freezing]:
+    """Return the frozen part of each of these models that has one, by `optimizer.freeze`; nothing is frozen yet.
+
+    Raises:
+        ConfigError: a pattern or the time is invalid, or everything would be frozen.
+    """
+    named = {name: trained(name, model, learner) for name, model in models.items()}
+    found = {}
+    for name, model in models.items():
+        node = node_of(config.optimizer, name)
+        place = "optimizer" if node is config.optimizer else config_place("optimizer", name)
+        patterns, at = node.get("freeze") or (), node.get("unfreeze_at")
+        if isinstance(patterns, str) or (at is not None and not patterns):
+            raise ConfigError(
+                f"{place}.freeze={patterns or '[]'} is invalid; use a list of patterns, such as ['^stem']"
+            )
+        sharing = [key for one in models if node_of(config.optimizer, one) is node for key, _ in named[one]]
+        check_patterns(patterns, sharing, place)
+        until = None if at is None else _steps_until(at, horizon, f"{place}.unfreeze_at")
+        found[name] = frozen_part(model, named[name], patterns, until=until, place=place)
+    return {name: part for name, part in found.items() if part.parameters}
+
+
+def _steps_until(at: Any, horizon: Horizon, place: str) -> int:
+    """Return a time in steps: a number of epochs, or {step: a number of steps}."""
+    count, unit = (at["step"], "step") if isinstance(at, Mapping) and at.keys() == {"step"} else (at, "epoch")
+    if type(count) not in (int, float) or not 0 < count < math.inf:
+        raise ConfigError(
+            f"{place}={at} is invalid; use a number of epochs above 0, or a mapping such as {{step: 500}}"
+        )
+    return horizon.steps(count, unit)
 
 
 def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:
@@ -94,7 +132,7 @@ def _try_settings(rules: Rules, node: Mapping[str, Any], place: str, trust: Trus
     for number, rule in enumerate(rules.groups):
         alone, parameter = {**node, **settings_of(rule)}, nn.Parameter(torch.zeros(1, 1))
         where = f"{place}.groups[{number}]"
-        build(alone, Optimizer, place=where, trust=trust, first=([parameter],), reserved=_OF_GROUPS)
+        build(alone, Optimizer, place=where, trust=trust, first=([parameter],), reserved=_OURS)
 
 
 def _build_scheduler(config: Config, name: str, optimizer: Optimizer, horizon: Horizon, trust: Trust) -> Any:

@@ -14,6 +14,8 @@ class Optimizing:
     groups: list[Any] = key("Settings for parameters whose names match a pattern: [{match: ^stem, lr_scale: 0.1}].")
     no_decay: NoDecay | None = key("norm_and_bias: no weight decay for biases and normalization layers.")
     layer_decay: float | None = key("Factor on a layer's rate for each layer behind it, such as 0.75.")
+    freeze: list[str] = key("Patterns of names that are not trained, such as ['^backbone'].")
+    unfreeze_at: Any = key("When freeze ends, in epochs, or in steps as {step: 500}; null: never.")
 
     def __post_init__(self) -> None:
         require_positive(self, "optimizer.", "lr")

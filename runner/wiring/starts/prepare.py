@@ -8,6 +8,7 @@ from runner.checkpoint.weights.match import Report
 from runner.data.loaders.loading import EvaluationLoader, TrainLoader
 from runner.data.splits import sets_of
 from runner.loop.state import TrainState
+from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
 from runner.randomness import set_deterministic
 from runner.strategy.devices import Devices
@@ -18,6 +19,7 @@ from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loaders import horizon_of, loaders
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
+from runner.wiring.build.updating import build_freezing
 from runner.wiring.config.compose import checked, plain, without_hydra
 from runner.wiring.config.settled import needed_again, settled, text_of
 from runner.wiring.overrides.program import project_folder
@@ -45,6 +47,8 @@ class Prepared:
     train_loader: TrainLoader
     val_loaders: Mapping[str, EvaluationLoader]
     horizon: Horizon
+    freezing: Mapping[str, Freezing]
+    """The frozen part of each model that has one."""
     reports: Mapping[str, Report]
     """The warm start's report of each model."""
     identity: Mapping[str, Any]
@@ -70,12 +74,16 @@ def prepare(start: Start) -> Prepared:
     start = restoring.check_data(start, entries, identity, config, train_loader.size)
     horizon = horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
+    trained = {name: state.models[name] for name in state.optimizers}
+    freezing = build_freezing(config, trained, problem.learner, horizon)
     today = Today(config, horizon, problem.trust, problem.learner)
     start = restoring.restore_state(state, entries, start=start, today=today)
     text = text_of(start.config)  # with the settings of an adopted optimizer
     build_trackers(start.config, problem, start.directory, state.progress)  # a trial; the plan builds them again
     with bounded(state.modules(), config.model, problem.trust):
-        said = Trial(config, state, problem.learner, strategy).run(train_loader, val_loaders, horizon)
+        said = Trial(config, state, problem.learner, strategy, freezing.values()).run(
+            train_loader, val_loaders, horizon
+        )
     start = replace(start, notices=[*start.notices, *said])
     return Prepared(
         start=start,
@@ -88,6 +96,7 @@ def prepare(start: Start) -> Prepared:
         train_loader=train_loader,
         val_loaders=val_loaders,
         horizon=horizon,
+        freezing=freezing,
         reports=reports,
         again=_again(start),
         identity=identity,
