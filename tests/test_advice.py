@@ -51,6 +51,9 @@ SHOWN = [
     (" is a key of ", "momentum=0.9", "--cfg job optimizer=rmsprop optimizer.momentum=0.9"),
     ("whose jobs train; leave -m out", f"-m {E}", E),
     ("is not below outputs/; use name=", f"{T} hydra.run.dir=/elsewhere", f"--cfg job {T} name=y"),
+    ("is invalid; write a list, such as {}=[num_classes]",
+     "model=own model._target_=torch.nn.Linear +model.out_features=1 +model.given=num_classes tracker=none",
+     "--cfg job model=own model._target_=torch.nn.Linear +model.given=[num_classes]"),
     ("; set it, such as ", "model=own", "--cfg job model=own model._target_=my_package.MyClass"),
     ("it with task=predict", "output=a.csv", "task=predict checkpoint_path=outputs/x/last.tar output=a.csv"),
     ("it with resume=FILE", "rewind=true", f"{OLD} rewind=true max_steps=4"),
@@ -212,7 +215,7 @@ UNTRIED = {
     "would take far more memory or time": "the file is hostile",
     "so there is nothing to resume": "every checkpoint is damaged",
     "a search has one goal": "needs two goals in one search",
-    "for a function of your own": "the file is hostile",
+    "which is built only if its exact name": "a function out of a file",
     "has no __init__.py; add it": "the file is hostile",
     "the command that started it": "the run has no record",
 }

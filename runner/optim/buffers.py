@@ -8,10 +8,14 @@ import torch
 from torch import Tensor, nn
 
 
-def copied(model: nn.Module) -> nn.Module:
-    """Return a deep copy, even of a model with computed tensors in attributes, as `weight_norm` makes."""
+def copied(model: nn.Module, replaced: Mapping[int, Tensor] | None = None) -> nn.Module:
+    """Return a deep copy, even of a model with computed tensors in attributes, as `weight_norm` makes.
+
+    It has the `replaced` tensors in place of those of these ids.
+    """
     computed = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
-    return deepcopy(model, {id(value): value.detach().clone() for value in computed if not value.is_leaf})
+    clones = {id(value): value.detach().clone() for value in computed if not value.is_leaf}
+    return deepcopy(model, {**clones, **(replaced or {})})
 
 
 def take_buffers(model: nn.Module, state: Any) -> None:

@@ -55,11 +55,12 @@ def trust_of(typed: Iterable[str], listed: Sequence[str], *, folder: Path | None
 
     `source` is the file that the config comes from, None for a typed config.
     """
+    typed = frozenset(typed)
     named = {*typed, *targets_in_folder(CONF)}
     environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
     extra = {*listed, *environment}
     packages = {entry for name in named if (entry := trust_entry(name)) != name} | extra
-    budget = None if source is None else Budget(source.stat().st_size, unless=frozenset({*typed, *extra}))
+    budget = None if source is None else Budget(source.stat().st_size, typed=typed, listed=frozenset(extra))
     return Trust(frozenset(packages - set(ROOTS)), frozenset(named | extra), folder, budget)
 
 
@@ -107,7 +108,7 @@ def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust)
             f"{', '.join(nodes) or 'none'}; choose a model that fits the learner"
         )
     return {
-        name: build(nodes[name], nn.Module, place=config_place("model", name), trust=trust, given=facts)
+        name: build(nodes[name], nn.Module, place=config_place("model", name), trust=trust, given=facts, facts=facts)
         for name in wanted
     }
 

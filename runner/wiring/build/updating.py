@@ -12,13 +12,14 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from runner.errors import ConfigError
 from runner.learners import trained_by
 from runner.optim.agreement import Agreement, is_known
+from runner.optim.buffers import copied
 from runner.optim.freezing import Freezing, check_patterns, frozen_part
 from runner.optim.groups import OF_A_RULE, Named, Rules, grouped, settings_of
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.wiring.schema import Config
-from runner.wiring.trust.instantiate import build
+from runner.wiring.trust.instantiate import build, parameters_of
 from runner.wiring.trust.targets import Trust, resolve
 
 _OURS = ("groups", "no_decay", "layer_decay", "freeze", "unfreeze_at")
@@ -67,8 +68,11 @@ def build_updating(
         raise ConfigError(f"the {name} has no parameter to train; choose another model")
     node, place = node_of(config.optimizer, name), config_place("optimizer", name)
     rules = Rules(node.get("groups") or (), node.get("no_decay") is not None, node.get("layer_decay"))
-    first = grouped(model, parameters, rules, lr=node.get("lr"), place=place)
-    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, first=(first,), reserved=_OURS)
+    if "model" in parameters_of(node, Optimizer, place=place, trust=trust):
+        taken: dict[str, Any] = {"given": {"model": _with(model, parameters, rules, place)}}
+    else:
+        taken = {"first": (grouped(model, parameters, rules, lr=node.get("lr"), place=place),)}
+    optimizer: Optimizer = build(node, Optimizer, place=place, trust=trust, reserved=_OURS, **taken)
     _check_settings(rules, optimizer, place)
     if is_known(optimizer):
         _try_settings(rules, node, place, trust)
@@ -112,6 +116,23 @@ def _steps_until(at: Any, horizon: Horizon, place: str) -> int:
             f"{place}={at} is invalid; use a number of epochs above 0, or a mapping such as {{step: 500}}"
         )
     return horizon.steps(count, unit)
+
+
+def _with(model: nn.Module, parameters: Named, rules: Rules, place: str) -> nn.Module:
+    """Return the model that an optimizer takes whole: this one, or a copy with `parameters` that are not its own.
+
+    Raises:
+        ConfigError: its groups are set in the config, or it would not train all parameters.
+    """
+    if not rules.are_none:
+        raise ConfigError(f"{place} takes the model and makes its own groups; leave out groups, no_decay, layer_decay")
+    own = dict(model.named_parameters())
+    if others := [name for name, _ in parameters if name not in own]:
+        raise ConfigError(
+            f"{place} takes the model only, and {others[0]} is not in it; take `params` instead of `model`"
+        )
+    replaced = {id(own[name]): one for name, one in parameters if own[name] is not one}
+    return copied(model, replaced) if replaced else model
 
 
 def _check_settings(rules: Rules, optimizer: Optimizer, place: str) -> None:

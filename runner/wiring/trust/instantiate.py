@@ -1,4 +1,4 @@
-"""From a config node to its object: a trusted class, called with arguments that fit its signature."""
+"""From a config node to its object: a trusted class or function, called with arguments that fit its signature."""
 
 import inspect
 import re
@@ -21,31 +21,34 @@ def build(
     trust: Trust,
     first: Iterable[Any] = (),
     given: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
     reserved: Iterable[str] = (),
 ) -> Any:
-    """Return the object that a config node describes.
+    """Return the object that a config node describes: of a class, or what a function of an exact name returns.
 
-    `first` are positional arguments; `given` fill parameters of these names that the config leaves out; `reserved`
-    keys are not passed.
+    `first` are positional arguments; `given` fill parameters of these names that the config leaves out; `facts` are
+    passed where a key `given`, of this node or of one within it, asks for them; `reserved` keys are not passed.
 
     Raises:
         ConfigError: an unknown or missing argument, or an error of the class itself.
     """
     name = _name_in(node, place)
     cls = resolve(name, role, trust, place)
-    arguments = {
-        key: _nested(value, f"{place}.{key}", trust)
-        for key, value in node.items()
-        if key != "_target_" and key not in set(reserved)
-    }
-    arguments = {**_fitting(cls, given or {}), **arguments}
-    _check_signature(cls, tuple(first), arguments, f"{place}: {name}")
+    apart = {"_target_", *reserved, *(() if facts is None else ("given",))}
+    arguments = {key: _nested(value, f"{place}.{key}", trust, facts) for key, value in node.items() if key not in apart}
+    asked = {} if facts is None else _asked(node.get("given"), facts, f"{place}.given")
+    arguments = {**_fitting(cls, given or {}), **asked, **arguments}
+    if trust.budget and not isinstance(cls, type) and arguments.get("pretrained") is True:
+        arguments["pretrained"] = False  # the file has the weights, and it may not start a download
+    first = tuple(first)
     try:
         with trust.budget.bound(name, cls, arguments, place) if trust.budget else nullcontext():
             built = cls(*first, **arguments)
     except RunnerError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, TypeError):
+            _check_signature(cls, first, arguments, f"{place}: {name}")  # only now: a signature may say too little
         raise ConfigError(f"{place} could not be built: {cls.__name__} raised {error_line(error)}") from error
     if not isinstance(built, role):  # from a function, or a class whose __new__ returns something else
         raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
@@ -58,15 +61,30 @@ def _name_in(node: Any, place: str) -> str:
     return str(node["_target_"])
 
 
-def _nested(value: Any, place: str, trust: Trust) -> Any:
+def parameters_of(node: Mapping[str, Any], role: type, *, place: str, trust: Trust) -> list[str]:
+    """Return the names of the parameters that a config node's class or function takes; raises like `build`."""
+    return _parameters(resolve(_name_in(node, place), role, trust, place))
+
+
+def _asked(asked: Any, facts: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Return facts of the data by parameter, from a list of facts or a mapping of facts to parameters."""
+    if not isinstance(asked, list | Mapping | None):
+        raise ConfigError(f"{place}={asked} is invalid; write a list, such as {place}=[num_classes]")
+    pairs = asked.items() if isinstance(asked, Mapping) else [(name, name) for name in asked or ()]
+    if absent := [str(fact) for fact, _ in pairs if str(fact) not in facts]:
+        raise ConfigError(f"{place}: the data have no {absent[0]}; name some of: {', '.join(facts) or 'nothing'}")
+    return {str(parameter): facts[str(fact)] for fact, parameter in pairs}
+
+
+def _nested(value: Any, place: str, trust: Trust, facts: Mapping[str, Any] | None) -> Any:
     if place.count(".") + place.count("[") > _DEEPEST:
         raise ConfigError(f"{place.split('.')[0]} is nested too deeply; use at most {_DEEPEST} levels")
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return build(value, object, place=place, trust=trust)
-        return {key: _nested(item, f"{place}.{key}", trust) for key, item in value.items()}
+            return build(value, object, place=place, trust=trust, facts=facts)
+        return {key: _nested(item, f"{place}.{key}", trust, facts) for key, item in value.items()}
     if isinstance(value, list):
-        return [_nested(item, f"{place}[{number}]", trust) for number, item in enumerate(value)]
+        return [_nested(item, f"{place}[{number}]", trust, facts) for number, item in enumerate(value)]
     if not isinstance(value, str | int | float | None):
         raise ConfigError(f"{place} is a {type(value).__name__}; give a number, a string, a list or a mapping")
     return value

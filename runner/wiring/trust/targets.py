@@ -1,4 +1,6 @@
-"""From a `_target_` to a class that is trusted and of the right role, checked before anything is called.
+"""From a `_target_` to what builds the object, a trusted class of its role or a function of an exact name.
+
+A file's function needs its exact name in `trust`: of a trusted package, its arguments could do more than a class's.
 
 Resolving a name imports exactly its module and walks through classes only, so that
 `torch.nn.modules.module.torch.load` leads nowhere.
@@ -92,11 +94,14 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
             return found
     elif found is None:
         found = _of_a_trusted_root(name, trust, place)
-    if not isinstance(found, type):
+    if inspect.isroutine(found):
         raise TargetRefused(
-            f"{place}._target_={name} is not a class but a {type(found).__name__}; name a class that is a "
-            f"{role.__name__}, or, for a function of your own, add trust=[{name}]"
+            f"{place}._target_={name} comes from a file and is a function, which is built only if its exact name is "
+            f"trusted; if it returns your {role.__name__}, add trust=[{name}]"
         )
+    if not isinstance(found, type):
+        kind = type(found).__name__
+        raise TargetRefused(f"{place}._target_={name} is a {kind}; name a class or a function that makes one")
     if not issubclass(found, role):
         raise TargetRefused(f"{place}._target_={name} is not a {role.__name__}; name a class that is one")
     return found
