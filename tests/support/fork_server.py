@@ -1,10 +1,13 @@
 """A process that has imported torch forks `run.py` whenever it is told to, so that each start costs no import.
 
-It has what the job server of a sweep has in memory, and forks as that does.
+It has what the job server of a sweep has in memory, and forks as that does. The variable PRELOAD names further modules,
+and KILL_AT a step in which a command kills itself.
 """
 
+import importlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.commands.sweep.job_server import _preload
-from tests.support import REPOSITORY
-from tests.support.processes import environment
+from tests.support.processes import RUN, environment
 
 
 class Started:
@@ -48,20 +50,22 @@ class ForkServer:
     def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
         self._process, self._folder, self._count = process, folder, 0
 
-    def start(self, work: Path, *words: str, terminal: str | None = None, **environment: str) -> Started:
-        """Start `run.py` with these words in the directory `work`."""
+    def start(
+        self, work: Path, *words: str, program: str = RUN[1], terminal: str | None = None, **environment: str
+    ) -> Started:
+        """Start `run.py`, or another program, with these words in the directory `work`."""
         assert self._process.stdin and self._process.stdout
         self._count += 1
         output, code = (self._folder / f"{self._count}.{kind}" for kind in ("out", "code"))
         output.touch()
-        order = {"work": str(work), "words": words, "environment": environment, "output": str(output)}
+        order = {"work": str(work), "words": [program, *words], "environment": environment, "output": str(output)}
         self._process.stdin.write(json.dumps({**order, "code": str(code), "terminal": terminal}) + "\n")
         self._process.stdin.flush()
         return Started(int(self._process.stdout.readline()), output, code)
 
-    def run(self, work: Path, *words: str, **environment: str) -> tuple[int, str]:
+    def run(self, work: Path, *words: str, **options: str) -> tuple[int, str]:
         """Start and finish."""
-        return self.start(work, *words, **environment).finish()
+        return self.start(work, *words, **options).finish()
 
 
 @contextmanager
@@ -81,6 +85,8 @@ def fork_server(folder: Path, **variables: str) -> Iterator[ForkServer]:
 def serve() -> None:
     """Fork a command for each line of stdin."""
     _preload()
+    for name in os.environ.get("PRELOAD", "").split():
+        importlib.import_module(name)
     for line in iter(sys.stdin.readline, ""):
         order = json.loads(line)
         started, report = os.pipe()
@@ -107,7 +113,7 @@ def _watch(order: dict[str, Any], report: int) -> None:
 
 
 def _become(order: dict[str, Any]) -> None:
-    """Be `run.py`: its own session, output, directory, environment and words."""
+    """Be the program: its own session, output, directory, environment and words."""
     from runner.commands.main import main
 
     os.setsid()
@@ -117,8 +123,28 @@ def _become(order: dict[str, Any]) -> None:
         os.dup2(descriptor, number)
     os.environ.update(order["environment"])
     os.chdir(order["work"])
-    sys.argv[:] = [str(REPOSITORY / "run.py"), *order["words"]]
+    sys.argv[:] = order["words"]
+    if "KILL_AT" in order["environment"]:
+        _kill_at(int(order["environment"]["KILL_AT"]))
+    if Path(sys.argv[0]).suffix == ".py" and sys.argv[0] != RUN[1]:
+        sys.path.insert(0, order["work"])
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        raise SystemExit
     main()
+
+
+def _kill_at(step: int) -> None:
+    """Let this process kill itself when the update that follows `step` begins."""
+    from runner.progress import Progress
+
+    begin = Progress.begin_step
+
+    def begin_step(self: Progress) -> None:
+        if self.global_step == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        begin(self)
+
+    Progress.begin_step = begin_step  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
