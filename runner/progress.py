@@ -12,6 +12,9 @@ from runner.errors import NonFinite
 
 _WAY_OUT = "go on from the last good checkpoint, or start again, with a smaller optimizer.lr or clip_norm=1"
 
+Names = str | tuple[str, ...]
+"""A model that is updated, or several that one loss updates together."""
+
 Seen = tuple[Mapping[str, Tensor], float]
 """A learner's figures for a micro-batch, detached scalars by name, and its share of the step's samples."""
 
@@ -46,9 +49,12 @@ class Progress:
     loss: Tensor | float = 0.0
     """The latest step's training loss, summed over the updated models."""
 
-    def observe(self, name: str, seen: Iterable[Seen]) -> None:
-        """Count an update of model `name`, from the figures and the share of each micro-batch."""
-        prefix = "" if name == "model" else f"{name}_"
+    def observe(self, names: Names, seen: Iterable[Seen]) -> None:
+        """Count an update, from the figures and the share of each micro-batch.
+
+        Figures have their model's name as a prefix, unless it is "model", or the update is of several.
+        """
+        prefix = f"{names}_" if isinstance(names, str) and names != "model" else ""
         summed = set()
         for values, share in seen:
             for metric, value in values.items():
@@ -59,10 +65,11 @@ class Progress:
                 if metric == "loss":
                     self.loss = self.loss + part
         self.window_counts.update({key: self.window_counts.get(key, 0) + 1 for key in summed})
-        self.skipped[name] = 0
+        self.skipped[_told(names)] = 0
 
-    def skip(self, name: str, limit: int) -> None:
-        """Count a skipped update of model `name`; raise NonFinite after more than `limit` in a row."""
+    def skip(self, names: Names, limit: int) -> None:
+        """Count a skipped update; raise NonFinite after more than `limit` in a row."""
+        name = _told(names)
         self.skipped[name] = self.skipped.get(name, 0) + 1
         if self.skipped[name] > limit:
             raise NonFinite(
@@ -116,6 +123,10 @@ class Progress:
             raise ValueError(f"its counter {odd[0]} is not a {kinds[odd[0]]}")
         for name, value in state_dict.items():
             setattr(self, name, dict(value) if isinstance(value, dict) else value)
+
+
+def _told(names: Names) -> str:
+    return names if isinstance(names, str) else ", ".join(names)
 
 
 def _is_a(value: Any, kind: Any) -> bool:

@@ -34,7 +34,14 @@ class Vector(Classification):
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [("model", "returned 'model'; return a tuple"), (None, "returned None"), (("generator",), "returned 'generator'")],
+    [
+        ("model", "returned 'model'; return a tuple"),
+        (None, "returned None"),
+        (("generator",), "returned 'generator'"),
+        ((("model", "model"),), r"returned \('model', 'model'\)"),
+        (((),), r"returned \(\), which"),
+        ((("model", 3),), r"returned \('model', 3\), which"),
+    ],
 )
 def test_updates_of_no_model_are_one_sentence(answer: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=rf"Wrong\.updates {said}.* model"):
@@ -43,6 +50,7 @@ def test_updates_of_no_model_are_one_sentence(answer: Any, said: str) -> None:
 
 def test_updates_may_come_one_at_a_time() -> None:
     assert list(updates_of(Wrong(iter(["a", "b"])), 0, {"a": None, "b": None})) == ["a", "b"]
+    assert list(updates_of(Wrong([["a", "b"], "a"]), 3, {"a": None, "b": None}, {"b": 2})) == [("a",), "a"]
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,14 @@ class Learner(Protocol):
     A learner may also have `frozen`, the names of models that it does not train: they stay in `eval()` mode.
     """
 
-    def updates(self, step: int) -> Sequence[str]:
-        """Return the models to update in this step, in order."""
+    def updates(self, step: int) -> Sequence[str | tuple[str, ...]]:
+        """Return the models to update in this step, in order; a tuple of names is updated together, from one loss."""
 
-    def training(self, models: Mapping[str, nn.Module], name: str, batch: Any) -> Mapping[str, Tensor]:
-        """Return "loss", the scalar that `models[name]` minimises, and further scalars to report."""
+    def training(self, models: Mapping[str, nn.Module], name: Any, batch: Any) -> Mapping[str, Tensor]:
+        """Return "loss", the scalar that `models[name]` minimises, and further scalars to report.
+
+        `name` is an entry of `updates`: a tuple asks for the loss of all its models.
+        """
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
         """Return each metric: its mean over the batch, a value per sample (batch,), or an `Accumulator`.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from runner.errors import ConfigError
 from runner.learners import Accumulator, Learner, Summarizing
+from runner.progress import Names
 
 _OF_WHOLE_SETS = re.compile(
     r"(.*_)?(f1|f1_score|f_score|auc|auroc|roc_auc|ap|map|average_precision|precision|recall|sensitivity|specificity|"
@@ -16,22 +17,30 @@ _OF_WHOLE_SETS = re.compile(
 )
 
 
-def updates_of(learner: Learner, step: int, trained: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the models to update in a step, in order.
+def updates_of(
+    learner: Learner, step: int, trained: Container[str], every: Mapping[str, int] | None = None
+) -> Iterator[Names]:
+    """Yield the models to update in a step, in order; a tuple is updated together.
+
+    A model named in `every` is left out unless the step is divisible by its number.
 
     Raises:
         ConfigError: the learner returned anything but names of its models.
     """
-    names = learner.updates(step)
-    known = ", ".join(trained)
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ConfigError(f"{_place(learner, 'updates')} returned {names!r}; return a tuple of names from: {known}")
-    for name in names:
-        if name not in trained:
-            raise ConfigError(
-                f"{_place(learner, 'updates')} returned {name!r}, which is not a trained model; those are {known}"
-            )
-        yield name
+    entries = learner.updates(step)
+    if isinstance(entries, str) or not isinstance(entries, Iterable):
+        raise _no_updates(learner, f"{entries!r}; return a tuple of names from", trained)
+    for entry in entries:
+        together: tuple[Any, ...] = tuple(entry) if isinstance(entry, (tuple, list)) and entry else (entry,)
+        for name in together:
+            if not isinstance(name, str) or name not in trained or together.count(name) > 1:
+                raise _no_updates(learner, f"{entry!r}, which is not a trained model; those are", trained)
+        if due := tuple(name for name in together if step % (every or {}).get(name, 1) == 0):
+            yield entry if isinstance(entry, str) else due
+
+
+def _no_updates(learner: Learner, found: str, trained: Any) -> ConfigError:
+    return ConfigError(f"{_place(learner, 'updates')} returned {found} {', '.join(trained)}")
 
 
 def check_training(values: Any, learner: Learner) -> None:

@@ -1,7 +1,7 @@
 """`Plan` holds all that does not change during training, and tells what is due between two steps."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from runner.checkpoint.policies import Mode
@@ -53,6 +53,8 @@ class Plan:
     console: Console
     stop: Stop
     pacing: Pacing
+    every: Mapping[str, int] = field(default_factory=dict)
+    """The models that are updated only in steps divisible by their number."""
     freezing: Collection[Freezing] = ()
     """The frozen parts of the models."""
 

@@ -14,7 +14,8 @@ from runner.data.loaders.loading import DataPosition
 from runner.errors import ConfigError
 from runner.optim.averaging import Average
 from runner.optim.pacing import Pacing
-from runner.progress import Progress
+from runner.optim.together import Together
+from runner.progress import Names, Progress
 from runner.randomness import Randomness
 from runner.stateful import Stateful
 from runner.strategy.precision import Precision
@@ -94,6 +95,10 @@ class TrainState:
                 raise ConfigError(
                     f"the {name}'s {gone[0]} was removed during training, so no resume could restore it; keep it"
                 )
+
+    def optimizer_of(self, names: Names) -> Optimizer:
+        """Return the optimizer of a model, or one of several models that are updated together."""
+        return self.optimizers[names] if isinstance(names, str) else Together(self.optimizers[name] for name in names)
 
     @contextmanager
     def update(self) -> Iterator[None]:

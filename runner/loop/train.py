@@ -12,6 +12,7 @@ from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate_each
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
+from runner.progress import Names
 from runner.randomness import isolated
 
 
@@ -51,30 +52,30 @@ def train(state: TrainState, plan: Plan) -> Ending:
             progress.begin_step()
             for part in plan.freezing:
                 part.apply(progress.global_step)
-            for name in updates_of(plan.learner, progress.global_step, state.optimizers):
-                _update(state, plan, models, name, batch)
+            for names in updates_of(plan.learner, progress.global_step, state.optimizers, plan.every):
+                _update(state, plan, models, names, batch)
             progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)
             state.update_averages()
         plan.console.advance(progress.global_step)
 
 
-def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name: str, batch: Batch) -> None:
-    """Accumulate one model's gradient over the micro-batches, and apply it if the guard allows."""
-    optimizer, seen = state.optimizers[name], []
+def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batch: Batch) -> None:
+    """Accumulate the gradient of one model, or of several, over the micro-batches; apply it if the guard allows."""
+    optimizer, seen = state.optimizer_of(names), []
     optimizer.zero_grad()
     plan.guard.begin(state.models)
     for part, share in batch.micro_batches():
         with state.scaler.autocast():
-            values = training_of(plan.learner)(models, name, move(part, plan.strategy.device))
+            values = training_of(plan.learner)(models, names, move(part, plan.strategy.device))
         check_training(values, plan.learner)
         state.scaler.backward(values["loss"], share)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
     if plan.guard.allows(state.scaler, optimizer, seen):
         state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
-        state.progress.observe(name, seen)
+        state.progress.observe(names, seen)
     else:
-        state.progress.skip(name, plan.skip_limit)
+        state.progress.skip(names, plan.skip_limit)
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:

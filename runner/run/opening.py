@@ -73,6 +73,7 @@ def make_plan(
             warming_up=_of_kind(state, Plateau),
             by_epoch=_per_epoch(state, config.scheduler),
         ),
+        every=config.learner.get("every") or {},
         freezing=run.freezing.values(),
     )
 

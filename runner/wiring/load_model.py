@@ -64,7 +64,7 @@ def _build(config: Mapping[str, Any], entries: Mapping[str, Any], trust: Trust, 
     else:
         _check_described(config, "data", file)
         data = build_data(config["data"], trust)
-    learner = build(config["learner"], object, place="learner", trust=trust)
+    learner = build(config["learner"], object, place="learner", trust=trust, reserved=("every",))
     return build_models(config["model"], data, learner, trust)
 
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer, SparseAdam
 from runner.data.splits import place_of, sets_of
 from runner.errors import ConfigError
 from runner.learners import Gan, trained_by
+from runner.loop.answers import updates_of
 from runner.models import Generator
 
 _SET_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -36,7 +37,9 @@ def measured_of(data: Any, learner: Any) -> list[str]:
     if sets := sets_of(getattr(data, "val", None)):
         return [f"val/{place_of(name, metric)}" for name in sets for metric in learner.metrics]
     models = trained_by(learner)
-    return ["train/loss"] if models == ("model",) else [f"train/{name}_loss" for name in models]
+    own = ["train/loss"] if models == ("model",) else [f"train/{name}_loss" for name in models]
+    together = models != ("model",) and any(not isinstance(names, str) for names in updates_of(learner, 0, models))
+    return ["train/loss", *own] if together else own
 
 
 def check_learner(learner: Any) -> None:
@@ -67,6 +70,20 @@ def _check_frozen(learner: Any, name: str) -> None:
         raise ConfigError(
             f"learner: {name} has frozen = {frozen!r}; name some of its models, {', '.join(models)}, but not all"
         )
+
+
+def check_every(every: Any, learner: Any) -> None:
+    """Raise ConfigError unless `learner.every`, if set, maps trained models to whole numbers of steps."""
+    if every is not None and not isinstance(every, Mapping):
+        raise ConfigError(
+            f"learner.every={every} is invalid; use a mapping, such as {{discriminator: 5}}; every is a key of the "
+            "runner, so rename the argument of your class"
+        )
+    for name, count in (every or {}).items():
+        if name not in trained_by(learner):
+            raise ConfigError(f"learner.every names {name}; the trained models are {', '.join(trained_by(learner))}")
+        if type(count) is not int or count < 1:
+            raise ConfigError(f"learner.every.{name}={count} is invalid; use a whole number of steps, at least 1")
 
 
 def check_latent(learner: Any, models: Mapping[str, nn.Module]) -> None:

@@ -23,7 +23,14 @@ from runner.stateful import Stateful
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
-from runner.wiring.build.checks import check_data, check_latent, check_learner, check_model, check_optimizer
+from runner.wiring.build.checks import (
+    check_data,
+    check_every,
+    check_latent,
+    check_learner,
+    check_model,
+    check_optimizer,
+)
 from runner.wiring.build.identity import facts_of
 from runner.wiring.build.updating import build_updating, check_model_names, config_place, trained
 from runner.wiring.config.compose import CONF
@@ -80,8 +87,9 @@ def build_problem(config: Config, trust: Trust) -> Problem:
     """Seed everything, then build data, learner and models; models receive the data's facts."""
     seed_everything(config.seed)
     data = build_data(config.data, trust)
-    learner = build(config.learner, object, place="learner", trust=trust)
+    learner = build(config.learner, object, place="learner", trust=trust, reserved=("every",))
     check_learner(learner)
+    check_every(config.learner.get("every"), learner)
     seed_everything(config.seed)
     models = build_models(config.model, data, learner, trust)
     check_latent(learner, models)

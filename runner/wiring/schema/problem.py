@@ -1,6 +1,7 @@
 """The keys of model, data and learner."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from runner.wiring.schema.rules import (
     Augment,
@@ -107,14 +108,18 @@ class ImageFolder(Digits):
 
 
 @dataclass
-class Regression:
+class Learning:
     _target_: str = key("Class to build.")
+    every: Any = key("Update a model only in steps divisible by its number, such as {discriminator: 5}.")
+
+
+@dataclass
+class Regression(Learning):
     loss: Loss = key("Loss to minimise: mse, l1 or huber.")
 
 
 @dataclass
-class Classification:
-    _target_: str = key("Class to build.")
+class Classification(Learning):
     label_smoothing: float = key("Share of the target spread over all classes, in [0, 1).")
 
     def __post_init__(self) -> None:
@@ -122,8 +127,7 @@ class Classification:
 
 
 @dataclass
-class Gan:
-    _target_: str = key("Class to build.")
+class Gan(Learning):
     latent: int = key("Size of the noise vector; must equal the generator's `latent`.")
 
     def __post_init__(self) -> None:
