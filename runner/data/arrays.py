@@ -11,6 +11,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from runner.data.balance import balanced
 from runner.data.memory import InMemory
 from runner.data.selection import without_val
 from runner.errors import CheckpointError, ConfigError, DataMissing
@@ -30,7 +31,7 @@ class Arrays:
     targets, `num_classes` is the number of values per sample. A list `classes` names the classes in order.
     """
 
-    def __init__(self, path: str | None, read_tensors: Callable[[Path], Any]) -> None:
+    def __init__(self, path: str | None, read_tensors: Callable[[Path], Any], balance: str = "none") -> None:
         """Read a `.npz`, or with `read_tensors` a `.pt` that holds a dictionary of tensors.
 
         Raises:
@@ -58,6 +59,7 @@ class Arrays:
             self.in_channels, self.image_size = shape[0], shape[1:]
         self.train, self.val = InMemory(*found["train"]), InMemory(*found["val"])
         self.test = InMemory(*found["test"]) if "test" in found else None
+        self.order = balanced(balance, self.train.targets)
 
     def identity(self) -> dict[str, Any]:
         """Return the names of the classes, if the file has them."""

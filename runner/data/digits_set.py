@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch.nn import functional
 
+from runner.data.balance import balanced
 from runner.data.idx_format import read_idx
 from runner.data.memory import InMemory
 
@@ -19,11 +20,12 @@ class Digits:
     in_features = 1024
     num_classes = 10
 
-    def __init__(self, augment: str = "none") -> None:
+    def __init__(self, augment: str = "none", balance: str = "none") -> None:
         small = read_idx(_FOLDER / "images-idx3-ubyte.gz").float().unsqueeze(1) / 8 - 1
         images = functional.interpolate(small, size=(32, 32), mode="bilinear", align_corners=False)
         labels = read_idx(_FOLDER / "labels-idx1-ubyte.gz").long()
         end = _TRAIN + _VAL
         self.train = InMemory(images[:_TRAIN], labels[:_TRAIN], augment=augment)
+        self.order = balanced(balance, self.train.targets)
         self.val = InMemory(images[_TRAIN:end], labels[_TRAIN:end])
         self.test = InMemory(images[end:], labels[end:])

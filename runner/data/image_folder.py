@@ -9,6 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from runner.data.balance import balanced
 from runner.data.loaders.whole import WholeBatches
 from runner.data.memory import augmented, check_augmentation, scaled
 from runner.data.selection import without_val
@@ -26,7 +27,14 @@ class ImageFolder:
     cropped. Classes and files are sorted by name.
     """
 
-    def __init__(self, root: str | None, image_size: int = 32, mode: str = "rgb", augment: str = "none") -> None:
+    def __init__(
+        self,
+        root: str | None,
+        image_size: int = 32,
+        mode: str = "rgb",
+        augment: str = "none",
+        balance: str = "none",
+    ) -> None:
         """List the files; they are read when needed.
 
         Raises:
@@ -54,6 +62,7 @@ class ImageFolder:
             rest, held = without_val(len(train))
             self.val, train = split([train[i] for i in held]), [train[i] for i in rest]
         self.train = split(train, augment)
+        self.order = balanced(balance, torch.tensor([label for _, label in train]))
         self.test = split(_files(folder / "test", self.classes)) if (folder / "test").is_dir() else None
 
     def identity(self) -> dict[str, Any]:

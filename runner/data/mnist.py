@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from torch import Tensor
 from torch.nn import functional
 
+from runner.data.balance import balanced
 from runner.data.idx_format import read_idx
 from runner.data.memory import InMemory
 from runner.errors import DataMissing
@@ -40,7 +41,9 @@ class IdxImages:
     _hint = ""
     _classes: tuple[str, ...] = ()
 
-    def __init__(self, root: str | None = None, download: bool = False, augment: str = "none") -> None:
+    def __init__(
+        self, root: str | None = None, download: bool = False, augment: str = "none", balance: str = "none"
+    ) -> None:
         """Read the files from `root`, by default the user's cache directory.
 
         Raises:
@@ -57,6 +60,7 @@ class IdxImages:
             )
         images, labels = _labelled(found[0], found[1], more_than=_VAL)
         self.train = InMemory(images[:-_VAL], labels[:-_VAL], augment=augment)
+        self.order = balanced(balance, self.train.targets)
         self.val = InMemory(images[-_VAL:], labels[-_VAL:])
         self.test = InMemory(*_labelled(found[2], found[3], more_than=0))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from runner.data.balance import balanced
 from runner.data.memory import InMemory
 from runner.errors import ConfigError
 
@@ -12,7 +13,14 @@ from runner.errors import ConfigError
 class Synthetic:
     """Noisy copies of one random prototype per class; `val` and `test` have a fifth of the size."""
 
-    def __init__(self, shape: Sequence[int] = (1, 32, 32), classes: int = 10, size: int = 1000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int] = (1, 32, 32),
+        classes: int = 10,
+        size: int = 1000,
+        seed: int = 0,
+        balance: str = "none",
+    ) -> None:
         """Draw everything from a separate generator, seeded with `seed`.
 
         Raises:
@@ -31,6 +39,7 @@ class Synthetic:
         self.train, self.val, self.test = (
             _drawn(prototypes, count, generator) for count in (size, max(1, size // 5), max(1, size // 5))
         )
+        self.order = balanced(balance, self.train.targets)
 
 
 def _drawn(prototypes: torch.Tensor, count: int, generator: torch.Generator) -> InMemory:

@@ -80,6 +80,7 @@ class TrainLoader:
         accumulate: int = 1,
         order: Own | None = None,
         even: bool = False,
+        drop_last: bool = False,
     ) -> None:
         """Load a data set in an order that follows from (seed, epoch), each batch in `accumulate` micro-batches.
 
@@ -88,7 +89,7 @@ class TrainLoader:
         """
         self.keyed = Keyed(dataset, seed, collate=loading.collate, micro_batches=accumulate)
         self.size, self.batch_size = self.keyed.size, loading.batch_size
-        self.order = Order(self.size, loading.batch_size, seed, order, even=even)
+        self.order = Order(self.size, loading.batch_size, seed, order, even=even, drop_last=drop_last)
         self.steps_per_epoch = self.order.steps_per_epoch
         self.loading = replace(loading, workers=min(loading.workers, self.steps_per_epoch))
 

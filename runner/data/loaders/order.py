@@ -20,14 +20,25 @@ Own = Callable[[int, Generator], Any] | Sampler[Any]
 class Order:
     """The batches of every epoch, as indices; by default all samples once, shuffled per epoch."""
 
-    def __init__(self, size: int, batch_size: int, seed: int, own: Own | None = None, *, even: bool = False) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        own: Own | None = None,
+        *,
+        even: bool = False,
+        drop_last: bool = False,
+    ) -> None:
         """Order `size` samples, by `own` if given; `even` requires epochs of equal length.
+
+        `drop_last` leaves out a last batch that is too small, unless it is the only one or `own` made the batches.
 
         Raises:
             ConfigError: see `batches`.
         """
         self._size, self._batch_size, self._seed = size, batch_size, seed
-        self._own, self._even = own, even
+        self._own, self._even, self._drop_last = own, even, drop_last
         first = () if own is None else self._batches(0, 0, 0)
         self.steps_per_epoch = self.steps(0) if own is None else len(first)
         if own is not None:
@@ -41,7 +52,8 @@ class Order:
     def steps(self, epoch: int, sample: int = 0) -> int:
         """Return the number of batches of an epoch from a sample on; raises like `batches`."""
         if self._own is None:
-            return -(-(self._size - sample) // self._batch_size)
+            whole, rest = divmod(self._size - sample, self._batch_size)
+            return whole + (rest > 0 and not (self._drop_last and whole))
         return len(self._batches(epoch, 0, sample))
 
     def batches(self, epoch: int, *, turn: int = 0, sample: int = 0) -> Sequence[Tensor]:
@@ -72,7 +84,9 @@ class Order:
     def _batches(self, epoch: int, turn: int, sample: int) -> Sequence[Tensor]:
         found = self._drawn(epoch, (self._seed, turn, epoch) if turn else (self._seed, epoch))
         if isinstance(found, Tensor):
-            return torch.split(found[sample:], self._batch_size) if sample < len(found) else ()
+            parts = torch.split(found[sample:], self._batch_size) if sample < len(found) else ()
+            is_short = len(parts) > 1 and len(parts[-1]) < self._batch_size
+            return parts[:-1] if self._drop_last and is_short else parts
         return self._from(found, sample, epoch)
 
     def _drawn(self, epoch: int, seed: tuple[int, ...]) -> Tensor | list[Tensor]:

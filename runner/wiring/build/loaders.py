@@ -37,6 +37,7 @@ def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, dict[s
         accumulate=config.accumulate,
         order=order_of(data),
         even=config.epochs is not None,
+        drop_last=config.data.get("drop_last", False),
     )
     return train, {name: EvaluationLoader(part, loading) for name, part in sets_of(getattr(data, "val", None)).items()}
 

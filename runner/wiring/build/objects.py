@@ -43,7 +43,7 @@ from runner.wiring.trust.built_in import ROOTS
 from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.targets import Trust, places_of_targets, resolves, trust_entry
 
-_LOADING = ("workers", "timeout", "split")
+_LOADING = ("workers", "timeout", "split", "drop_last")
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,13 @@ def _check_reserved(data: Mapping[str, Any]) -> None:
     """Raise ConfigError for invalid values of the runner's own keys in the user's data."""
     reserved = [field.name for field in dataclasses.fields(Data) if field.name in data]  # with `_target_`
     try:
-        values = {"workers": 0, "timeout": 0, "split": None, **{name: data[name] for name in reserved}}
+        values = {
+            "workers": 0,
+            "timeout": 0,
+            "split": None,
+            "drop_last": False,
+            **{name: data[name] for name in reserved},
+        }
         OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Data), values))
     except OmegaConfBaseException as error:
         key = str(error.full_key)

@@ -21,10 +21,12 @@ _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "clip_value", "accumulat
 _LENGTH = ("epochs", "max_steps")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
 # What may also differ where nothing is trained.
-_IMMATERIAL = ("batch_size", "seed", "data.augment")
+_IMMATERIAL = ("batch_size", "seed", "data.augment", "data.balance", "data.drop_last")
 _OF_TRAINING = ("tracker",)
 _OF_WEIGHTS = ("model", "warm_start")
 _FIXED = ("optimizer._target_",)
+# The values of keys that an older file lacks; of others, null.
+_FORMER = {"data.drop_last": False, "data.balance": "none"}
 
 
 class Use(Enum):
@@ -68,7 +70,7 @@ def differences(
     """
     unshown = _UNSHOWN if use is Use.resume else (*_UNSHOWN, *_OF_TRAINING)
     judge = _judge_evaluation if use is Use.evaluation else partial(_effect, scheduled=_is_scheduled(merged))
-    keys = [k for k in merged if not _same(merged[k], saved.get(k))]  # a key that an older file lacks is null
+    keys = [k for k in merged if not _same(merged[k], saved.get(k, _FORMER.get(k)))]
     keys += [k for k in saved if k not in merged and saved[k] is not None]
     changes = [
         Change(key, saved.get(key), merged.get(key), judge(key, saved.get(key), merged.get(key), allowed))

@@ -5,6 +5,7 @@ from typing import Any
 
 from runner.wiring.schema.rules import (
     Augment,
+    Balance,
     Colours,
     Loss,
     Split,
@@ -14,6 +15,8 @@ from runner.wiring.schema.rules import (
     require_local,
     require_positive,
 )
+
+_BALANCE = "Training order: none, or classes, which has equally many samples of each per epoch."
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Data:
     split: Split | None = key(
         "Split for task=evaluate and task=predict: train, val or test (default: test if there is one, else val)."
     )
+    drop_last: bool = key("Leave out the last batch of each training epoch if it is smaller than the others.")
 
     def __post_init__(self) -> None:
         require_at_least_zero(self, "data.", "workers", "timeout")
@@ -55,6 +59,7 @@ class Data:
 @dataclass
 class Digits(Data):
     augment: Augment = key("Augmentation of training images: none, shift or flip_shift.")
+    balance: Balance = key(_BALANCE)
 
 
 @dataclass
@@ -72,6 +77,7 @@ class Synthetic(Data):
     shape: list[int] = key("Shape of one input, such as [1,32,32] or [16].")
     classes: int = key("Number of classes.")
     size: int = key("Number of training samples.")
+    balance: Balance = key(_BALANCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,6 +93,7 @@ class Synthetic(Data):
 @dataclass
 class Arrays(Data):
     path: str | None = key("File (.npz or .pt) with train_inputs, train_targets and, optionally, val_* and test_*.")
+    balance: Balance = key(_BALANCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()

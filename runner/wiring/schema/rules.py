@@ -158,3 +158,10 @@ class Augment(Enum):
     none = "none"
     shift = "shift"
     flip_shift = "flip_shift"
+
+
+class Balance(Enum):
+    """What a training epoch has equally many samples of."""
+
+    none = "none"
+    classes = "classes"
