@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from runner.learners.classification import Classification
 from runner.learners.gan import Gan
+from runner.learners.mixing import Mixing
 from runner.learners.regression import Regression
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Classification",
     "Gan",
     "Learner",
+    "Mixing",
     "Predicting",
     "Regression",
     "Summarizing",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from runner.errors import ConfigError
+from runner.learners.mixing import Mixing
 
 Batch = tuple[Tensor, Tensor]
 
@@ -20,25 +21,30 @@ class Classification:
     metrics = ("loss", "accuracy")
     models = ("model",)
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
-        """Smooth the targets in training, not in evaluation.
+    def __init__(self, label_smoothing: float = 0.0, mixup: float = 0.0, cutmix: float = 0.0) -> None:
+        """Smooth the targets and mix the batches in training, not in evaluation; see `Mixing`.
 
         Raises:
-            ConfigError: a smoothing outside [0, 1).
+            ConfigError: a smoothing outside [0, 1), or a negative mixup or cutmix.
         """
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"Classification cannot have label_smoothing={label_smoothing}; use a number in [0, 1)")
         self._label_smoothing = label_smoothing
+        self._mix = Mixing(mixup, cutmix)
 
     def updates(self, step: int) -> Sequence[str]:
         """Return the one model."""
         return self.models
 
     def training(self, models: Mapping[str, nn.Module], name: str, batch: Batch) -> dict[str, Tensor]:
-        """Return the cross-entropy."""
+        """Return the cross-entropy, of both targets where samples are mixed."""
         inputs, targets = batch
-        logits = models[name](inputs)
-        return {"loss": _cross_entropy(logits, targets, self._label_smoothing)}
+        mixed, others, share = self._mix(inputs, targets)
+        logits = models[name](mixed)
+        loss = _cross_entropy(logits, targets, self._label_smoothing)
+        if share < 1:
+            loss = share * loss + (1 - share) * _cross_entropy(logits, others, self._label_smoothing)
+        return {"loss": loss}
 
     def evaluation(self, models: Mapping[str, nn.Module], batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy and the accuracy."""

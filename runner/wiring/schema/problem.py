@@ -128,8 +128,11 @@ class Regression(Learning):
 @dataclass
 class Classification(Learning):
     label_smoothing: float = key("Share of the target spread over all classes, in [0, 1).")
+    mixup: float = key("Mixup: a batch's share is drawn from Beta(mixup, mixup), such as 0.2; 0 is none.")
+    cutmix: float = key("CutMix: a batch's share is drawn from Beta(cutmix, cutmix), such as 1; 0 is none.")
 
     def __post_init__(self) -> None:
+        require_at_least_zero(self, "learner.", "mixup", "cutmix")
         require(0 <= self.label_smoothing < 1, "learner.label_smoothing", self.label_smoothing, "a number in [0, 1)")
 
 
