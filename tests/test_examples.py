@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.support.fork_server import ForkServer, fork_server
 
 EXAMPLES = REPOSITORY / "docs/examples"
 TINY = {
+    "bert": ("model.config.hidden_size=16", "model.config.num_hidden_layers=1", "optimizer.lr=0.02", "epochs=3"),
     "detection": ("data.count=80", "model.width=4", "epochs=4"),
     "distillation": ("model.student.hidden=[4]", "epochs=2", "batch_size=200"),
     "dqn": ("model.q.hidden=[8]", "learner.memory=400", "data.count=200", "epochs=2"),
@@ -25,8 +27,8 @@ TINY = {
 }
 """What is added to the commands that train."""
 EVERY_STEP = ("checkpoint=every_n_steps", "checkpoint.every_steps=1", "tracker=csv", "device=cpu")
-NEEDED: dict[str, str] = {}
-"""Packages that an example needs and an installation may lack."""
+NEEDED = {"bert": "transformers.models.bert.modeling_bert"}
+"""What an example imports from a package that an installation may lack."""
 
 
 def page(name: str) -> str:
@@ -37,7 +39,8 @@ def page(name: str) -> str:
 def commands(name: str) -> list[list[str]]:
     """Return the commands of a README in their order, those that train in tiny form."""
     (block,) = re.findall(r"^```bash\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
-    found = [shlex.split(line, comments=True) for line in block.replace("\\\n", "").splitlines()]
+    lines = [line for line in block.replace("\\\n", "").splitlines() if not line.startswith("export ")]
+    found = [shlex.split(line, comments=True) for line in lines]
     return [[*words, *TINY[name], *EVERY_STEP] if f"experiment={name}" in words else words for words in found]
 
 
@@ -51,12 +54,14 @@ class Project:
 
     def __init__(self, name: str, folder: Path, process: ForkServer) -> None:
         self.name, self.folder, self._process = name, folder, process
+        self._exported = dict(re.findall(r"^export (\w+)=(\S+)$", page(name), re.MULTILINE))
         shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("__pycache__", "outputs"))
 
     def run(self, *words: str, **environment: str) -> str:
         """Run a command, which must succeed unless it is killed; return what it printed."""
         program, *rest = words[1:] if words[0] == "python" else words
-        code, said = self._process.start(self.folder, *rest, program=program, **environment).finish(seconds=240)
+        variables = {**self._exported, **environment}
+        code, said = self._process.start(self.folder, *rest, program=program, **variables).finish(seconds=240)
         assert code == (-9 if "KILL_AT" in environment else 0), f"{shlex.join(words)} ended with {code}:\n{said}"
         return said
 
@@ -71,8 +76,8 @@ class Project:
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """An example, trained once."""
     needed = NEEDED.get(request.param, "")
-    if needed:
-        pytest.importorskip(needed, reason=f"{needed} is not installed")
+    if needed and find_spec(package := needed.split(".")[0]) is None:
+        pytest.skip(f"the package {package} is not installed")
     work = tmp_path_factory.mktemp(request.param)
     with fork_server(work, PRELOAD=needed) as process:
         project = Project(request.param, work / request.param, process)
