@@ -158,6 +158,10 @@ TRAINED = [
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
+    "it holds the stream's state in": "streams: a_state_of_other_workers_is_refused",
+    "which a stream does not tell": "streams: what_a_stream_cannot_do_is_one_sentence",
+    "a stream does not tell how many": "streams: what_a_stream_cannot_do_is_one_sentence",
+    "which a stream cannot give": "streams: what_a_stream_cannot_do_is_one_sentence",
     "choose one with optimizer.": "agreement: settings_of_a_file_that_are_none_of_the_configs_are_refused_by_name",
     "rewrite it with torch.save(": "checkpoint_foreign: the_old_form_becomes_readable_by_the_words_that_refuse_it",
     "use warm_start.path={}": "checkpoint_foreign: what_another_program_wrote_is_refused_and_not_damaged",

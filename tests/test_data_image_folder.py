@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from runner.data import ImageFolder
-from runner.data.loaders.loading import Loading, TrainLoader
+from runner.data.loaders.loading import DataPosition, Loading, TrainLoader
 from runner.errors import ConfigError, DataMissing
 from tests.support.command_line import cli
 
@@ -61,8 +61,8 @@ def test_augmentation_is_a_function_of_seed_epoch_and_index(tmp_path: Path) -> N
 def test_workers_read_the_same_batches(tmp_path: Path, workers: int) -> None:
     data = ImageFolder(str(fill(tmp_path)), image_size=16, augment="shift")
     pickle.loads(pickle.dumps(data.train))
-    alone = TrainLoader(data.train, Loading(4, workers=0), seed=0).batches(epoch=0, sample=0)
-    loaded = TrainLoader(data.train, Loading(4, workers=workers), seed=0).batches(epoch=0, sample=0)
+    alone = TrainLoader(data.train, Loading(4, workers=0), seed=0).batches(DataPosition(8, 4), epoch=0)
+    loaded = TrainLoader(data.train, Loading(4, workers=workers), seed=0).batches(DataPosition(8, 4), epoch=0)
     for _ in range(3):
         assert torch.equal(next(alone).whole[0], next(loaded).whole[0])
 

@@ -87,7 +87,7 @@ def loader(dataset: Any, *, workers: int = 0, seed: int = 7, batch_size: int = B
 
 
 def take(dataset: Any, count: int, *, epoch: int = 0, sample: int = 0, **settings: int) -> list[Any]:
-    batches = loader(dataset, **settings).batches(epoch=epoch, sample=sample)
+    batches = loader(dataset, **settings).batches(at(sample), epoch=epoch)
     return [batch.whole for batch in islice(batches, count)]
 
 
@@ -99,6 +99,10 @@ def evaluated(dataset: Any, batch_size: int = BATCH, workers: int = 0) -> list[A
 def order(count: int, **settings: int) -> list[list[int]]:
     """Return the indices of the first batches."""
     return [batch.tolist() for (batch,) in take(TensorDataset(torch.arange(SIZE)), count, **settings)]
+
+
+def at(sample: int) -> DataPosition:
+    return DataPosition(SIZE, BATCH, sample)
 
 
 def flat(batches: list[Any]) -> list[Any]:
@@ -306,8 +310,7 @@ class Unsized(Dataset[int]):
 @pytest.mark.parametrize(
     ("dataset", "reason"),
     [
-        (Endless(), "Endless is iterable"),
-        (iter([1, 2]), "is iterable"),
+        ({1, 2}, "set is no data set"),
         (Unsized(), "Unsized has no length"),
         (TensorDataset(torch.zeros(0, 2)), "TensorDataset is empty"),
     ],
@@ -360,7 +363,7 @@ def test_an_impossible_position_is_refused(sample: Any) -> None:
 def parts_of(dataset: Any, accumulate: int, **settings: Any) -> list[tuple[Any, float]]:
     """Return the micro-batches of the first batch, with their shares."""
     made = TrainLoader(dataset, Loading(settings.pop("batch_size", BATCH), **settings), seed=7, accumulate=accumulate)
-    return list(next(made.batches(epoch=0, sample=0)).micro_batches())
+    return list(next(made.batches(at(0), epoch=0)).micro_batches())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -407,13 +410,13 @@ def test_ragged_samples_are_collated_by_the_datas_own_way_and_counted_by_their_i
 ) -> None:
     made = TrainLoader(Sentences(), Loading(BATCH, workers, collate=padded), seed=7, accumulate=accumulate)
     before = generators()
-    for batch, indices in zip(islice(made.batches(epoch=0, sample=0), 3), order(3), strict=True):
+    for batch, indices in zip(islice(made.batches(at(0), epoch=0), 3), order(3), strict=True):
         assert batch.size == len(indices) and len(batch.parts) == min(accumulate, len(indices))
         assert [row[0].item() for part in batch.parts for row in part["tokens"]] == indices
         assert all(part["tokens"].shape[1] == part["tokens"].max() + 1 for part in batch.parts)
     assert generators() == before
     again = TrainLoader(Sentences(), Loading(BATCH, collate=padded), seed=7, accumulate=accumulate)
-    resumed = next(again.batches(epoch=0, sample=2 * BATCH))
+    resumed = next(again.batches(at(2 * BATCH), epoch=0))
     assert all(torch.equal(one["noise"], other["noise"]) for one, other in zip(resumed.parts, batch.parts, strict=True))
 
 
@@ -480,7 +483,7 @@ def test_whatever_people_collate_is_moved_whole_and_what_is_no_tensor_stays() ->
 def of_own(own: Any, epoch: int = 0, sample: int = 0, *, even: bool = False, count: int = 6) -> list[list[int]]:
     """Return the indices of the first batches in an order of the data's own."""
     made = TrainLoader(TensorDataset(torch.arange(SIZE)), Loading(BATCH), seed=7, order=own, even=even)
-    return [batch.whole[0].tolist() for batch in islice(made.batches(epoch=epoch, sample=sample), count)]
+    return [batch.whole[0].tolist() for batch in islice(made.batches(at(sample), epoch=epoch), count)]
 
 
 def weighted(epoch: int, generator: torch.Generator) -> Tensor:
@@ -522,7 +525,7 @@ def test_an_own_order_is_a_function_of_seed_and_epoch_and_goes_on_from_every_bat
 def test_an_epoch_ends_where_its_own_order_ends() -> None:
     made = TrainLoader(TensorDataset(torch.arange(SIZE)), Loading(BATCH), seed=7, order=by_length)
     position = DataPosition(SIZE, BATCH, own_order=True)
-    found = [(position.advance(batch), batch.size) for batch in islice(made.batches(epoch=0, sample=0), 6)]
+    found = [(position.advance(batch), batch.size) for batch in islice(made.batches(at(0), epoch=0), 6)]
     assert [ended for ended, _ in found] == [False, False, True] * 2
     assert sorted(size for _, size in found[:3]) == [2, 3, 5]
 
@@ -588,7 +591,7 @@ def test_a_collate_that_makes_nothing_is_one_sentence() -> None:
         (failing, "failing raised RuntimeError: no pad"),
     ):
         with pytest.raises(ConfigError, match=said):
-            next(TrainLoader(Noisy(), Loading(BATCH, collate=own), seed=7).batches(epoch=0, sample=0))
+            next(TrainLoader(Noisy(), Loading(BATCH, collate=own), seed=7).batches(at(0), epoch=0))
 
 
 def test_epochs_of_unequal_length_tell_no_length_of_a_run() -> None:

@@ -160,14 +160,14 @@ def test_what_does_not_fit_is_exit_code_2_and_nothing_made(
 def test_data_that_cannot_be_sent_to_a_worker_are_one_sentence() -> None:
     sets = [Wrong(lambda index: torch.zeros(4)) for _ in range(2)]
     train = TrainLoader(sets[0], Loading(8, workers=1), seed=0)
-    val = {"": EvaluationLoader(sets[1], Loading(8, workers=1))}
-    keys, _ = train.telling(epoch=0, sample=0)
-    assert [[batch.size for batch in one] for one in tried_batches(train, val, keys)[1]] == [[8, 4]]
+    val = EvaluationLoader(sets[1], Loading(8, workers=1))
+    keys = {"train": (train.keyed, train.telling(epoch=0, sample=0)[0]), "val": (val.keyed, val.telling())}
+    assert [batch.size for batch in tried_batches(keys, train.loading)["val"]] == [8, 4]
     former = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
         with pytest.raises(ConfigError, match=r"cannot be sent to a worker .*lambda.*add data\.workers=0"):
-            tried_batches(train, val, keys)
+            tried_batches(keys, train.loading)
     finally:
         multiprocessing.set_start_method(former, force=True)
 
@@ -182,8 +182,7 @@ def test_a_batch_is_tried_on_a_resume_too(work: Path, capsys: Any, monkeypatch: 
 def test_a_trial_that_fails_leaves_no_worker_behind() -> None:
     before, data = set(multiprocessing.active_children()), Data("missing")
     train = TrainLoader(data.train, Loading(8, workers=1), seed=0)
-    val = {"": EvaluationLoader(data.val, Loading(8, workers=1))}
-    keys, _ = train.telling(epoch=0, sample=0)
+    keys = {"train": (train.keyed, train.telling(epoch=0, sample=0)[0])}
     with pytest.raises(ConfigError, match="sample 13 of Wrong is None") as kept:
-        tried_batches(train, val, keys)
+        tried_batches(keys, train.loading)
     assert kept.value.__traceback__ and set(multiprocessing.active_children()) == before

@@ -1,5 +1,6 @@
 """A fixed random selection from a data set, in the original order."""
 
+from itertools import islice
 from typing import Any
 
 import torch
@@ -7,7 +8,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from runner.data.loaders.keyed import size_of
+from runner.data.loaders.seeding import borrowed_generators, seed_generators
 from runner.data.loaders.whole import WholeBatches, delivers_whole
+from runner.data.streams.worker import is_stream
 from runner.errors import ConfigError
 
 _VAL = 0.1
@@ -27,11 +30,13 @@ def without_val(count: int) -> tuple[Tensor, Tensor]:
 
 
 def selection(dataset: Any, count: int) -> Any:
-    """Return a fixed selection of `count` samples of a map-style data set, or the data set if it has no more.
+    """Return a fixed selection of `count` samples, or the data set if it has no more; of a stream, the first samples.
 
     Raises:
-        ConfigError: the data set is iterable or empty, or not a data set.
+        ConfigError: the data set is empty, or not a data set.
     """
+    if is_stream(dataset):
+        return _first(dataset, count)
     size = size_of(dataset)
     if count >= size:
         return dataset
@@ -41,6 +46,12 @@ def selection(dataset: Any, count: int) -> Any:
     if delivers_whole(dataset):
         return _FetchedSelection(dataset, indices)
     return _BatchedSelection(dataset, indices) if hasattr(dataset, "__getitems__") else _Selection(dataset, indices)
+
+
+def _first(stream: Any, count: int) -> "list[Any]":
+    with borrowed_generators():
+        seed_generators(0)
+        return list(islice(iter(stream), count))
 
 
 class _Selection(Dataset[Any]):

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from runner.data.loaders.loading import EvaluationLoader, move
+from runner.data.loaders.batches import move
+from runner.data.sources import Evaluated
 from runner.data.splits import place_of
 from runner.learners import Learner
 from runner.loop.metrics import Figures
@@ -18,7 +19,7 @@ def evaluate(
     models: Mapping[str, nn.Module],
     learner: Learner,
     *,
-    loader: EvaluationLoader,
+    loader: Evaluated,
     strategy: Strategy,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:
@@ -39,7 +40,7 @@ def evaluate_each(
     models: Mapping[str, nn.Module],
     learner: Learner,
     *,
-    loaders: Mapping[str, EvaluationLoader],
+    loaders: Mapping[str, Evaluated],
     strategy: Strategy,
     stop: Callable[[], str | None] = lambda: None,
 ) -> dict[str, float] | None:

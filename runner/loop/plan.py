@@ -6,7 +6,7 @@ from enum import Enum
 
 from runner.checkpoint.policies import Mode
 from runner.checkpoint.saving import Saving
-from runner.data.loaders.loading import EvaluationLoader, TrainLoader
+from runner.data.sources import Evaluated, Source
 from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
@@ -33,8 +33,8 @@ class Plan:
 
     learner: Learner
     strategy: Strategy
-    train_loader: TrainLoader
-    val_loaders: Mapping[str, EvaluationLoader]
+    train_loader: Source
+    val_loaders: Mapping[str, Evaluated]
     """By name of the validation set; "" names the only one."""
     horizon: Horizon
     seed: int

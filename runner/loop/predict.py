@@ -6,14 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from runner.data.loaders.loading import EvaluationLoader, move
+from runner.data.loaders.batches import move
+from runner.data.sources import Evaluated
 from runner.errors import ConfigError
 from runner.learners import Predicting
 from runner.loop.evaluate import evaluation_mode
 
 
 def predict(
-    models: Mapping[str, nn.Module], learner: Predicting, loader: EvaluationLoader, device: torch.device
+    models: Mapping[str, nn.Module], learner: Predicting, loader: Evaluated, device: torch.device
 ) -> dict[str, Tensor]:
     """Return each output as one tensor (samples, ...) on the CPU, in the data set's order, in `eval()` mode.
 

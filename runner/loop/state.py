@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.checkpoint.policies import Mode, is_better
-from runner.data.loaders.loading import DataPosition
+from runner.data.sources import Position
 from runner.errors import ConfigError
 from runner.optim.averaging import Average
 from runner.optim.pacing import Pacing
@@ -36,7 +36,7 @@ class TrainState:
     schedulers: dict[str, Any] = field(metadata={_NAMING: "scheduler"})
     averages: dict[str, Average] = field(metadata={_NAMING: "ema"})
     scaler: Precision
-    data: DataPosition
+    data: Position
     rng: Randomness
     progress: Progress
     learner: Stateful | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from runner.data.loaders.loading import Batch, move
+from runner.data.loaders.batches import Batch, move
 from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate_each
@@ -25,7 +25,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     progress, device = state.progress, plan.strategy.device
     models = {name: plan.strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
-    batches = plan.train_loader.batches(epoch=progress.epoch, sample=state.data.sample, turn=progress.rollbacks)
+    batches = plan.train_loader.batches(state.data, epoch=progress.epoch, turn=progress.rollbacks)
     saved_at = (progress.global_step, progress.evaluated_at)
     clock = time.monotonic()
 

@@ -16,12 +16,23 @@ class Horizon:
     """The length of the run (None without a limit) and of an epoch, in optimizer steps."""
 
     total_steps: int | None
-    steps_per_epoch: int
+    steps_per_epoch: int | None
+    """None for a stream, whose epochs end where it ends."""
 
     def steps(self, count: float, unit: str) -> int:
         """Return `count` units in steps; a unit is "epoch", "step", or "run" for the whole run."""
-        sizes = {"epoch": self.steps_per_epoch, "step": 1}
-        return round(count * (self.end("scheduler.unit=run") if unit == "run" else sizes[unit]))
+        if not count or unit == "step":
+            return round(count)
+        return round(count * (self.end("scheduler.unit=run") if unit == "run" else self.epoch("scheduler.unit=epoch")))
+
+    def epoch(self, needed_by: str) -> int:
+        """Return the steps of an epoch; ConfigError if they are not known."""
+        if self.steps_per_epoch is None:
+            raise ConfigError(
+                f"{needed_by} needs the number of steps in an epoch, which a stream does not tell; count in steps, "
+                "with scheduler.unit=step"
+            )
+        return self.steps_per_epoch
 
     def end(self, needed_by: str) -> int:
         """Return the total number of steps; ConfigError if the run has no known end."""

@@ -12,7 +12,8 @@ from torch.nn import Module
 from runner.blame import raised
 from runner.checkpoint.format import read_entries, restore_part
 from runner.checkpoint.reader.entries import states
-from runner.data.loaders.loading import EvaluationLoader, Loading
+from runner.data.loaders.delivery import Loading
+from runner.data.sources import evaluated
 from runner.data.splits import sets_of
 from runner.errors import CheckpointMismatch, ConfigError, RunnerError
 from runner.loop.evaluate import evaluate_each
@@ -66,7 +67,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     config, strategy = subject.config, subject.strategy
     entries = read_entries(subject.path)
     _restore(subject, entries)
-    loaders = {name: EvaluationLoader(one, subject.loading) for name, one in sets_of(subject.dataset).items()}
+    loaders = {name: evaluated(one, subject.loading) for name, one in sets_of(subject.dataset).items()}
     precision = Precision(config.device.precision.value, strategy.device)
     with isolated(config.seed, entries["global_step"]), precision.autocast():
         try:

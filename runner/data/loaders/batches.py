@@ -3,13 +3,32 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 _MOST = 8  # parts of a sample that a message shows
 _Change = Callable[[Any], Any]
+
+
+class Shard(NamedTuple):
+    """The position of one worker in its share of a stream, within an epoch."""
+
+    state: bytes | None = None
+    """The stream's pickled `state_dict()` after the last consumed sample; None before the first."""
+    samples: int = 0
+    """The number of samples consumed."""
+    ended: bool = False
+
+
+class StreamPoint(NamedTuple):
+    """A position between two batches of a stream."""
+
+    shards: tuple[Shard, ...]
+    """One per worker."""
+    turn: int = 0
+    """The shard that delivers the next batch."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +40,8 @@ class Batch:
     counts: tuple[int, ...]
     """The number of samples in each."""
     ends_epoch: bool = False
+    after: StreamPoint | None = None
+    """The position after this batch, if it comes from a stream."""
 
     @property
     def size(self) -> int:

@@ -1,19 +1,18 @@
 """Any map-style data set, its randomness made a function of (seed, epoch, index)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import Dataset, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import Dataset, TensorDataset
 
 from runner.blame import raised
-from runner.data.loaders.batches import Batch, form_of
+from runner.data.loaders.batches import Batch
+from runner.data.loaders.collating import Collate, collated
 from runner.data.loaders.seeding import borrowed_generators, seed_generators
 from runner.data.loaders.whole import delivers_whole
 from runner.errors import ConfigError, RunnerError
-
-Collate = Callable[[list[Any]], Any]
 
 
 class Key(NamedTuple):
@@ -90,57 +89,25 @@ class Keyed(Dataset[Batch]):
         return f"a batch of {name}"
 
     def _collated(self, numbers: list[int], samples: Any) -> Any:
-        if self._collate is not None:
-            return _collated_by(self._collate, samples)
-        try:
-            return default_collate(samples)
-        except Exception as error:
-            name, forms = type(self._dataset).__name__, [form_of(sample) for sample in samples]
-            for index, form in zip(numbers, forms, strict=False):
-                if form == "None":
-                    reason = f"sample {index} of {name} is None; return a sample for every index"
-                elif form != forms[0]:
-                    reason = (
-                        f"sample {index} of {name} is {form} and sample {numbers[0]} is {forms[0]}, so they make no "
-                        "batch; give all samples one form, padded or cut to one length, or let a method "
-                        "`collate(samples)` of the data make a batch of them"
-                    )
-                else:
-                    continue
-                raise ConfigError(reason) from error
-            raise ConfigError(
-                f"the samples of {name} make no batch ({raised(error)}); return tensors, numbers, strings, and "
-                "tuples or dictionaries of them, or give the data a method `collate(samples)`"
-            ) from error
+        return collated(samples, numbers, own=self._collate, name=type(self._dataset).__name__)
 
     def _item(self, epoch: int, index: int) -> Any:
         seed_generators(self._seed, epoch, index)
         return self._dataset[index]
 
 
-def _collated_by(collate: Collate, samples: list[Any]) -> Any:
-    """Return what people's own `collate` makes of samples; ConfigError, naming it, where it makes nothing."""
-    name, forms = getattr(collate, "__qualname__", type(collate).__name__), form_of(list(samples))
-    try:
-        batch = collate(samples)
-    except Exception as error:
-        raise ConfigError(f"{name} raised {raised(error)} on the samples {forms}") from error
-    if batch is None:
-        raise ConfigError(f"{name} returned None for the samples {forms}; return a batch")
-    return batch
-
-
 def size_of(dataset: Any) -> int:
-    """Return the number of samples; ConfigError if the data set is iterable or empty, or not a data set."""
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+    """Return the number of samples; ConfigError if the data set is empty, or not a map-style data set."""
+    name = type(dataset).__name__
+    if not hasattr(dataset, "__getitem__"):
         raise ConfigError(
-            f"{type(dataset).__name__} is iterable, so its order cannot be resumed exactly; "
-            "use a map-style data set with __len__ and __getitem__"
+            f"{name} is no data set; give it __len__ and __getitem__, or make it an IterableDataset with state_dict "
+            "and load_state_dict"
         )
     try:
         size = len(dataset)
     except TypeError as error:
-        raise ConfigError(f"{type(dataset).__name__} has no length; give it __len__") from error
+        raise ConfigError(f"{name} has no length; give it __len__") from error
     if size < 1:
-        raise ConfigError(f"{type(dataset).__name__} is empty; give it at least one sample")
+        raise ConfigError(f"{name} is empty; give it at least one sample")
     return size

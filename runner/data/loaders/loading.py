@@ -2,38 +2,23 @@
 
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from runner.blame import raised
 from runner.data.loaders.batches import Batch, move
-from runner.data.loaders.keyed import Collate, Key, Keyed
+from runner.data.loaders.delivery import Delivery, Loading
+from runner.data.loaders.keyed import Key, Keyed
 from runner.data.loaders.order import Order, Own
-from runner.data.loaders.workers import Watched, ignore_signals
-from runner.errors import ConfigError, RunnerError
+from runner.errors import ConfigError
 
 __all__ = ["Batch", "DataPosition", "EvaluationLoader", "Loading", "TrainLoader", "move", "tried_batches"]
-
-TIMEOUT = 300.0
-"""Seconds to wait for a batch of the workers, unless data.timeout says otherwise."""
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How to make batches from any data set of a run."""
-
-    batch_size: int
-    workers: int = 0
-    timeout: float = TIMEOUT
-    collate: Collate | None = None
-    """Makes a batch from a list of samples; None uses torch's `default_collate`."""
-    pin: bool = False
-    """Whether batches come in pinned memory."""
 
 
 @dataclass
@@ -57,6 +42,8 @@ class DataPosition:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the position; ValueError if it does not fit the data."""
+        if "shards" in state_dict:
+            raise ValueError("the checkpoint was written with a stream, and the data are now a map-style data set")
         sample, size = state_dict["sample"], state_dict["size"]
         if size != self.size:
             raise ValueError(
@@ -93,13 +80,17 @@ class TrainLoader:
         self.steps_per_epoch = self.order.steps_per_epoch
         self.loading = replace(loading, workers=min(loading.workers, self.steps_per_epoch))
 
-    def batches(self, *, epoch: int, sample: int, turn: int = 0) -> Iterator[Batch]:
-        """Return an endless iterator from a sample of an epoch on; leaves the global generators unchanged.
+    def position(self) -> DataPosition:
+        """Return the position before the first batch."""
+        return DataPosition(self.size, self.batch_size, own_order=self.order.is_own)
+
+    def batches(self, position: DataPosition, *, epoch: int, turn: int = 0) -> Iterator[Batch]:
+        """Return an endless iterator from a position in an epoch on; leaves the global generators unchanged.
 
         Each `turn` has the same samples in another order.
         """
-        keys = self._keys(epoch, sample, turn)
-        return _raised(iter(_loader(self.keyed, map(_sent, keys) if self.loading.workers else keys, self.loading)))
+        keys = self._keys(epoch, position.sample, turn)
+        return iter(Delivery(self.keyed, map(_sent, keys) if self.loading.workers else keys, self.loading))
 
     def _keys(self, epoch: int, sample: int, turn: int) -> Iterator[Key]:
         for number in count(epoch):
@@ -126,7 +117,7 @@ class EvaluationLoader:
         self.size = self.keyed.size
         self._keys = [Key(0, indices.tolist()) for indices in torch.split(torch.arange(self.size), loading.batch_size)]
         known = replace(loading, workers=min(loading.workers, len(self._keys)))
-        self._loader = _loader(self.keyed, self._keys, known, persistent=known.workers > 0)
+        self._delivery = Delivery(self.keyed, self._keys, known, persistent=known.workers > 0)
 
     def telling(self) -> list[Key]:
         """Return the keys of the first and the last batch."""
@@ -138,32 +129,34 @@ class EvaluationLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over all batches."""
-        return _raised(iter(self._loader))
+        return iter(self._delivery)
 
 
-def tried_batches(
-    train: TrainLoader, val: Mapping[str, EvaluationLoader], training: Sequence[Key]
-) -> tuple[list[Batch], list[list[Batch]]]:
-    """Fetch the training batches of these keys, and the first and last batch of each set, once and as the run would.
+def tried_batches(sets: Mapping[str, tuple[Keyed, Sequence[Key]]], loading: Loading) -> dict[str, list[Batch]]:
+    """Fetch the batches of each set's keys, as the run would: by a worker, if there are workers.
 
     Raises:
         ConfigError: a batch cannot be made, or sent by a worker; names the sample.
     """
-    keys = [("", key) for key in training]
-    keys += [(f"val/{name}", key) for name, loader in val.items() for key in loader.telling()]
-    sets = _Tried({"": train.keyed, **{f"val/{name}": loader.keyed for name, loader in val.items()}})
-    known = replace(train.loading, workers=min(1, train.loading.workers))
+    keys = [(name, _sent(key)) for name, (_, keys) in sets.items() for key in keys]
+    known = replace(loading, workers=min(1, loading.workers))
+    with sendable():
+        batches = iter(Delivery(_Tried({name: one for name, (one, _) in sets.items()}), keys, known).whole())
+    return {name: list(islice(batches, len(keys))) for name, (_, keys) in sets.items()}
+
+
+@contextmanager
+def sendable() -> Iterator[None]:
+    """Raise ConfigError if the data cannot be sent to a worker."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Got pickle error")  # the error below says more
-            found = list(_loader(sets, [(name, _sent(key)) for name, key in keys], known))  # all, to end the worker
+            yield
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"the data cannot be sent to a worker ({raised(error)}): keep open files, lambdas and local classes out "
             "of the data set's attributes, or add data.workers=0"
         ) from error
-    batches = _raised(iter(found))
-    return list(islice(batches, len(training))), [list(islice(batches, len(one.telling()))) for one in val.values()]
 
 
 class _Tried(Dataset[Any]):
@@ -176,47 +169,6 @@ class _Tried(Dataset[Any]):
         return self._sets[key[0]].tried(key[1])
 
 
-def _loader(keyed: Dataset[Any], keys: Iterable[Any], loading: Loading, *, persistent: bool = False) -> Iterable[Any]:
-    """Return torch's loader over whole batches, with its own generator so that it does not draw from the global one."""
-    loader: DataLoader[Any] = DataLoader(
-        _Carrying(keyed),
-        batch_size=None,
-        sampler=keys,
-        num_workers=loading.workers,
-        persistent_workers=persistent,
-        timeout=loading.timeout if loading.workers else 0,
-        worker_init_fn=ignore_signals,
-        generator=torch.Generator(),
-        collate_fn=_as_it_is,
-        pin_memory=loading.pin,
-    )
-    return Watched(loader) if loading.workers else loader
-
-
 def _sent(key: Key) -> Key:
     """Return a key as plain numbers: each tensor sent to a worker costs a connection."""
     return Key(key.epoch, torch.as_tensor(key.indices).tolist(), key.ends_epoch)
-
-
-class _Carrying(Dataset[Any]):
-    """Delivers a RunnerError in place of a batch: raised in a worker, it would arrive as the text of a traceback."""
-
-    def __init__(self, keyed: Dataset[Any]) -> None:
-        self._keyed = keyed
-
-    def __getitem__(self, key: Any) -> Any:
-        try:
-            return self._keyed[key]
-        except RunnerError as error:
-            return error
-
-
-def _raised(batches: Iterator[Any]) -> Iterator[Any]:
-    for batch in batches:
-        if isinstance(batch, RunnerError):
-            raise batch
-        yield batch
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -11,6 +11,8 @@ from torch.autograd import set_detect_anomaly
 from runner.data.loaders.order import Shortened
 from runner.data.selection import selection
 from runner.data.splits import sets_of
+from runner.data.streams.limited import Limited
+from runner.data.streams.worker import is_stream
 from runner.loop.plan import Plan
 from runner.tracking.profile import profiled
 from runner.wiring.build.loaders import order_of
@@ -31,8 +33,9 @@ class Splits:
 def limited(data: Any, debug: Debug, batch_size: int) -> Any:
     """Return the data as limited by `debug.limit_train`, `debug.limit_eval` and `debug.overfit`.
 
-    The chosen samples are always the same; each epoch has its own order of them. Data with an order of their own keep
-    the first batches of each epoch. An overfitting run trains and validates on the same samples, without a test.
+    The chosen samples are always the same; each epoch has its own order of them. Data with an order of their own, and
+    streams, keep the first batches of each epoch. An overfitting run trains and validates on the same samples, without
+    a test.
     """
     collate = getattr(data, "collate", None)
     if debug.overfit:
@@ -44,13 +47,18 @@ def limited(data: Any, debug: Debug, batch_size: int) -> Any:
     def part(dataset: Any, batches: int | None) -> Any:
         return dataset if batches is None or dataset is None else selection(dataset, batches * batch_size)
 
+    def beginning(dataset: Any, batches: int | None) -> Any:
+        if batches is None or not is_stream(dataset):
+            return part(dataset, batches)
+        return Limited(dataset, batches * batch_size)
+
     train, evaluated = debug.limit_train, debug.limit_eval
     val, test = (
         {name: part(one, evaluated) for name, one in sets_of(getattr(data, split, None)).items()} or None
         for split in ("val", "test")
     )
     if (order := order_of(data)) is None:
-        return Splits(part(data.train, train), val, test, collate)
+        return Splits(beginning(data.train, train), val, test, collate)
     return Splits(data.train, val, test, collate, order if train is None else Shortened(order, train, batch_size))
 
 
@@ -73,7 +81,7 @@ class _Calling:
     def __init__(self, loader: Any, call: Callable[[], None]) -> None:
         self._loader, self._call = loader, call
 
-    def batches(self, **position: int) -> Iterator[Any]:
-        for batch in self._loader.batches(**position):
+    def batches(self, position: Any, **at: int) -> Iterator[Any]:
+        for batch in self._loader.batches(position, **at):
             yield batch
             self._call()

@@ -10,8 +10,8 @@ from torch import nn
 from runner.blame import raised
 from runner.checkpoint.difference import differences
 from runner.checkpoint.plain import plain_copy
-from runner.data.loaders.batches import form_of, tensors_of
-from runner.data.loaders.loading import Batch, EvaluationLoader, TrainLoader, move, tried_batches
+from runner.data.loaders.batches import Batch, form_of, move, tensors_of
+from runner.data.sources import Evaluated, Source
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
 from runner.loop.answers import check_training, no_means, updates_of
@@ -22,6 +22,7 @@ from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
 from runner.randomness import isolated
 from runner.strategy.strategies import Compiled, Strategy
+from runner.wiring.build.trial_batches import trial_batches
 from runner.wiring.build.untouched import untouched
 from runner.wiring.schema import Config
 
@@ -40,7 +41,7 @@ class Trial:
         self._config, self._state, self._learner, self._freezing = config, state, learner, freezing
         self._strategy = strategy.inner if isinstance(strategy, Compiled) else strategy
 
-    def run(self, train: TrainLoader, val: Mapping[str, EvaluationLoader], horizon: Horizon) -> list[str]:
+    def run(self, train: Source, val: Mapping[str, Evaluated], horizon: Horizon) -> list[str]:
         """Try the first batches, and the last ones if the run reaches them; return notices about them.
 
         Every state and generator is left as it was.
@@ -49,17 +50,12 @@ class Trial:
             ConfigError: data, models and learner do not fit together, or a checkpoint cannot hold the state.
         """
         progress = self._state.progress
-        keys, steps = train.telling(epoch=progress.epoch, sample=self._state.data.sample, turn=progress.rollbacks)
-        total = horizon.total_steps
-        if total is not None and total - progress.global_step < steps:
-            keys = keys[:2]
-        training, evaluating = tried_batches(train, val, keys)
-        del training[1]  # the last sample alone, which the run does not use as a batch
+        training, evaluating = trial_batches(train, val, self._state, horizon.total_steps)
         with isolated(self._config.seed, progress.global_step), untouched(list(self._things())):
             before = self._of_learner()
             self._train(training)
             self._state.check_models()
-            self._of_learner()
+            self._check_restored(before)
             said = list(dict.fromkeys(line for batches in evaluating for line in self._evaluate(batches)))
         if before is not None and any(differences(before, self._of_learner())):
             self._state.learner.load_state_dict(before)  # type: ignore[union-attr]
@@ -79,6 +75,19 @@ class Trial:
             return deepcopy(plain_copy(self._state.learner.state_dict(), "learner_state_dict"))
         except Unsavable as error:
             raise ConfigError(str(error)) from error
+
+    def _check_restored(self, before: Any) -> None:
+        """Raise ConfigError if the learner cannot be saved now, or does not restore what a trial step has changed."""
+        after, learner = self._of_learner(), self._state.learner
+        if learner is None or isinstance(learner, nn.Module):
+            return
+        learner.load_state_dict(deepcopy(before))
+        if lost := next(iter(differences(before, self._of_learner())), None):
+            raise ConfigError(
+                f"{type(learner).__name__}.load_state_dict does not restore {lost.place}, so no resume is exact; let "
+                "it restore all that `state_dict` returns"
+            )
+        learner.load_state_dict(after)
 
     def _train(self, batches: list[Batch]) -> None:
         state = self._state

@@ -1,7 +1,7 @@
 """Hidden state: what changes in training, or differs at each start, and is in no checkpoint."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from runner.checkpoint.difference import differences
 from runner.data.loaders.keyed import Key, Keyed
 from runner.data.loaders.loading import move
+from runner.data.streams.loading import StreamLoader
+from runner.data.streams.worker import is_stream
 from runner.learners import frozen_of, training_of
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
-from runner.wiring.build.loaders import collate_of
+from runner.wiring.build.loaders import loading_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.schema import Config
 
@@ -31,11 +33,9 @@ def suspects(config: Config, typed: frozenset[str]) -> list[str]:
     strategy, _ = build.choose_strategy(config, {})
     problems = [build.build_problem(config, trust) for _ in range(2)]
     datasets = [limited(problem.data, config.debug, config.batch_size).train for problem in problems]
-    collate = [collate_of(problem.data) for problem in problems]
-    keyed = [Keyed(dataset, config.seed, collate=own) for dataset, own in zip(datasets, collate, strict=True)]
-    key = Key(0, range(min(config.batch_size, keyed[0].size)))
-    batches = [one[key].whole for one in keyed]
-    of_data = [*_data(datasets[0], keyed[0], key, batches[0])]
+    firsts = [_first(dataset, config, problem) for dataset, problem in zip(datasets, problems, strict=True)]
+    batches = [first() for first in firsts]
+    of_data = [] if is_stream(datasets[0]) else [*_data(datasets[0], firsts[0], batches[0])]
     if not of_data and any(differences(*batches)):
         of_data = ["the training data differ each time they are built; seed their generator"]
     return [
@@ -52,9 +52,19 @@ def _weights(problems: list[build.Problem]) -> Iterator[str]:
             break
 
 
-def _data(dataset: Any, keyed: Keyed, key: Any, first: Any) -> Iterator[str]:
+def _first(dataset: Any, config: Config, problem: build.Problem) -> Callable[[], Any]:
+    """Return a function that fetches the first batch; the start has tried a stream already."""
+    loading = loading_of(config, problem.data, "cpu")
+    if is_stream(dataset):
+        stream = StreamLoader(dataset, loading, seed=config.seed)
+        return lambda: stream.tried(stream.position(), epoch=0).first.whole
+    keyed = Keyed(dataset, config.seed, collate=loading.collate)
+    return lambda: keyed[Key(0, range(min(config.batch_size, keyed.size)))].whole
+
+
+def _data(dataset: Any, fetch: Callable[[], Any], first: Any) -> Iterator[str]:
     before = _found(dataset, "data.train")
-    again = keyed[key].whole
+    again = fetch()
     changed = _changed(before, _found(dataset, "data.train"))
     for place, kind in changed.items():
         if kind in _GENERATORS:

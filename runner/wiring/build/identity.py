@@ -9,6 +9,7 @@ import numpy
 from runner.checkpoint.reader.tree import glimpse
 from runner.data.loaders.keyed import size_of
 from runner.data.splits import place_of, sets_of
+from runner.data.streams.worker import is_stream
 from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
 from runner.text import printable
 
@@ -49,6 +50,7 @@ def identity_of(data: Any) -> dict[str, Any]:
         place_of(split, name) if name else split: size_of(part)
         for split in _SPLITS
         for name, part in sets_of(getattr(data, split, None)).items()
+        if not is_stream(part)
     }
     return {"samples": samples, **own}
 

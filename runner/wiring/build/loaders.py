@@ -6,12 +6,17 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from runner.data.loaders.loading import TIMEOUT, EvaluationLoader, Loading, TrainLoader
+from runner.data.loaders.delivery import TIMEOUT, Loading
+from runner.data.loaders.loading import TrainLoader
 from runner.data.loaders.order import Own
+from runner.data.sources import Evaluated, Source, evaluated
 from runner.data.splits import sets_of
+from runner.data.streams.loading import StreamLoader
+from runner.data.streams.worker import is_stream
 from runner.errors import ConfigError
 from runner.optim.schedules import Horizon
 from runner.wiring.schema import Config
+from runner.wiring.schema.rules import OnNonFinite
 
 
 @dataclass(frozen=True)
@@ -23,23 +28,36 @@ class Position:
     sample: int = 0
 
 
-def loaders(config: Config, data: Any, device: str) -> tuple[TrainLoader, dict[str, EvaluationLoader]]:
+def loaders(config: Config, data: Any, device: str) -> tuple[Source, dict[str, Evaluated]]:
     """Return the training loader, and the loader of each set of `val` by its name.
 
     Raises:
         ConfigError: a split, or the data's own collate or order, is invalid.
     """
-    loading = loading_of(config, data, device)
-    train = TrainLoader(
-        data.train,
-        loading,
-        seed=config.seed,
-        accumulate=config.accumulate,
-        order=order_of(data),
-        even=config.epochs is not None,
-        drop_last=config.data.get("drop_last", False),
-    )
-    return train, {name: EvaluationLoader(part, loading) for name, part in sets_of(getattr(data, "val", None)).items()}
+    loading, order = loading_of(config, data, device), order_of(data)
+    known = {"seed": config.seed, "accumulate": config.accumulate}
+    train: Source
+    if is_stream(data.train):
+        _check_stream(config, order)
+        train = StreamLoader(data.train, loading, **known)
+    else:
+        even, drop_last = config.epochs is not None, config.data.get("drop_last", False)
+        train = TrainLoader(data.train, loading, **known, order=order, even=even, drop_last=drop_last)
+    return train, {name: evaluated(part, loading) for name, part in sets_of(getattr(data, "val", None)).items()}
+
+
+def _check_stream(config: Config, order: Own | None) -> None:
+    """Raise ConfigError for what a stream cannot give: another order, or a length in epochs."""
+    if order is not None:
+        raise ConfigError("data: a stream has its own order; leave out the method `order`")
+    if config.epochs is not None:
+        raise ConfigError("a stream does not tell how many steps an epoch has; set the length with max_steps=...")
+    if config.data.get("drop_last"):
+        raise ConfigError("data.drop_last=true needs a known number of samples, which a stream does not tell")
+    if config.on_nonfinite is OnNonFinite.rollback:
+        raise ConfigError(
+            "on_nonfinite=rollback needs another order of the data, which a stream cannot give; use on_nonfinite=skip"
+        )
 
 
 def loading_of(config: Config, data: Any, device: str) -> Loading:
@@ -75,13 +93,13 @@ def order_of(data: Any) -> Own | None:
     return order
 
 
-def horizon_of(config: Config, train: TrainLoader, at: Position) -> Horizon:
+def horizon_of(config: Config, train: Source, at: Position) -> Horizon:
     """Return the run's length in steps: of epochs and max_steps, the first to be reached.
 
     It counts from the run's position, since earlier steps may have had another size.
     """
     limits = [] if config.max_steps is None else [config.max_steps]
-    if (epochs := config.epochs) is not None:
+    if (epochs := config.epochs) is not None and isinstance(train, TrainLoader):
         whole = epochs - at.epoch - 1
         limits.append(
             at.step + (train.order.steps(at.epoch, at.sample) + whole * train.steps_per_epoch if whole >= 0 else 0)

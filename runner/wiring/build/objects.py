@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import read_plain
-from runner.data.loaders.loading import DataPosition, TrainLoader
+from runner.data.sources import Source
 from runner.errors import ConfigError
 from runner.learners import frozen_of
 from runner.loop.evaluate import modules_within
@@ -147,7 +147,7 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
 
 
 def build_state(
-    config: Config, problem: Problem, *, strategy: Strategy, devices: Devices, train: TrainLoader, horizon: Horizon
+    config: Config, problem: Problem, *, strategy: Strategy, devices: Devices, train: Source, horizon: Horizon
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
@@ -171,7 +171,7 @@ def build_state(
         optimizers={name: optimizer for name, (optimizer, _) in updating.items()},
         schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
         scaler=Precision(config.device.precision.value, strategy.device),
-        data=DataPosition(train.size, train.batch_size, own_order=train.order.is_own),
+        data=train.position(),
         averages={name: Average(model, decay=decay) for name, model in updated.items()} if decay else {},
         rng=Randomness(devices.indices),
         progress=Progress(),

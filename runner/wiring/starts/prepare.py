@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.checkpoint.weights.match import Report
-from runner.data.loaders.loading import EvaluationLoader, TrainLoader
+from runner.data.sources import Evaluated, Source
 from runner.data.splits import sets_of
 from runner.loop.state import TrainState
 from runner.optim.freezing import Freezing
@@ -44,8 +44,8 @@ class Prepared:
     state: TrainState
     strategy: Strategy
     devices: Devices
-    train_loader: TrainLoader
-    val_loaders: Mapping[str, EvaluationLoader]
+    train_loader: Source
+    val_loaders: Mapping[str, Evaluated]
     horizon: Horizon
     freezing: Mapping[str, Freezing]
     """The frozen part of each model that has one."""

@@ -61,7 +61,9 @@ def prepare_models(problem: Problem, start: Start, options: WarmStart) -> tuple[
     return {}, entries
 
 
-def check_data(start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: Config, size: int) -> Start:
+def check_data(
+    start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: Config, size: int | None
+) -> Start:
     """Return the start with notices about data that differ from the file's.
 
     If `resume_allow` names data of another size, a position amid an epoch is kept where it still exists.
@@ -78,9 +80,17 @@ def check_data(start: Start, entries: dict[str, Any], identity: Mapping[str, Any
         said = compare_identities(entries.get(IDENTITY), identity, start.checkpoint, allowed=allowed)
         position = entries.get(f"data{SUFFIX}")
         free = any(key.split(".")[0] == "data" for key in allowed)
-        if isinstance(position, dict) and type(sample := position.get("sample")) is int and (free or not sample):
-            position.update(size=size, sample=sample if sample < size else 0)
+        if isinstance(position, dict) and size is not None:
+            position.update(_fitting(position, size, free))
     return replace(start, notices=[*start.notices, *said])
+
+
+def _fitting(position: Mapping[str, Any], size: int, free: bool) -> dict[str, int]:
+    """Return a position in a map-style data set of another size, where the file's may be kept."""
+    sample = position.get("sample")
+    if type(sample) is not int or "shards" in position or (sample and not free):
+        return {}
+    return {"size": size, "sample": sample if sample < size else 0}
 
 
 def _said(path: Path) -> Any:

@@ -124,7 +124,8 @@ def _count(state: TrainState, entries: Mapping[str, Any], path: Path, horizon: H
     """Set the counters to the end of the file's epoch."""
     progress = state.progress
     progress.epoch = entries["epoch"] + 1
-    progress.global_step = progress.evaluated_at = progress.reported_at = progress.epoch * horizon.steps_per_epoch
+    progress.global_step = progress.epoch * horizon.epoch(str(path))
+    progress.evaluated_at = progress.reported_at = progress.global_step
     if horizon.total_steps is not None and progress.global_step >= horizon.total_steps:
         raise ConfigError(
             f"{path} has finished {progress.epoch} epochs, as many as the run has; raise epochs or max_steps"

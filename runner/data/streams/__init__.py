@@ -1,0 +1,1 @@
+"""Streams that resume exactly: iterable data sets whose state travels with each batch."""

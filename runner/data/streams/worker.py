@@ -1,0 +1,198 @@
+"""A stream in one worker: samples under seeded generators, and the stream's state after each batch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from runner.blame import raised
+from runner.data.loaders.batches import Batch, Shard
+from runner.data.loaders.collating import Collate, collated
+from runner.data.loaders.seeding import borrowed_generators, seed_generators
+from runner.data.streams.limited import Limited
+from runner.data.streams.states import frozen, thawed
+from runner.errors import ConfigError, RunnerError
+from runner.stateful import Stateful
+
+_END = object()
+
+
+def is_stream(dataset: Any) -> bool:
+    """Return whether a data set is iterable, and not map-style."""
+    return isinstance(dataset, IterableDataset) or (
+        hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__")
+    )
+
+
+class Open(NamedTuple):
+    """Asks a worker to go to a position of an epoch; the reply is `Opened`."""
+
+    epoch: int
+    turn: int
+    shard: Shard
+
+
+class Try(NamedTuple):
+    """Asks for the batches of a trial; the reply is `Tried`."""
+
+    opening: Open
+
+
+class Draw(NamedTuple):
+    """Asks a worker for its next batch; the reply is `Drawn`, or None at the end of its share."""
+
+
+Request = Open | Draw | Try | None
+"""None asks for nothing: it is another worker's turn."""
+
+
+class Opened(NamedTuple):
+    """The reply to `Open`: the position of a worker's share that is at its end, None if a sample follows."""
+
+    number: int
+    shard: Shard | None
+
+
+class Drawn(NamedTuple):
+    """A batch of a worker's share, and the position after it."""
+
+    number: int
+    shard: Shard
+    batch: Batch
+
+
+class Tried(NamedTuple):
+    """The batches of a trial: the first, the second, and the second again from the state after the first."""
+
+    first: Batch
+    second: Batch | None = None
+    again: Batch | None = None
+
+
+class Streamed(Dataset[Any]):
+    """Delivers the batches of one worker's share of a stream, one request after the other.
+
+    One sample is drawn ahead, so that the last batch is known to be the last. Before each sample, the global
+    generators are seeded with (seed, turn, epoch, shard, number of the sample).
+    """
+
+    def __init__(
+        self, dataset: Any, seed: int, batch_size: int, *, collate: Collate | None = None, micro_batches: int = 1
+    ) -> None:
+        self.dataset, self._seed, self._batch_size = dataset, seed, batch_size
+        self._collate, self._micro_batches = collate, micro_batches
+        self._samples: Iterator[Any] = iter(())
+        self._ahead: Any = _END
+        self._opening = Open(0, 0, Shard())
+        self._count = 0
+
+    @property
+    def name(self) -> str:
+        """The class of the stream."""
+        dataset = self.dataset.stream if isinstance(self.dataset, Limited) else self.dataset
+        return type(dataset).__name__
+
+    def __getitem__(self, request: Request) -> Opened | Drawn | Tried | None:
+        """Return the reply to a request."""
+        if request is None:
+            return None
+        with borrowed_generators():
+            match request:
+                case Try(opening):
+                    return self._tried(opening)
+                case Open():
+                    return self._open(request)
+                case _:
+                    return self._draw()
+
+    def _open(self, opening: Open) -> Opened:
+        shard = opening.shard
+        self._opening, self._count = opening, shard.samples
+        self._samples = iter(())  # ends a former iteration before the state changes
+        self._seed_for_next(1)
+        if shard.state is not None:
+            self.dataset.load_state_dict(thawed(shard.state))
+        if callable(set_epoch := getattr(self.dataset, "set_epoch", None)):
+            set_epoch(opening.epoch)
+        self._samples = iter(()) if shard.ended else iter(self.dataset)
+        self._ahead = self._next()
+        return Opened(_number(), Shard(self.state(), shard.samples, ended=True) if self._ahead is _END else None)
+
+    def _draw(self) -> Drawn | None:
+        if self._ahead is _END:
+            return None
+        samples: list[Any] = []
+        state = None
+        while self._ahead is not _END and len(samples) < self._batch_size:
+            samples.append(self._ahead)
+            self._count += 1
+            state = self.state() if len(samples) == self._batch_size else None  # before the next is drawn ahead
+            self._ahead = self._next()
+        ended = self._ahead is _END
+        return Drawn(_number(), Shard(self.state() if ended else state, self._count, ended), self._batch(samples))
+
+    def _batch(self, samples: list[Any]) -> Batch:
+        self._seed_for_next(1)
+        first, size = self._count - len(samples), -(-len(samples) // self._micro_batches)
+        pieces = [samples[at : at + size] for at in range(0, len(samples), size)]
+        parts = [
+            collated(piece, range(first + number * size, self._count), own=self._collate, name=self.name)
+            for number, piece in enumerate(pieces)
+        ]
+        return Batch(tuple(parts), tuple(map(len, pieces)))
+
+    def _next(self) -> Any:
+        self._seed_for_next(0)
+        return next(self._samples, _END)
+
+    def _seed_for_next(self, use: int) -> None:
+        seed_generators(self._seed, self._opening.turn, self._opening.epoch, _number(), self._count, use)
+
+    def state(self) -> bytes | None:
+        """Return the stream's state, as it is now; None if it has none."""
+        return frozen(self.dataset.state_dict()) if isinstance(self.dataset, Stateful) else None
+
+    def _tried(self, opening: Open) -> Tried:
+        """Return the first two batches, and the second again from the state after the first; restores the stream.
+
+        Raises:
+            ConfigError: the stream raised an error, or gives no sample.
+        """
+        before = self.state()
+        try:
+            with self._blamed():
+                self._open(opening)
+                if (first := self._draw()) is None:
+                    raise ConfigError(empty(self.name, opening.epoch))
+                if first.shard.ended or first.shard.state is None:
+                    return Tried(first.batch)
+                second = self._draw()
+                self._open(opening._replace(shard=first.shard))
+                again = self._draw()
+                return Tried(first.batch, second and second.batch, again and again.batch)
+        finally:
+            self._samples, self._ahead = iter(()), _END
+            if before is not None:
+                with self._blamed():
+                    self.dataset.load_state_dict(thawed(before))
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        try:
+            yield
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"the stream {self.name} raised {raised(error)}") from error
+
+
+def empty(name: str, epoch: int) -> str:
+    """Return why an epoch without a sample is wrong."""
+    return f"the stream {name} gives no sample in epoch {epoch}; let each `__iter__` begin anew after the end"
+
+
+def _number() -> int:
+    """Return the number of this worker, 0 in the training process."""
+    info = get_worker_info()
+    return 0 if info is None else info.id
