@@ -61,10 +61,3 @@ def test_without_a_val_the_loss_of_training_decides(runs: Path, capsys: Any) -> 
 def test_a_metric_of_no_set_is_one_sentence(runs: Path, capsys: Any, words: tuple[str, ...], said: str) -> None:
     outcome = cli(capsys, *words)
     assert outcome.code == 2 and said in outcome.err and not runs.exists(), outcome.err
-
-
-def test_a_prediction_is_of_one_set(runs: Path, capsys: Any) -> None:
-    run(capsys, *SEVERAL, "checkpoint.monitor=val/seen/loss", "name=x", "epochs=1")
-    outcome = cli(capsys, "task=predict", "checkpoint_path=outputs/x/best.tar")
-    assert outcome.code == 2 and "has the sets near, far, and task=predict takes one" in outcome.err
-    run(capsys, "task=predict", "checkpoint_path=outputs/x/best.tar", "data.split=train")

@@ -1,10 +1,10 @@
 """A checkpoint opened for evaluation or prediction: its config with today's overrides, its models and its data."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import open_dict
 
@@ -33,6 +33,8 @@ class Asked:
     path: Path
     config: Config
     typed_targets: frozenset[str]
+    facts: Mapping[str, Any]
+    """The facts of the data that the models were trained on."""
 
 
 def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked:
@@ -58,7 +60,10 @@ def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked
             config.data.augment = "none"
         if "device.compile" not in typed:  # it writes code outside of the run
             config.device.compile = False
-    asked = Asked(path, checked(config), typed_targets(overrides, searchpath))
+    environment = header.get("environment")
+    facts = environment.get("facts") if isinstance(environment, Mapping) else None
+    known = facts if isinstance(facts, Mapping) else {}
+    asked = Asked(path, checked(config), typed_targets(overrides, searchpath), known)
     for change in changes:
         print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
     return asked
@@ -82,14 +87,16 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     strategy, devices = build.choose_strategy(config, {})
     folder = project_folder()
     trust = build.trust_of(asked.typed_targets, config.trust, folder=folder, source=asked.path)
-    problem = build.build_problem(config, trust)
-    split = config.data.get("split") or ("test" if getattr(problem.data, "test", None) is not None else "val")
-    dataset = getattr(problem.data, split, None)
-    if dataset is None:
-        raise ConfigError(f"data.split={split}: {type(problem.data).__name__} has no such split; try data.split=val")
+    problem = build.build_problem(config, trust, asked.facts)
+    there = [split for split in ("test", "val", "train") if getattr(problem.data, split, None) is not None]
+    split = config.data.get("split") or ("test" if "test" in there else "val")
+    if split not in there:
+        name = type(problem.data).__name__
+        raise ConfigError(f"data.split={split}: {name} has no such split; try data.split={there[0]}")
+    dataset = getattr(problem.data, split)
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     for module in modules_within(problem.learner):
         module.to(strategy.device)
-    identity = identity_of(problem.data)
+    identity = identity_of(problem.data, asked.facts)
     made = models, problem.learner, dataset, loading_of(config, problem.data, devices.kind)
     return Subject(asked.path, *made, config, strategy, trust, identity), split

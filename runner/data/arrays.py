@@ -27,7 +27,8 @@ class Arrays:
     """The arrays `train_inputs` and `train_targets` of a file, with `val_*` and `test_*` if present.
 
     uint8 inputs, (samples, channels, height, width) or (samples, height, width), are images, scaled to [-1, 1].
-    Without `val`, a fixed tenth of the training samples becomes `val`. Integer targets are classes; for float
+    Without `val`, a fixed tenth of the training samples becomes `val`; `val_*` or `test_*` alone are for evaluation.
+    Integer targets are classes; for float
     targets, `num_classes` is the number of values per sample. A list `classes` names the classes in order.
     """
 
@@ -44,22 +45,22 @@ class Arrays:
         arrays, names = _npz(file) if file.suffix == ".npz" else _pt(file, read_tensors)
         _check_names(arrays, file)
         pairs = {split: _pair(arrays, split, file) for split in _SPLITS}
-        if pairs["train"] is None:
-            raise DataMissing(f"{file} has no train_inputs with train_targets; it has {', '.join(arrays)}")
-        if pairs["val"] is None:
+        if pairs["train"] is not None and pairs["val"] is None:
             inputs, targets = pairs["train"]
             rest, val = without_val(len(inputs))
             pairs["train"], pairs["val"] = (inputs[rest], targets[rest]), (inputs[val], targets[val])
         found = {split: pair for split, pair in pairs.items() if pair is not None}
-        self.num_classes = _classes([targets for _, targets in found.values()], file)
-        self._classes = _class_names(names, self.num_classes, file)
+        every = [targets for _, targets in found.values()]
+        classes = _classes(every, file)
+        if "train" in found or every[0].is_floating_point():  # a test may lack the last classes
+            self.num_classes = classes
+        self._classes = _class_names(names, classes, file)
         shape = _shape([inputs for inputs, _ in found.values()], file)
         self.in_features = math.prod(shape)
         if len(shape) == 3:
             self.in_channels, self.image_size = shape[0], shape[1:]
-        self.train, self.val = InMemory(*found["train"]), InMemory(*found["val"])
-        self.test = InMemory(*found["test"]) if "test" in found else None
-        self.order = balanced(balance, self.train.targets)
+        self.train, self.val, self.test = (InMemory(*found[split]) if split in found else None for split in _SPLITS)
+        self.order = None if self.train is None else balanced(balance, self.train.targets)
 
     def identity(self) -> dict[str, Any]:
         """Return the names of the classes, if the file has them."""

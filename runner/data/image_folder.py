@@ -23,8 +23,9 @@ _MODES = {"rgb": "RGB", "grey": "L"}
 class ImageFolder:
     """Images in `root/train/<class>/`, and in `val` and `test` if present; without `val`, a tenth of train is val.
 
-    Images are (channels, image_size, image_size) float32 in [-1, 1]: the shorter side is resized and the centre
-    cropped. Classes and files are sorted by name.
+    `val` or `test` without `train` is for evaluation; it needs all classes. Images are (channels, image_size,
+    image_size) float32 in [-1, 1]: the shorter side is resized and the centre cropped. Classes and files are sorted by
+    name.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class ImageFolder:
             raise ConfigError(f"data.mode={mode} is unknown; choose one of {', '.join(_MODES)}")
         check_augmentation(augment)
         self._folder = folder = Path(root).expanduser()
-        self.classes = _classes(folder / "train")
+        present = [split for split in ("train", "val", "test") if (folder / split).is_dir()]
+        self.classes = _classes(folder / (present or ["train"])[0])
         self.in_channels = 3 if mode == "rgb" else 1
         self.image_size = (image_size, image_size)
         self.in_features, self.num_classes = self.in_channels * image_size**2, len(self.classes)
@@ -55,15 +57,15 @@ class ImageFolder:
         def split(files: list[tuple[Path, int]], augment: str = "none") -> Images:
             return Images(files, image_size, mode, augment)
 
-        train = _files(folder / "train", self.classes)
-        if (folder / "val").is_dir():
-            self.val = split(_files(folder / "val", self.classes))
-        else:
+        files = {split: _files(folder / split, self.classes) for split in present}
+        if "train" in files and "val" not in files:
+            train = files["train"]
             rest, held = without_val(len(train))
-            self.val, train = split([train[i] for i in held]), [train[i] for i in rest]
-        self.train = split(train, augment)
-        self.order = balanced(balance, torch.tensor([label for _, label in train]))
-        self.test = split(_files(folder / "test", self.classes)) if (folder / "test").is_dir() else None
+            files["val"], files["train"] = [train[i] for i in held], [train[i] for i in rest]
+        self.train = split(files["train"], augment) if "train" in files else None
+        self.val, self.test = (split(files[name]) if name in files else None for name in ("val", "test"))
+        labels = torch.tensor([label for _, label in files.get("train", [])])
+        self.order = balanced(balance, labels) if "train" in files else None
 
     def identity(self) -> dict[str, Any]:
         """Return the classes, and a digest of the list of files."""

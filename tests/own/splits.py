@@ -14,6 +14,15 @@ class Several(NoisyPoints):
         self.test = {"near": Points(5), "far": Points(9)}
 
 
+class TestAlone:
+    """Nothing is to train on, and how many classes there are is not known."""
+
+    in_features = 4
+
+    def __init__(self, size: int = 20) -> None:
+        self.test = Points(9)
+
+
 class WithoutVal(NoisyPoints):
     """Everything is to train on."""
 

@@ -21,15 +21,23 @@ _STATE = ("state_dict", "load_state_dict")
 
 
 def check_data(data: Any) -> None:
-    """Raise ConfigError for data without a training split, or with invalid names of sets."""
+    """Raise ConfigError for data without any split, or with invalid names of sets."""
     name = type(data).__name__
-    if getattr(data, "train", None) is None:
+    if all(getattr(data, split, None) is None for split in ("train", "val", "test")):
         raise ConfigError(f"data: {name} has no `train`; give it `train` and, optionally, `val` and `test`")
     for split in ("val", "test"):
         sets = sets_of(getattr(data, split, None))
         for one in sets:
             if (one or len(sets) > 1) and not _SET_NAME.fullmatch(one):
                 raise ConfigError(f"data: {name}.{split} has a set called {one!r}; use letters, digits, - and _ only")
+
+
+def check_trains(data: Any) -> None:
+    """Raise ConfigError for data that only evaluate: without `train`."""
+    if getattr(data, "train", None) is None:
+        raise ConfigError(
+            f"data: {type(data).__name__} has no `train`, so a checkpoint can only be evaluated on it; give it `train`"
+        )
 
 
 def measured_of(data: Any, learner: Any) -> list[str]:

@@ -21,15 +21,22 @@ _SHOWN, _LONGEST = 10, 80  # names in a sentence, characters of one
 _DEEPEST, _MOST = 8, 1_000_000  # levels, values of an identity
 
 
-def facts_of(data: Any) -> dict[str, Any]:
-    """Return the facts that models are built with, such as `num_classes`, as plain values."""
-    named = {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
+def facts_of(data: Any, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the facts that models are built with, such as `num_classes`, as plain values.
+
+    Data without `train` have also the facts `known` of those that a model was trained on.
+    """
+    whole = known is None or getattr(data, "train", None) is not None
+    former = {} if whole else {name: fact for name, fact in (known or {}).items() if name in _FACTS}
+    named = former | {name: getattr(data, name) for name in _FACTS if hasattr(data, name)}
     plain = {name: _plain(value, f"data: {type(data).__name__}.{name}", [_MOST]) for name, value in named.items()}
     return {name: tuple(fact) if isinstance(named[name], tuple) else fact for name, fact in plain.items()}
 
 
-def identity_of(data: Any) -> dict[str, Any]:
+def identity_of(data: Any, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the number of samples of each split, the facts, and the result of the data's own `identity()`.
+
+    `known` is as in `facts_of`.
 
     Raises:
         ConfigError: `identity()` does not return plain values by name, or its `classes` are not names.
@@ -41,7 +48,7 @@ def identity_of(data: Any) -> dict[str, Any]:
             f"{place} returned {glimpse(said, _LONGEST)}; return a dictionary of plain values by name, other than "
             f"{' and '.join(_OURS)}, which the runner adds"
         )
-    own = _plain({**said, "facts": facts_of(data)}, place, [_MOST])
+    own = _plain({**said, "facts": facts_of(data, known)}, place, [_MOST])
     if not _are_names(own.get("classes", [])):
         raise ConfigError(
             f"{place} returned `classes` = {glimpse(own['classes'], _LONGEST)}; return a list of their names"

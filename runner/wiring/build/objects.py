@@ -30,6 +30,7 @@ from runner.wiring.build.checks import (
     check_learner,
     check_model,
     check_optimizer,
+    check_trains,
 )
 from runner.wiring.build.identity import facts_of
 from runner.wiring.build.updating import build_updating, check_model_names, config_place, trained
@@ -83,29 +84,36 @@ def trust_overrides(config: Mapping[str, Any]) -> list[str]:
     return [f"trust=[{','.join(sorted(missing))}]"] if missing else []
 
 
-def build_problem(config: Config, trust: Trust) -> Problem:
-    """Seed everything, then build data, learner and models; models receive the data's facts."""
+def build_problem(config: Config, trust: Trust, known: Mapping[str, Any] | None = None) -> Problem:
+    """Seed everything, then build data, learner and models; models receive the data's facts.
+
+    `known` are the facts of a checkpoint's training data, where nothing is trained: data may then be without `train`.
+    """
     seed_everything(config.seed)
     data = build_data(config.data, trust)
+    if known is None:
+        check_trains(data)
     learner = build(config.learner, object, place="learner", trust=trust, reserved=("every",))
     check_learner(learner)
     check_every(config.learner.get("every"), learner)
     seed_everything(config.seed)
-    models = build_models(config.model, data, learner, trust)
+    models = build_models(config.model, data, learner, trust, known)
     check_latent(learner, models)
     return Problem(data, learner, models, trust)
 
 
 def build_data(node: Mapping[str, Any], trust: Trust) -> Any:
-    """Return the data, with a training and a validation split."""
+    """Return the data, with at least one split."""
     data = build(node, object, place="data", trust=trust, reserved=_LOADING, given={"read_tensors": read_plain})
     check_data(data)
     return data
 
 
-def build_models(node: Mapping[str, Any], data: Any, learner: Any, trust: Trust) -> dict[str, nn.Module]:
+def build_models(
+    node: Mapping[str, Any], data: Any, learner: Any, trust: Trust, known: Mapping[str, Any] | None = None
+) -> dict[str, nn.Module]:
     """Return the models by name: one called "model", or several under their names in the config."""
-    facts = facts_of(data)
+    facts = facts_of(data, known)
     if not isinstance(node, Mapping):
         raise ConfigError(f"model is {str(node)[:100]!r}; give it keys, and _target_ with the name of a class")
     nodes = {"model": node} if "_target_" in node else dict(node)

@@ -51,7 +51,7 @@ class Root:
     rewind: bool = key("Let resume=FILE go back; newer checkpoints move to checkpoints/superseded.")
     resume_allow: list[str] = key("Keys that may differ from the resumed run, which is then no longer exact.")
     checkpoint_path: str | None = key("Checkpoint for task=evaluate and task=predict.")
-    output: str | None = key("New file for task=predict, .csv or .npz.")
+    output: str | None = key("New file for task=predict, .csv, .npz or .jsonl.")
     trust: list[str] = key("Packages whose classes a config from a file may build.")
     model: Any = field(default_factory=dict)
     data: Any = field(default_factory=dict)
