@@ -204,6 +204,7 @@ ELSEWHERE = {
 
 # Sentences that no test types, each with the reason.
 UNTRIED = {
+    "whose entries have several forms; use output=": "needs a prediction that is ragged",
     "needs the package safetensors": "every test has the package",
     "needs Ray": "every test has the package",
     "needs Optuna": "every test has the package",

@@ -86,7 +86,8 @@ def test_augmentation_is_off_unless_it_is_asked_for(work: Path, capsys: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("word", "said"), [("output=p.txt", ".csv or .npz"), ("output=taken.csv", "never overwritten"), ("output=p", "''")]
+    ("word", "said"),
+    [("output=p.txt", ".csv, .npz, .jsonl"), ("output=taken.csv", "never overwritten"), ("output=p", "''")],
 )
 def test_a_wrong_output_is_refused_before_anything_is_computed(work: Path, capsys: Any, word: str, said: str) -> None:
     (work / "taken.csv").write_text("mine")

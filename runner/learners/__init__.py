@@ -102,8 +102,10 @@ def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:
 class Predicting(Protocol):
     """An optional method of a learner, for `task=predict`."""
 
-    def prediction(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Tensor]:
+    def prediction(self, models: Mapping[str, nn.Module], batch: Any) -> Mapping[str, Any]:
         """Return the outputs for a batch by name, each (batch, ...): one row per sample, in order.
+
+        Outputs of several lengths are lists with an entry per sample: tensors, strings, numbers, lists, dictionaries.
 
         Each name becomes one or more columns of the file. A regression needs only
         `{"output": models["model"](batch[0])}`. The models are in `eval()` mode, without gradients.

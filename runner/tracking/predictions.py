@@ -1,7 +1,8 @@
-"""Predictions as a file: `.csv` for every program, `.npz` for NumPy."""
+"""Predictions as a file: `.csv` for every program, `.npz` for NumPy, `.jsonl` for entries of any form."""
 
 import csv
 import io
+import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -15,44 +16,74 @@ from torch import Tensor
 from runner.errors import ConfigError
 from runner.files import Disk, write_durably
 from runner.text import cell
+from runner.tracking.ragged import arrays_of, column_of, listed
 
 _ROWS = 4096  # formatted at a time
 _TAKEN = ("index", "class_name", "classes")
 _SHORT = {"probabilities": "p"}
 
 
-def write_predictions(path: Path, predictions: Mapping[str, Tensor], classes: Sequence[str] = ()) -> None:
+def write_predictions(path: Path, predictions: Mapping[str, Any], classes: Sequence[str] = ()) -> None:
     """Write the file durably: `index`, then each output; the ending chooses the format.
 
     In a `.csv` an output (samples,) is one column of its name, and (samples, k) is `name_0` to
     `name_<k-1>`, `p_0`... for probabilities; numbers are the shortest that read back the same. In a
     `.npz` each output is an array. If the data name their `classes`, `class_name` follows the output
-    "class", probabilities are `p_<name>`, and a `.npz` has the names as `classes`.
+    "class", probabilities are `p_<name>`, and a `.npz` has the names as `classes`. A `.jsonl` has an object per sample.
+
+    An output may be a list with an entry per sample: in a `.npz` as `arrays_of` says, in a `.csv` if each is a string
+    or a number.
 
     Raises:
-        ConfigError: an output has the name of one of our columns, or the file cannot be written.
+        ConfigError: an output has the name of one of our columns, or the file cannot hold it or be written.
     """
     if taken := [name for name in _TAKEN if name in predictions]:
         raise ConfigError(f"the learner's output {taken[0]!r} has the name of one of our columns; give it another name")
-    is_csv, count = path.suffix != ".npz", len(next(iter(predictions.values())))
-    names = [cell(name) for name in classes] if is_csv else list(classes)
-    arrays = {"index": numpy.arange(count), **dict(_named(predictions, names))}
-    if names and not is_csv:
-        arrays["classes"] = numpy.array(names)
-    write = partial(_write_csv, classes=names) if is_csv else _write_npz
+    write = partial(_WRITERS[path.suffix], **_prepared(path, predictions, classes))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, lambda file: write(file, arrays), Disk())
+        write_durably(path, write, Disk())
     except OSError as error:
         raise ConfigError(f"{path} could not be written ({error}); name another file with output=") from error
 
 
-def _named(predictions: Mapping[str, Tensor], classes: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _prepared(path: Path, predictions: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of a writer; ConfigError for an output that its file cannot hold."""
+    is_csv, count = path.suffix == ".csv", len(next(iter(predictions.values())))
+    names = [cell(name) for name in classes] if is_csv else list(classes)
+    found = [("index", numpy.arange(count)), *_named(path, predictions, names)]
+    if names and path.suffix == ".npz":
+        found.append(("classes", numpy.array(names)))
+    arrays = dict(found)
+    if len(arrays) < len(found):
+        raise ConfigError(f"{path} would have two arrays of one name: {', '.join(name for name, _ in found)}")
+    return {"arrays": arrays, "classes": names}
+
+
+def _named(path: Path, predictions: Mapping[str, Any], classes: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for name, rows in predictions.items():
+        if isinstance(rows, list):
+            yield from _of_entries(path, name, rows)
+            continue
         yield name, _array(rows)
         if name == "class" and rows.dim() == 1 and not rows.is_floating_point() and classes:
             known = [*classes, ""]  # a model may have more outputs than the data have classes
             yield "class_name", numpy.array([known[min(number, len(classes))] for number in rows.tolist()])
+
+
+def _of_entries(path: Path, name: str, entries: list[Any]) -> list[tuple[str, Any]]:
+    if path.suffix == ".jsonl":
+        return [(name, [listed(entry) for entry in entries])]
+    column = column_of(entries)
+    if path.suffix == ".csv" and column is not None:
+        return [(name, numpy.array([cell(entry) for entry in entries]) if column.dtype.kind == "U" else column)]
+    found = [] if path.suffix == ".csv" else list(arrays_of(name, entries))
+    if not found:
+        raise ConfigError(
+            f"a {path.suffix} cannot hold the output {name!r}, whose entries have several forms; "
+            f"use output={path.with_suffix('.jsonl')}"
+        )
+    return found
 
 
 def _array(rows: Tensor) -> Any:
@@ -60,14 +91,20 @@ def _array(rows: Tensor) -> Any:
     return known.contiguous().numpy()
 
 
-def _write_npz(file: BinaryIO, arrays: Mapping[str, Any]) -> None:
+def _write_npz(file: BinaryIO, *, arrays: Mapping[str, Any], classes: Sequence[str]) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 numpy.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def _write_csv(file: BinaryIO, arrays: Mapping[str, Any], classes: Sequence[str]) -> None:
+def _write_jsonl(file: BinaryIO, *, arrays: Mapping[str, Any], classes: Sequence[str]) -> None:
+    columns = [array if isinstance(array, list) else array.tolist() for array in arrays.values()]
+    for values in zip(*columns, strict=True):
+        file.write(json.dumps(dict(zip(arrays, values, strict=True)), ensure_ascii=False).encode() + b"\n")
+
+
+def _write_csv(file: BinaryIO, *, arrays: Mapping[str, Any], classes: Sequence[str]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([column for name, array in arrays.items() for column in _columns(name, array.shape[1:], classes)])
@@ -84,3 +121,6 @@ def _columns(name: str, shape: tuple[int, ...], classes: Sequence[str]) -> Itera
         return
     for place in numpy.ndindex(shape):
         yield "_".join([_SHORT.get(name, name) if shape else name, *map(str, place)])
+
+
+_WRITERS = {".csv": _write_csv, ".npz": _write_npz, ".jsonl": _write_jsonl}
