@@ -33,6 +33,8 @@ class Progress:
     reported_at: int = 0
     best_metric: float | None = None
     best_step: int | None = None
+    improved_metric: float | None = None
+    """The latest metric that was better than its predecessor here by `early_stopping.min_delta`."""
     evaluations_without_improvement: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     """For each model, how many updates in a row were skipped because they were not finite."""
@@ -117,6 +119,7 @@ class Progress:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore all fields; ValueError names those that are missing, unknown or of the wrong type."""
         kinds = get_type_hints(Progress)
+        state_dict = {"improved_metric": state_dict.get("best_metric"), **state_dict}  # older files lack it
         if kinds.keys() != state_dict.keys():
             raise ValueError(f"its counters differ: {sorted(map(str, kinds.keys() ^ state_dict.keys()))}")
         if odd := [name for name, value in state_dict.items() if not _is_a(value, kinds[name])]:

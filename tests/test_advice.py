@@ -192,6 +192,9 @@ ELSEWHERE = {
         "inherited: an_environment_variable_is_left_out_of_the_file_and_asked_for_again"
     ),
     "raise early_stopping.patience": "sentences: a_run_that_stopped_early_names_the_key_that_goes_on",
+    "lift what stopped it with early_stopping.threshold=null": (
+        "lengths: a_run_that_reached_its_threshold_says_how_to_go_on"
+    ),
     "one sample is left alone": "trial: a_sample_that_is_left_alone_is_noticed_where_it_would_be_reached",
     "with {}=...": ("explaining: a_key_that_a_file_leaves_open_is_missing_until_an_override_or_a_later_file_sets_it"),
     "and the rest of this command": (

@@ -30,6 +30,7 @@ def text() -> str:
         r"  tracker.csv +Writes `metrics.csv`, one row per report. \[both, csv\]",
         r"  scheduler.unit=epoch .*step, epoch, or run.* \[all but none, plateau; onecycle, warmup_stable_decay: run\]",
         r"  early_stopping.patience=null .*",
+        r"  early_stopping.min_delta=0.0 .*",
         r"  batch_size=64 +Samples per optimizer step, over all devices.",
     ],
 )

@@ -5,9 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from runner.checkpoint.policies import Mode
+from runner.loop.stopping import EarlyStopping
+from runner.progress import Progress
 from tests.support.command_line import TINY, cli
-from tests.support.comparing import assert_same_run, entries_of
+from tests.support.comparing import assert_same_run, difference, entries_of
+
+LATER = ("improved_metric",)
+"""Counters that files of older versions lack."""
 
 
 def train(capsys: Any, monkeypatch: Any, name: str, *words: str, stop: int | None = None) -> str:
@@ -54,3 +61,64 @@ def test_every_model_of_a_run_is_clipped(runs: Path, capsys: Any) -> None:
     clipped, free = (entries_of(runs / f"{name}/last.tar") for name in ("x", "y"))
     for model in ("generator_state_dict", "discriminator_state_dict"):
         assert any(not clipped[model][key].equal(free[model][key]) for key in free[model])
+
+
+# Losses by step, from 1 on: 5 3 4 6 5 2 4 4..., evaluated each step, three steps an epoch.
+HILLS = (
+    "model=own", "model._target_=tests.own.hills.Stepping", "data=own", "data._target_=tests.own.points.NoisyPoints",
+    "learner=own", "learner._target_=tests.own.hills.Hills", "+learner.at=99", "batch_size=8", "eval_every=1",
+    "tracker=csv", "checkpoint.every_steps=1", "device=cpu", "epochs=3", "scheduler=none",
+    "trust=[tests]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("early_stopping.patience=3", "early_stopping.min_delta=2.5"), 4),
+        (("early_stopping.patience=3", "early_stopping.min_delta=1.5"), 5),
+        (("early_stopping.patience=3", "early_stopping.min_delta=2.5", "early_stopping.min_epochs=2"), 9),
+        (("early_stopping.threshold=3",), 2),
+        (("early_stopping.threshold=2.5",), 6),
+        (("early_stopping.threshold=4.5", "early_stopping.min_epochs=1"), 3),
+    ],
+    ids=str,
+)
+def test_a_run_stops_early_where_its_metric_says_also_over_a_resume(
+    runs: Path, capsys: Any, words: Sequence[str], step: int
+) -> None:
+    assert cli(capsys, *HILLS, *words, "name=whole").code == 0
+    whole = entries_of(runs / "whole/last.tar")
+    assert whole["global_step"] == step and entries_of(runs / "whole/best.tar")["metrics"]["val/loss"] <= 3
+    assert cli(capsys, *HILLS, *words, "name=x", f"max_steps={step - 1}").code == 0
+    assert cli(capsys, "resume=outputs/x", "max_steps=9", "trust=[tests]").code == 0
+    assert difference(whole, entries_of(runs / "x/last.tar")) is None
+
+
+def test_a_threshold_is_reached_from_its_side() -> None:
+    progress = Progress(metrics={"val/accuracy": 0.99}, evaluated_at=1)
+    for mode, threshold, due in ((Mode.max, 0.99, True), (Mode.max, 0.995, False), (Mode.min, 0.9, False)):
+        rule = EarlyStopping("val/accuracy", mode, patience=None, min_epochs=0, threshold=threshold)
+        assert rule.due(progress) is due
+    assert not EarlyStopping("val/loss", Mode.min, patience=None, min_epochs=0, threshold=1.0).due(progress)
+
+
+def test_a_run_that_reached_its_threshold_says_how_to_go_on(runs: Path, capsys: Any) -> None:
+    assert cli(capsys, *HILLS, "early_stopping.threshold=3", "name=x").code == 0
+    assert "early_stopping.threshold=null" in cli(capsys, "resume=outputs/x").out
+    assert cli(capsys, "resume=outputs/x", "early_stopping.threshold=null", "trust=[tests]").code == 0
+    assert entries_of(runs / "x/last.tar")["global_step"] == 9
+
+
+def test_a_file_of_an_older_version_counts_its_best_metric_as_the_latest_improvement(runs: Path, capsys: Any) -> None:
+    words = (*HILLS, "early_stopping.patience=3")
+    assert cli(capsys, *words, "name=whole").code == 0
+    assert cli(capsys, *words, "name=x", "max_steps=3").code == 0
+    entries = entries_of(runs / "x/checkpoints/step_0000000003.tar")
+    for counter in LATER:
+        del entries["progress_state_dict"][counter]
+    torch.save(entries, runs / "x/checkpoints/step_0000000003.tar")
+    assert cli(capsys, "resume=outputs/x", "max_steps=null", "trust=[tests]").code == 0
+    one, other = entries_of(runs / "whole/last.tar"), entries_of(runs / "x/last.tar")
+    assert difference(one["model_state_dict"], other["model_state_dict"]) is None
+    assert one["progress_state_dict"]["improved_metric"] == other["progress_state_dict"]["improved_metric"] == 3

@@ -11,6 +11,7 @@ from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
 from runner.optim.freezing import Freezing
+from runner.loop.stopping import EarlyStopping
 from runner.optim.pacing import Pacing
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
@@ -45,9 +46,11 @@ class Plan:
     """Skipped steps in a row before the run fails."""
     eval_every: int | None
     log_every: int
-    patience: int | None
     monitor: str
     mode: Mode
+    min_delta: float
+    """The smallest improvement that counts for early stopping."""
+    early_stopping: EarlyStopping
     saving: Saving
     trackers: Tracker
     console: Console
@@ -82,7 +85,7 @@ class Plan:
         complete = not self.evaluation_due(progress)
         if complete and self.length_reached(progress):
             return Ending.finished
-        if complete and self.patience is not None and progress.evaluations_without_improvement >= self.patience:
+        if complete and self.early_stopping.due(progress):
             return Ending.stopped_early
         return Ending.interrupted if self.stop_requested() else None
 

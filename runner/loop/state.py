@@ -112,13 +112,14 @@ class TrainState:
         progress = self.progress
         pacing.after_step(self.schedulers, step=progress.global_step, epoch_ended=progress.step_in_epoch == 0)
 
-    def record(self, metrics: Mapping[str, float], monitor: str, mode: Mode) -> None:
-        """Record an evaluation's metrics at this step, and whether it is the best so far."""
+    def record(self, metrics: Mapping[str, float], monitor: str, mode: Mode, min_delta: float) -> None:
+        """Record an evaluation's metrics at this step, whether it is the best so far, and better by `min_delta`."""
         progress, value = self.progress, metrics.get(monitor, math.nan)  # no update since the latest report, perhaps
         progress.metrics, progress.evaluated_at = dict(metrics), progress.global_step
         if is_better(mode, value, progress.best_metric):
             progress.best_metric, progress.best_step = value, progress.global_step
-            progress.evaluations_without_improvement = 0
+        if is_better(mode, value + (min_delta if mode is Mode.min else -min_delta), progress.improved_metric):
+            progress.improved_metric, progress.evaluations_without_improvement = value, 0
         else:
             progress.evaluations_without_improvement += 1
 

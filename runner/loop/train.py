@@ -89,7 +89,7 @@ def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) ->
         )
     if metrics is not None:
         measured = {f"val/{name}": value for name, value in metrics.items()}
-        state.record(measured or state.progress.window_means(), plan.monitor, plan.mode)
+        state.record(measured or state.progress.window_means(), plan.monitor, plan.mode, plan.min_delta)
         plan.pacing.after_evaluation(state.schedulers, state.progress.metrics.get(plan.monitor, math.nan))
 
 

@@ -27,6 +27,7 @@ from runner.checkpoint.writer.pickling import size_of
 from runner.loop.guard import Skipping, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
+from runner.loop.stopping import EarlyStopping
 from runner.optim import Plateau
 from runner.optim.pacing import Pacing
 from runner.run_directory.demand import Demand
@@ -45,7 +46,7 @@ def make_plan(
     run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None]
 ) -> Plan:
     """Return the plan of a prepared run; builds its trackers and creates its checkpoint folder."""
-    config, state = run.config, run.state
+    config, state, early = run.config, run.state, run.config.early_stopping
     console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
     trackers = Trackers([*build_trackers(run.start.config, run.problem, run.start.directory, state.progress), console])
     return Plan(
@@ -61,9 +62,16 @@ def make_plan(
         skip_limit=config.nonfinite_limit,
         eval_every=config.eval_every,
         log_every=config.log_every,
-        patience=config.early_stopping.patience,
         monitor=config.checkpoint.monitor,
         mode=config.checkpoint.mode,
+        min_delta=early.min_delta,
+        early_stopping=EarlyStopping(
+            monitor=config.checkpoint.monitor,
+            mode=config.checkpoint.mode,
+            patience=early.patience,
+            min_epochs=early.min_epochs,
+            threshold=early.threshold,
+        ),
         saving=_saving(run, stop, environment, record, trackers),
         trackers=trackers,
         console=console,

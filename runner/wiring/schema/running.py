@@ -1,5 +1,6 @@
 """The keys of device, strategy, checkpoint, tracker, warm start and debug."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from runner.wiring.schema.rules import (
     Weights,
     key,
     require,
+    require_at_least_zero,
     require_local,
     require_positive,
 )
@@ -110,9 +112,15 @@ class Debug:
 @dataclass
 class EarlyStopping:
     patience: int | None = key("Stop after this many evaluations without improvement of checkpoint.monitor.")
+    min_delta: float = key("Improvement that counts for patience; a smaller one does not.")
+    min_epochs: int = key("Epochs before which the run never stops early.")
+    threshold: float | None = key("Stop as soon as checkpoint.monitor reaches this.")
 
     def __post_init__(self) -> None:
         require_positive(self, "early_stopping.", "patience")
+        require_at_least_zero(self, "early_stopping.", "min_delta", "min_epochs")
+        fine = self.threshold is None or math.isfinite(self.threshold)
+        require(fine, "early_stopping.threshold", self.threshold, "a finite number")
 
 
 def require_trackers(trackers: Any) -> None:

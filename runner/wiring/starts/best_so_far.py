@@ -25,14 +25,14 @@ def _begin_record(progress: Progress, best: Saved | None) -> bool:
     if found == (progress.best_metric, progress.best_step):
         return False
     progress.best_metric, progress.best_step = found
-    progress.evaluations_without_improvement = 0
+    progress.improved_metric, progress.evaluations_without_improvement = found[0], 0
     return True
 
 
 def change_measure(state: TrainState, best: Saved | None, mode: Mode) -> None:
     """Restart the record, early stopping and plateaus for another metric or mode."""
-    _begin_record(state.progress, best)
-    state.progress.evaluations_without_improvement = 0
+    _begin_record(progress := state.progress, best)
+    progress.improved_metric, progress.evaluations_without_improvement = progress.best_metric, 0
     for scheduler in state.schedulers.values():
         if isinstance(scheduler, ReduceLROnPlateau):
             scheduler._init_is_better(mode.value, scheduler.threshold, scheduler.threshold_mode)

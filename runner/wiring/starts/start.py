@@ -54,6 +54,10 @@ class Start:
     def way_on(self) -> str:
         """Advice that gives a finished run more to do."""
         if self.stopped_early:
+            early = self.config.early_stopping
+            if early.threshold is not None:
+                both = "" if early.patience is None else " early_stopping.patience=null"
+                return f"lift what stopped it with early_stopping.threshold=null{both}"
             return "raise early_stopping.patience=..., which stopped it, or lift it with null"
         return f"raise its length with {'epochs' if self.config.max_steps is None else 'max_steps'}=..."
 
