@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from runner.checkpoint.policies import (
     Boundary,
     EveryEpochs,
     EveryMinutes,
+    EveryPart,
     EverySteps,
     KeepBest,
     KeepEvery,
@@ -29,11 +31,11 @@ def boundary(
     step: int = 1,
     epoch: int = 0,
     *,
-    epoch_ended: bool = False,
+    step_in_epoch: int = 1,
     improved: bool = False,
     minutes: float = 0.0,
 ) -> Boundary:
-    return Boundary(step, epoch, epoch_ended, improved, minutes)
+    return Boundary(step, epoch, step_in_epoch, improved, minutes)
 
 
 def kept(policy: Retention, entries: list[Saved]) -> set[int]:
@@ -54,9 +56,9 @@ def saved(*metrics: float | None) -> list[Saved]:
         (EverySteps(5), boundary(10), True),
         (EverySteps(5), boundary(6), False),
         (EverySteps(1), boundary(1), True),
-        (EveryEpochs(2), boundary(epoch=2, epoch_ended=True), True),
-        (EveryEpochs(2), boundary(epoch=2, epoch_ended=False), False),
-        (EveryEpochs(2), boundary(epoch=3, epoch_ended=True), False),
+        (EveryEpochs(2), boundary(epoch=2, step_in_epoch=0), True),
+        (EveryEpochs(2), boundary(epoch=2, step_in_epoch=1), False),
+        (EveryEpochs(2), boundary(epoch=3, step_in_epoch=0), False),
         (EveryMinutes(1.5), boundary(minutes=1.5), True),
         (EveryMinutes(1.5), boundary(minutes=1.4), False),
         (OnImprovement(), boundary(improved=True), True),
@@ -66,6 +68,28 @@ def saved(*metrics: float | None) -> list[Saved]:
 )
 def test_a_trigger_is_due_at_its_boundaries_only(trigger: Trigger, at: Boundary, due: bool) -> None:
     assert trigger.due(at) is due
+
+
+@pytest.mark.parametrize(
+    ("part", "steps", "due"),
+    [
+        ("0.5", 3, {2, 3, 5, 6}),
+        ("0.25", 10, {3, 5, 8, 10, 13, 15, 18, 20}),
+        ("0.1", 10, set(range(1, 21))),
+        ("0.01", 5, set(range(1, 11))),
+        ("0.3", 10, {3, 6, 9, 12, 15, 18}),
+        ("1.5", 10, {15}),
+    ],
+)
+def test_a_part_of_an_epoch_is_due_at_the_first_step_that_reaches_it(part: str, steps: int, due: set[int]) -> None:
+    trigger = EveryPart(Fraction(part), steps)
+    found = {at for at in range(1, 2 * steps + 1) if trigger.due(boundary(at, at // steps, step_in_epoch=at % steps))}
+    assert found == due
+
+
+def test_a_longer_epoch_than_the_first_is_divided_as_the_first() -> None:
+    trigger = EveryPart(Fraction("0.5"), 4)
+    assert [step for step in range(8) if trigger.due(boundary(epoch=1, step_in_epoch=step))] == [0, 2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from runner.checkpoint.policies import Mode
 from runner.loop.stopping import EarlyStopping
 from runner.progress import Progress
 from tests.support.command_line import TINY, cli
-from tests.support.comparing import assert_same_run, difference, entries_of
+from tests.support.comparing import assert_same_run, difference, entries_of, rows_of
 
 LATER = ("improved_metric",)
 """Counters that files of older versions lack."""
@@ -122,3 +122,35 @@ def test_a_file_of_an_older_version_counts_its_best_metric_as_the_latest_improve
     one, other = entries_of(runs / "whole/last.tar"), entries_of(runs / "x/last.tar")
     assert difference(one["model_state_dict"], other["model_state_dict"]) is None
     assert one["progress_state_dict"]["improved_metric"] == other["progress_state_dict"]["improved_metric"] == 3
+
+
+def evaluated(run: Path) -> list[int]:
+    """Return the steps of a run's evaluations."""
+    return [int(row["step"]) for row in rows_of(run) if row["val/loss"]]
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"), [("0.5", [2, 3, 5, 6, 8, 9]), ("1.0", [3, 6, 9]), ("1.5", [5, 9]), ("2", [2, 4, 6, 8, 9])]
+)
+def test_an_integer_between_evaluations_is_steps_and_a_number_with_a_point_is_epochs(
+    runs: Path, capsys: Any, monkeypatch: Any, every: str, steps: list[int]
+) -> None:
+    words = (f"eval_every={every}", "checkpoint.every_epochs=0.3")
+    train(capsys, monkeypatch, "whole", *words)
+    assert evaluated(runs / "whole") == steps
+    train(capsys, monkeypatch, "x", *words, stop=3)
+    train(capsys, monkeypatch, "x", *words)
+    assert_same_run(runs / "whole", runs / "x")
+    assert len(list((runs / "whole/checkpoints").glob("*.tar"))) == 9
+
+
+@pytest.mark.parametrize("word", ["eval_every=abc", "eval_every=true", "checkpoint.every_epochs=abc"])
+def test_a_length_that_is_no_number_is_one_sentence(capsys: Any, word: str) -> None:
+    outcome = cli(capsys, "--cfg", "job", word)
+    assert outcome.code == 2 and outcome.err == f"error: {word} is invalid; use a number\n"
+
+
+@pytest.mark.parametrize("word", ["eval_every=0", "eval_every=-0.5", "checkpoint.every_epochs=0.0"])
+def test_a_length_of_nothing_is_one_sentence(capsys: Any, runs: Path, word: str) -> None:
+    outcome = cli(capsys, *TINY, word)
+    assert outcome.code == 2 and outcome.err == f"error: {word} is invalid; use a number above 0\n"

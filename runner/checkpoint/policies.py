@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +17,8 @@ class Boundary:
     """Optimizer steps done."""
     epoch: int
     """Epochs finished."""
-    epoch_ended: bool
-    """Whether the latest step was the last of its epoch."""
+    step_in_epoch: int
+    """Steps done of the present epoch; 0 where one has just ended."""
     improved: bool
     """Whether the monitored metric has just reached its best value."""
     minutes: float
@@ -50,7 +51,31 @@ class EveryEpochs:
 
     def due(self, boundary: Boundary) -> bool:
         """Return whether an epoch has just ended, and its number is a multiple of `count`."""
-        return boundary.epoch_ended and boundary.epoch % self.count == 0
+        return self.passed(boundary.epoch, boundary.step_in_epoch)
+
+    def passed(self, epoch: int, step_in_epoch: int) -> bool:
+        """Return whether an epoch has just ended, and its number is a multiple of `count`."""
+        return step_in_epoch == 0 and epoch % self.count == 0
+
+
+@dataclass(frozen=True)
+class EveryPart:
+    """Save at the first step at or after each multiple of a part of an epoch, such as 1/4 or 5/2.
+
+    Of epochs of other lengths than `steps_per_epoch`, those steps count that an epoch of this length has.
+    """
+
+    epochs: Fraction
+    steps_per_epoch: int
+
+    def due(self, boundary: Boundary) -> bool:
+        """Return whether the latest step reached a multiple."""
+        return self.passed(boundary.epoch, boundary.step_in_epoch)
+
+    def passed(self, epoch: int, step_in_epoch: int) -> bool:
+        """Return whether the latest step reached a multiple."""
+        done, (part, whole) = epoch * self.steps_per_epoch + step_in_epoch, self.epochs.as_integer_ratio()
+        return step_in_epoch < self.steps_per_epoch and done * whole % (part * self.steps_per_epoch) < whole
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ log = logging.getLogger("runner")
 class Saving(Protocol):
     """What the loop knows about checkpoints."""
 
-    def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
+    def due(self, *, step: int, epoch: int, step_in_epoch: int, improved: bool) -> bool:
         """Return whether a checkpoint is wanted at this boundary."""
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
@@ -35,7 +35,7 @@ class Saving(Protocol):
 class NoSaving:
     """`checkpoint=off`: writes nothing."""
 
-    def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
+    def due(self, *, step: int, epoch: int, step_in_epoch: int, improved: bool) -> bool:
         """Return False."""
         return False
 
@@ -98,10 +98,10 @@ class StoreSaving:
         """The counters of the latest written checkpoint."""
         self._saved_at = time.monotonic()
 
-    def due(self, *, step: int, epoch: int, epoch_ended: bool, improved: bool) -> bool:
+    def due(self, *, step: int, epoch: int, step_in_epoch: int, improved: bool) -> bool:
         """Return whether any trigger wants a checkpoint at this boundary."""
         minutes = (time.monotonic() - self._saved_at) / 60
-        boundary = Boundary(step, epoch, epoch_ended, improved, minutes)
+        boundary = Boundary(step, epoch, step_in_epoch, improved, minutes)
         return any(trigger.due(boundary) for trigger in self._triggers)
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:

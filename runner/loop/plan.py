@@ -4,14 +4,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runner.checkpoint.policies import Mode
+from runner.checkpoint.policies import EveryEpochs, EveryPart, Mode
 from runner.checkpoint.saving import Saving
 from runner.data.sources import Evaluated, Source
 from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
-from runner.optim.freezing import Freezing
 from runner.loop.stopping import EarlyStopping
+from runner.optim.freezing import Freezing
 from runner.optim.pacing import Pacing
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
@@ -44,7 +44,8 @@ class Plan:
     guard: Guard
     skip_limit: int
     """Skipped steps in a row before the run fails."""
-    eval_every: int | None
+    eval_every: int | EveryEpochs | EveryPart
+    """An integer counts steps."""
     log_every: int
     monitor: str
     mode: Mode
@@ -66,8 +67,10 @@ class Plan:
         step = progress.global_step
         if step <= progress.evaluated_at:
             return False
-        regular = progress.step_in_epoch == 0 if self.eval_every is None else step % self.eval_every == 0
-        return regular or self.length_reached(progress)
+        every = self.eval_every
+        if isinstance(every, int):
+            return step % every == 0 or self.length_reached(progress)
+        return every.passed(progress.epoch, progress.step_in_epoch) or self.length_reached(progress)
 
     def report_due(self, progress: Progress) -> bool:
         """Return whether a row of metrics is due at this boundary and not done yet."""
@@ -99,7 +102,7 @@ class Plan:
         due = step > 0 and self.saving.due(
             step=step,
             epoch=progress.epoch,
-            epoch_ended=progress.step_in_epoch == 0,
+            step_in_epoch=progress.step_in_epoch,
             improved=progress.best_step == step,
         )
         return self.strategy.processes.agree("save" if due else None) is not None

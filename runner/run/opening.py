@@ -7,17 +7,12 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.format import SUFFIX
 from runner.checkpoint.policies import (
-    EveryEpochs,
-    EveryMinutes,
-    EverySteps,
     KeepBest,
     KeepEvery,
     KeepLast,
     KeepPinned,
-    OnImprovement,
     Retention,
     Saved,
-    Trigger,
 )
 from runner.checkpoint.saving import NoSaving, Saving, StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
@@ -60,7 +55,7 @@ def make_plan(
         clip_value=config.clip_value,
         guard=Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting(),
         skip_limit=config.nonfinite_limit,
-        eval_every=config.eval_every,
+        eval_every=run.rhythm.evaluating,
         log_every=config.log_every,
         monitor=config.checkpoint.monitor,
         mode=config.checkpoint.mode,
@@ -107,7 +102,7 @@ def _saving(
         "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
         IDENTITY: run.identity,
     }
-    asked = [Demand(run.start.directory, stop.save_requested), *triggers(options)]
+    asked = [Demand(run.start.directory, stop.save_requested), *run.rhythm.saving]
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
     store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
     tenure = Tenure(run.start.directory)
@@ -126,18 +121,6 @@ def _saving(
         before=before,
         after=lambda: record(store.best),
     )
-
-
-def triggers(options: Checkpoint) -> list[Trigger]:
-    """Return when to save, from the config's `checkpoint`; a new best is always saved."""
-    found: list[Trigger] = [OnImprovement()]
-    if options.every_steps:
-        found.append(EverySteps(options.every_steps))
-    if options.every_epochs:
-        found.append(EveryEpochs(options.every_epochs))
-    if options.every_minutes:
-        found.append(EveryMinutes(options.every_minutes))
-    return found
 
 
 def retentions(options: Checkpoint) -> list[Retention]:

@@ -239,6 +239,8 @@ def wanted(cause: BaseException) -> str:
         return f"use {kinds.get(kind, f'a {kind}')}"
     if found := re.search(r"expected one of \[(.*)\]", text):
         return f"choose {found[1]}"
+    if "is incompatible with type hint" in text:
+        return "use a number"
     if "ListConfig, list or tuple" in text:
         return "give a list, such as [a,b]"
     if re.search("merge DictConfig with|(to|of) Dict", text):

@@ -40,7 +40,9 @@ class Root:
     clip_value: float | None = key("Maximum size of each element of the gradient.")
     on_nonfinite: OnNonFinite = key("When the loss is NaN or infinite: stop, skip the step, or rollback.")
     nonfinite_limit: int = key("Skips in a row, or rollbacks in all, before the run fails.")
-    eval_every: int | None = key("Steps between evaluations; null evaluates after every epoch.")
+    eval_every: int | float | None = key(
+        "Between evaluations: 100 is steps, 0.5 or 2.0 (with a point) is epochs; null evaluates after every epoch."
+    )
     log_every: int = key("Steps between rows of metrics.")
     early_stopping: EarlyStopping = field(default=MISSING)
     ema: Ema = field(default=MISSING)

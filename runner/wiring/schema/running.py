@@ -48,7 +48,7 @@ class NoCheckpoint:
 @dataclass
 class Checkpoint(NoCheckpoint):
     every_steps: int | None = key("Optimizer steps between saves.")
-    every_epochs: int | None = key("Epochs between saves.")
+    every_epochs: int | float | None = key("Epochs between saves; 0.5 saves twice an epoch.")
     every_minutes: float | None = key("Minutes between saves.")
     keep_last: int = key("Number of newest checkpoints to keep, at least 2.")
     keep_best: int = key("Number of best checkpoints to keep.")

@@ -18,6 +18,7 @@ from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loaders import horizon_of, loaders
+from runner.wiring.build.rhythm import Rhythm, rhythm_of
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.build.updating import build_freezing
 from runner.wiring.config.compose import checked, plain, without_hydra
@@ -47,6 +48,7 @@ class Prepared:
     train_loader: Source
     val_loaders: Mapping[str, Evaluated]
     horizon: Horizon
+    rhythm: Rhythm
     freezing: Mapping[str, Freezing]
     """The frozen part of each model that has one."""
     reports: Mapping[str, Report]
@@ -96,6 +98,7 @@ def prepare(start: Start) -> Prepared:
         train_loader=train_loader,
         val_loaders=val_loaders,
         horizon=horizon,
+        rhythm=rhythm_of(config, horizon),
         freezing=freezing,
         reports=reports,
         again=_again(start),
