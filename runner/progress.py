@@ -40,6 +40,8 @@ class Progress:
     """For each model, how many updates in a row were skipped because they were not finite."""
     rollbacks: int = 0
     """How often training rolled back to a checkpoint and continued with another order of the data."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """The training samples, and the tokens if the run counts them, seen since its start."""
     seconds: float = 0.0
     """Time spent in training, over all attempts."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -119,7 +121,8 @@ class Progress:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore all fields; ValueError names those that are missing, unknown or of the wrong type."""
         kinds = get_type_hints(Progress)
-        state_dict = {"improved_metric": state_dict.get("best_metric"), **state_dict}  # older files lack it
+        of_older_files: dict[str, Any] = {"improved_metric": state_dict.get("best_metric"), "counts": {}}
+        state_dict = {**of_older_files, **state_dict}
         if kinds.keys() != state_dict.keys():
             raise ValueError(f"its counters differ: {sorted(map(str, kinds.keys() ^ state_dict.keys()))}")
         if odd := [name for name, value in state_dict.items() if not _is_a(value, kinds[name])]:

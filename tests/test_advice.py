@@ -192,6 +192,9 @@ ELSEWHERE = {
         "inherited: an_environment_variable_is_left_out_of_the_file_and_asked_for_again"
     ),
     "raise early_stopping.patience": "sentences: a_run_that_stopped_early_names_the_key_that_goes_on",
+    "lacks; add it, or use max_steps=": "lengths: what_nobody_counts_is_no_length",
+    "has not counted its {} from its start": "lengths: what_nobody_counts_is_no_length",
+    "cannot be reached: the run has not": "lengths: what_nobody_counts_is_no_length",
     "lift what stopped it with early_stopping.threshold=null": (
         "lengths: a_run_that_reached_its_threshold_says_how_to_go_on"
     ),

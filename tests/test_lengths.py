@@ -1,19 +1,26 @@
 """Lengths in the units of the field, in whole runs: each is resumed bit for bit, or refused in a sentence."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from runner.checkpoint.policies import Mode
+from runner.data.loaders.batches import Batch
+from runner.errors import ConfigError
+from runner.loop.answers import tokens_of
 from runner.loop.stopping import EarlyStopping
 from runner.progress import Progress
-from tests.support.command_line import TINY, cli
+from runner.wiring.build.loaders import Position, counted_limits, horizon_of, loaders
+from tests.own.points import NoisyPoints
+from tests.support.command_line import TINY, cli, config_of
 from tests.support.comparing import assert_same_run, difference, entries_of, rows_of
 
-LATER = ("improved_metric",)
+LATER = ("improved_metric", "counts")
 """Counters that files of older versions lack."""
 
 
@@ -154,3 +161,68 @@ def test_a_length_that_is_no_number_is_one_sentence(capsys: Any, word: str) -> N
 def test_a_length_of_nothing_is_one_sentence(capsys: Any, runs: Path, word: str) -> None:
     outcome = cli(capsys, *TINY, word)
     assert outcome.code == 2 and outcome.err == f"error: {word} is invalid; use a number above 0\n"
+
+
+SENTENCES = (
+    "model=own", "model._target_=tests.own.sentences.Bag", "data=own", "data._target_=tests.own.sentences.Sentences",
+    "learner=own", "learner._target_=tests.own.sentences.Counted", "batch_size=6", "accumulate=2", "device=cpu",
+    "tracker=csv", "scheduler=inverse_sqrt", "checkpoint=every_n_steps", "checkpoint.every_steps=1",
+    "checkpoint.keep_last=100",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("length", "counted"), [("max_samples=50", "samples"), ("max_tokens=230", "tokens")])
+def test_a_length_that_is_counted_ends_the_run_at_the_same_step_over_a_resume(
+    runs: Path, capsys: Any, monkeypatch: Any, length: str, counted: str
+) -> None:
+    assert cli(capsys, *SENTENCES, "max_tokens=999", length, "name=whole").code == 0
+    whole, limit = entries_of(runs / "whole/last.tar"), int(length.partition("=")[2])
+    counts = {
+        step: entries_of(runs / f"whole/checkpoints/step_{step:010}.tar")["progress_state_dict"]["counts"][counted]
+        for step in (whole["global_step"] - 1, whole["global_step"])
+    }
+    assert [count >= limit for count in counts.values()] == [False, True]
+    monkeypatch.setenv("STOP_AT", "5")
+    assert cli(capsys, *SENTENCES, "max_tokens=999", length, "name=x").code == 75
+    monkeypatch.delenv("STOP_AT")
+    assert cli(capsys, "resume=outputs/x", "trust=[tests]").code == 0
+    assert_same_run(runs / "whole", runs / "x")
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(8, 1), (19, 3), (20, 3), (21, 4), (45, 7)])
+def test_samples_in_batches_of_one_size_are_a_known_number_of_steps_from_any_position(samples: int, steps: int) -> None:
+    points = NoisyPoints()
+    config = config_of(*TINY, "epochs=null", f"max_samples={samples}")
+    train, _ = loaders(config, points, "cpu")
+    for step in range(steps + 1):
+        at = Position(step, step // 3, 8 * (step % 3))
+        assert horizon_of(config, train, at).total_steps == steps
+    assert counted_limits(config, train) == {}
+
+
+def test_samples_given_alone_lift_the_epochs_and_move_the_schedule(runs: Path, capsys: Any) -> None:
+    assert cli(capsys, *TINY[:-6], "batch_size=8", "tracker=none", "max_samples=100", "name=x").code == 0
+    last = entries_of(runs / "x/last.tar")
+    assert last["global_step"] == 15 and last["progress_state_dict"]["counts"] == {"samples": 100}
+    assert last["optimizer_state_dict"]["param_groups"][0]["lr"] == 0
+    assert "max_samples=..." in cli(capsys, "resume=outputs/x", "trust=[tests]").out
+
+
+def test_what_nobody_counts_is_no_length(runs: Path, capsys: Any) -> None:
+    outcome = cli(capsys, *TINY, "max_tokens=9", "name=x")
+    assert outcome.code == 2 and "needs a method `tokens(batch)`" in outcome.err and not runs.exists()
+    assert cli(capsys, *SENTENCES, "max_steps=2", "name=x").code == 0
+    late = cli(capsys, "resume=outputs/x", "max_tokens=99", "max_steps=null", "trust=[tests]")
+    assert late.code == 2 and "has not counted its tokens from its start; use max_steps=..." in late.err
+    assert cli(capsys, "resume=outputs/x", "max_samples=18", "max_steps=null", "trust=[tests]").code == 0
+    short = cli(capsys, "resume=outputs/x", "max_samples=3", "trust=[tests]")
+    assert short.code == 2 and "has 23 samples already" in short.err
+    endless = cli(capsys, *SENTENCES, "scheduler=cosine", "max_tokens=9", "name=y")
+    assert endless.code == 2 and "max_tokens, and max_samples with an order" in endless.err
+
+
+@pytest.mark.parametrize(("found", "said"), [(torch.tensor(3), "a tensor ()"), (2.5, "2.5"), (-1, "-1")])
+def test_a_count_of_tokens_is_a_whole_number(found: Any, said: str) -> None:
+    learner = SimpleNamespace(tokens=lambda part: found)
+    with pytest.raises(ConfigError, match=re.escape(f"returned {said}; return a whole number")):
+        tokens_of(learner, Batch((None,), (1,)))

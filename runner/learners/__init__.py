@@ -13,6 +13,7 @@ from runner.learners.regression import Regression
 __all__ = [
     "Accumulator",
     "Classification",
+    "Counting",
     "Gan",
     "Learner",
     "Mixing",
@@ -96,6 +97,14 @@ def training_of(learner: Learner) -> Callable[..., Mapping[str, Tensor]]:
         type(learner).training.__get__(learner) if isinstance(learner, nn.Module) else learner.training
     )
     return method
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """An optional method of a learner, for `max_tokens`."""
+
+    def tokens(self, batch: Any) -> int:
+        """Return the number of tokens in a micro-batch, which is not on the device yet."""
 
 
 @runtime_checkable

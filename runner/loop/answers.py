@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from runner.data.loaders.batches import Batch
 from runner.errors import ConfigError
 from runner.learners import Accumulator, Learner, Summarizing
 from runner.progress import Names
@@ -41,6 +42,21 @@ def updates_of(
 
 def _no_updates(learner: Learner, found: str, trained: Any) -> ConfigError:
     return ConfigError(f"{_place(learner, 'updates')} returned {found} {', '.join(trained)}")
+
+
+def tokens_of(learner: Any, batch: Batch) -> int:
+    """Return the number of tokens that the learner counts in a batch.
+
+    Raises:
+        ConfigError: the learner returned anything but a whole number.
+    """
+    found = [learner.tokens(part) for part in batch.parts]
+    for count in found:
+        if type(count) is not int or count < 0:
+            raise ConfigError(
+                f"{_place(learner, 'tokens')} returned {_shown(count)}; return a whole number, such as int(mask.sum())"
+            )
+    return sum(found)
 
 
 def check_training(values: Any, learner: Learner) -> None:
@@ -142,6 +158,10 @@ def _check_names(values: Any, wanted: Collection[str], place: str) -> None:
 
 def _place(learner: Learner, method: str) -> str:
     return f"{type(learner).__name__}.{method}"
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, Real) else _kind(value)
 
 
 def _kind(value: Any) -> str:

@@ -38,6 +38,8 @@ class Plan:
     val_loaders: Mapping[str, Evaluated]
     """By name of the validation set; "" names the only one."""
     horizon: Horizon
+    limits: Mapping[str, int]
+    """Lengths that only counting tells: of the samples of own batches, of tokens."""
     seed: int
     clip_norm: float | None
     clip_value: float | None
@@ -80,7 +82,9 @@ class Plan:
         return step % self.log_every == 0 or progress.evaluated_at == step or self.length_reached(progress)
 
     def length_reached(self, progress: Progress) -> bool:
-        """Return whether all steps are done."""
+        """Return whether all steps are done, or all samples or tokens counted."""
+        if any(progress.counts[name] >= limit for name, limit in self.limits.items()):
+            return True
         return self.horizon.total_steps is not None and progress.global_step >= self.horizon.total_steps
 
     def ending(self, progress: Progress) -> Ending | None:

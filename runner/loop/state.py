@@ -10,8 +10,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.checkpoint.policies import Mode, is_better
+from runner.data.loaders.batches import Batch
 from runner.data.sources import Position
 from runner.errors import ConfigError
+from runner.learners import Learner
+from runner.loop.answers import tokens_of
 from runner.optim.averaging import Average
 from runner.optim.pacing import Pacing
 from runner.optim.together import Together
@@ -106,6 +109,14 @@ class TrainState:
         self.whole = False
         yield
         self.whole = True
+
+    def count(self, batch: Batch, learner: Learner) -> None:
+        """Count a batch's samples and tokens, if they were counted from the run's start."""
+        counts = self.progress.counts
+        if "samples" in counts:
+            counts["samples"] += batch.size
+        if "tokens" in counts:
+            counts["tokens"] += tokens_of(learner, batch)
 
     def step_schedulers(self, pacing: Pacing) -> None:
         """Advance the schedulers after a step."""

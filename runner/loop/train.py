@@ -54,6 +54,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
                 part.apply(progress.global_step)
             for names in updates_of(plan.learner, progress.global_step, state.optimizers, plan.every):
                 _update(state, plan, models, names, batch)
+            state.count(batch, plan.learner)
             progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)
             state.update_averages()

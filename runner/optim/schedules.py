@@ -37,7 +37,10 @@ class Horizon:
     def end(self, needed_by: str) -> int:
         """Return the total number of steps; ConfigError if the run has no known end."""
         if self.total_steps is None:
-            raise ConfigError(f"{needed_by} needs to know the end: set epochs or max_steps, or take scheduler=none")
+            raise ConfigError(
+                f"{needed_by} needs to know the end: set epochs or max_steps, or take scheduler=none; max_tokens, and "
+                "max_samples with an order of the data's own, give no number of steps"
+            )
         return self.total_steps
 
 

@@ -50,6 +50,7 @@ def make_plan(
         train_loader=run.train_loader,
         val_loaders=run.val_loaders,
         horizon=run.horizon,
+        limits=run.limits,
         seed=config.seed,
         clip_norm=config.clip_norm,
         clip_value=config.clip_value,

@@ -69,3 +69,10 @@ class Reading(StoppableClassification):
 
     def prediction(self, models: Any, batch: Batch) -> dict[str, Tensor]:
         return super().prediction(models, (batch["tokens"], batch["labels"]))
+
+
+class Counted(Reading):
+    """Counts the tokens that are none of the padding."""
+
+    def tokens(self, batch: Batch) -> int:
+        return int((batch["tokens"] != 0).sum())

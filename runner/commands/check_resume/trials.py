@@ -16,8 +16,8 @@ EPOCH, STOP, STEPS = 3, 4, 7  # batches per epoch; the step to resume from, amid
 
 # Short epochs, each evaluated; a row and a checkpoint every step; the checkpoints to compare are kept.
 _SHORT = (
-    "epochs=null", f"max_steps={STEPS}", "max_time=null", "eval_every=null", "log_every=1",
-    "early_stopping.patience=null", "early_stopping.threshold=null", "tracker=csv", "debug=none",
+    "epochs=null", f"max_steps={STEPS}", "max_samples=null", "max_tokens=null", "max_time=null", "eval_every=null",
+    "log_every=1", "early_stopping.patience=null", "early_stopping.threshold=null", "tracker=csv", "debug=none",
     f"debug.limit_train={EPOCH}", "debug.limit_eval=2", "checkpoint=every_n_steps", "checkpoint.every_steps=1",
     "checkpoint.every_epochs=null", "checkpoint.every_minutes=null", f"checkpoint.keep_last={STEPS - STOP}",
     "checkpoint.keep_best=1", f"checkpoint.keep_every={STOP}",

@@ -14,7 +14,7 @@ from runner.data.loaders.batches import Batch, form_of, move, tensors_of
 from runner.data.sources import Evaluated, Source
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
-from runner.loop.answers import check_training, no_means, updates_of
+from runner.loop.answers import check_training, no_means, tokens_of, updates_of
 from runner.loop.evaluate import evaluation_mode, modules_within
 from runner.loop.metrics import Figures
 from runner.loop.state import TrainState
@@ -98,10 +98,20 @@ class Trial:
             part.apply(state.progress.global_step)
         tried = set()
         for batch in batches:
+            self._count(batch)
             for part, size in zip(batch.parts, batch.counts, strict=True):
                 if size not in tried:
                     tried.add(size)
                     self._forward(models, part, size)
+
+    def _count(self, batch: Batch) -> None:
+        try:
+            if "tokens" in self._state.progress.counts:
+                tokens_of(self._learner, batch)
+        except RunnerError:
+            raise
+        except Exception as error:
+            raise self._failure("tokens", batch.parts[0], batch.counts[0], error) from error
 
     def _forward(self, models: Mapping[str, nn.Module], part: Any, size: int) -> None:
         names = updates_of(self._learner, self._state.progress.global_step, self._state.optimizers)

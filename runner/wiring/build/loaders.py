@@ -1,6 +1,6 @@
 """From data to loaders, and the length of the run in steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from runner.data.splits import sets_of
 from runner.data.streams.loading import StreamLoader
 from runner.data.streams.worker import is_stream
 from runner.errors import ConfigError
+from runner.learners import Counting
 from runner.optim.schedules import Horizon
 from runner.wiring.schema import Config
 from runner.wiring.schema.rules import OnNonFinite
@@ -94,7 +95,7 @@ def order_of(data: Any) -> Own | None:
 
 
 def horizon_of(config: Config, train: Source, at: Position) -> Horizon:
-    """Return the run's length in steps: of epochs and max_steps, the first to be reached.
+    """Return the run's length in steps: of epochs, max_steps and max_samples, the first to be reached.
 
     It counts from the run's position, since earlier steps may have had another size.
     """
@@ -104,6 +105,38 @@ def horizon_of(config: Config, train: Source, at: Position) -> Horizon:
         limits.append(
             at.step + (train.order.steps(at.epoch, at.sample) + whole * train.steps_per_epoch if whole >= 0 else 0)
         )
-    if not limits and config.max_time is None:
+    if (samples := config.max_samples) is not None and isinstance(train, TrainLoader) and not train.order.is_own:
+        limits.append(at.step + _steps_until(samples, train, at))
+    if not limits and config.max_time is None and not counted_limits(config, train):
         raise ConfigError("the run has no end: set epochs, max_steps or max_time")
     return Horizon(min(limits, default=None), train.steps_per_epoch)
+
+
+def _steps_until(samples: int, train: TrainLoader, at: Position) -> int:
+    """Return the steps from a position until so many samples are seen, in batches of one size."""
+    whole, rest = divmod(samples, train.size)
+    if whole <= at.epoch:
+        return max(0, -(-(rest - at.sample) // train.batch_size)) if whole == at.epoch else 0
+    first = train.order.steps(at.epoch, at.sample)
+    return first + (whole - at.epoch - 1) * train.steps_per_epoch - (-rest // train.batch_size)
+
+
+def counted_limits(config: Config, train: Source) -> dict[str, int]:
+    """Return the lengths that only counting tells: of the samples of own batches and streams, and of tokens."""
+    known = isinstance(train, TrainLoader) and not train.order.is_own
+    lengths = {"samples": None if known else config.max_samples, "tokens": config.max_tokens}
+    return {name: length for name, length in lengths.items() if length is not None}
+
+
+def check_counts(limits: Mapping[str, int], learner: Any, counts: Mapping[str, int]) -> None:
+    """Raise ConfigError for a length that nobody counts, or that was not counted from the run's start."""
+    if "tokens" in limits and not isinstance(learner, Counting):
+        raise ConfigError(
+            f"max_tokens={limits['tokens']} needs a method `tokens(batch)` of the learner, which "
+            f"{type(learner).__name__} lacks; add it, or use max_steps=..."
+        )
+    for name in limits.keys() - counts.keys():
+        raise ConfigError(
+            f"max_{name}={limits[name]} cannot be reached: the run has not counted its {name} from its start; "
+            "use max_steps=..."
+        )

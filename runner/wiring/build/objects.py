@@ -182,6 +182,6 @@ def build_state(
         data=train.position(),
         averages={name: Average(model, decay=decay) for name, model in updated.items()} if decay else {},
         rng=Randomness(devices.indices),
-        progress=Progress(),
+        progress=Progress(counts={"samples": 0} | ({} if config.max_tokens is None else {"tokens": 0})),
         learner=learner if isinstance(learner, Stateful) else None,
     )

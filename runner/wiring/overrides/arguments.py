@@ -230,10 +230,11 @@ def value_of(overrides: Sequence[str], key: str) -> str | None:
 
 
 def expand(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides with `name` as typed, and with `epochs=null` if `max_steps` is given alone."""
+    """Return the overrides with `name` as typed, and with `epochs=null` if another length is given without `epochs`."""
     parsed = parse(overrides)
     keys = {o.key_or_group: o.value() for o in parsed}
-    lifts = keys.get("max_steps") is not None and "epochs" not in keys
+    others = ("max_steps", "max_samples", "max_tokens")
+    lifts = "epochs" not in keys and any(keys.get(other) is not None for other in others)
     return [*(_as_typed(o) for o in parsed), *(["epochs=null"] if lifts else [])]
 
 

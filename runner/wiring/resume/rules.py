@@ -11,14 +11,16 @@ from runner.text import aligned
 from runner.wiring.overrides.arguments import OF_ONE_ATTEMPT
 
 _FREE = (
-    "name", "epochs", "max_steps", "max_time", "log_every", "eval_every", "early_stopping", "checkpoint", "tracker",
+    "name", "epochs", "max_steps", "max_samples", "max_tokens", "max_time", "log_every", "eval_every", "early_stopping",
+    "checkpoint", "tracker",
     "data.workers", "data.timeout", "data.root", "data.path", "data.download", "data.split", "device", "strategy",
     "task", "resume", "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
 _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
 _TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "clip_value", "accumulate", "deterministic", "ema")
-_LENGTH = ("epochs", "max_steps")
+_LENGTH_IN_STEPS = ("epochs", "max_steps", "max_samples")
+_LENGTH = (*_LENGTH_IN_STEPS, "max_tokens")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")
 # What may also differ where nothing is trained.
 _IMMATERIAL = ("batch_size", "seed", "data.augment", "data.balance", "data.drop_last")
@@ -110,7 +112,7 @@ def _effect(key: str, run: Any, now: Any, allowed: Sequence[str], *, scheduled: 
         begins = "starts afresh, so " if key == "optimizer._target_" else ""
         return f"allowed; {begins}the run is no longer exact"
     if _within(key, _FREE):
-        return "the schedule's end moves with it" if scheduled and key in _LENGTH else "free"
+        return "the schedule's end moves with it" if scheduled and key in _LENGTH_IN_STEPS else "free"
     if _within(key, _TAKES_EFFECT) and not _within(key, _FIXED):
         return "takes effect"
     if _within(key, ("warm_start",)):

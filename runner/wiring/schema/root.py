@@ -33,6 +33,8 @@ class Root:
     seed: int = key("Seed of all random generators.")
     epochs: int | None = key("Length in passes over the training data.")
     max_steps: int | None = key("Length in optimizer steps; given alone, it lifts the limit of epochs.")
+    max_samples: int | None = key("Length in training samples; the run ends with the step that reaches it.")
+    max_tokens: int | None = key("Length in tokens, which the learner's `tokens(batch)` counts.")
     max_time: Any = key("Time limit of one attempt, in seconds or as 1h30m; the run saves and stops.")
     batch_size: int = key("Samples per optimizer step, over all devices.")
     accumulate: int = key("Micro-batches per optimizer step.")
@@ -67,7 +69,18 @@ class Root:
     debug: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_positive(self, "", "epochs", "max_steps", "batch_size", "accumulate", "clip_norm", "clip_value")
+        require_positive(
+            self,
+            "",
+            "epochs",
+            "max_steps",
+            "max_samples",
+            "max_tokens",
+            "batch_size",
+            "accumulate",
+            "clip_norm",
+            "clip_value",
+        )
         require_positive(self, "", "eval_every", "log_every", "nonfinite_limit")
         parse_duration(self.max_time)
         require(0 <= self.seed < 2**63, "seed", self.seed, "an integer from 0 to 2**63 - 1")

@@ -17,7 +17,7 @@ from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
-from runner.wiring.build.loaders import horizon_of, loaders
+from runner.wiring.build.loaders import check_counts, counted_limits, horizon_of, loaders
 from runner.wiring.build.rhythm import Rhythm, rhythm_of
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.build.updating import build_freezing
@@ -48,6 +48,8 @@ class Prepared:
     train_loader: Source
     val_loaders: Mapping[str, Evaluated]
     horizon: Horizon
+    limits: Mapping[str, int]
+    """The lengths that only counting tells."""
     rhythm: Rhythm
     freezing: Mapping[str, Freezing]
     """The frozen part of each model that has one."""
@@ -80,6 +82,8 @@ def prepare(start: Start) -> Prepared:
     freezing = build_freezing(config, trained, problem.learner, horizon)
     today = Today(config, horizon, problem.trust, problem.learner)
     start = restoring.restore_state(state, entries, start=start, today=today)
+    limits = counted_limits(config, train_loader)
+    check_counts(limits, problem.learner, state.progress.counts)
     text = text_of(start.config)  # with the settings of an adopted optimizer
     build_trackers(start.config, problem, start.directory, state.progress)  # a trial; the plan builds them again
     with bounded(state.modules(), config.model, problem.trust):
@@ -98,6 +102,7 @@ def prepare(start: Start) -> Prepared:
         train_loader=train_loader,
         val_loaders=val_loaders,
         horizon=horizon,
+        limits=limits,
         rhythm=rhythm_of(config, horizon),
         freezing=freezing,
         reports=reports,

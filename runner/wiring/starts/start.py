@@ -59,7 +59,8 @@ class Start:
                 both = "" if early.patience is None else " early_stopping.patience=null"
                 return f"lift what stopped it with early_stopping.threshold=null{both}"
             return "raise early_stopping.patience=..., which stopped it, or lift it with null"
-        return f"raise its length with {'epochs' if self.config.max_steps is None else 'max_steps'}=..."
+        lengths = (key for key in ("max_steps", "max_samples", "max_tokens") if self.config[key] is not None)
+        return f"raise its length with {next(lengths, 'epochs')}=..."
 
     @property
     def parent(self) -> Path | None:

@@ -123,7 +123,7 @@ def _weights(model: nn.Module, entries: Mapping[str, Any], path: Path) -> dict[s
 def _count(state: TrainState, entries: Mapping[str, Any], path: Path, horizon: Horizon) -> None:
     """Set the counters to the end of the file's epoch."""
     progress = state.progress
-    progress.epoch = entries["epoch"] + 1
+    progress.epoch, progress.counts = entries["epoch"] + 1, {}  # nobody counted its samples
     progress.global_step = progress.epoch * horizon.epoch(str(path))
     progress.evaluated_at = progress.reported_at = progress.global_step
     if horizon.total_steps is not None and progress.global_step >= horizon.total_steps:

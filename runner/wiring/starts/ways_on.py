@@ -22,13 +22,15 @@ def check_length(config: DictConfig, header: Mapping[str, Any], overrides: Seque
     """Raise ConfigError for a length, given today, that the checkpoint `of` has already passed."""
     progress = header.get("progress_state_dict")
     begun = bool(isinstance(progress, dict) and progress.get("step_in_epoch"))
+    counts = progress.get("counts", {}) if isinstance(progress, dict) else {}
     done = {"epochs": header.get("epoch"), "max_steps": header.get("global_step")}
+    done |= {f"max_{name}": counts.get(name) for name in ("samples", "tokens")}
     for key, count in done.items():
         wanted = config[key]
         if value_of(overrides, key) is None or wanted is None or type(count) is not int:
             continue
         if wanted < count or (key == "epochs" and wanted == count and begun):
-            unit = ("epoch" if key == "epochs" else "step") + ("" if count == 1 else "s")
+            unit = key.removeprefix("max_").removesuffix("s") + ("" if count == 1 else "s")
             more = " and a part of the next" if key == "epochs" and begun else ""
             raise ConfigError(
                 f"{key}={wanted} is invalid: {of} has {count} {unit}{more} already; use a larger number, or start from "
