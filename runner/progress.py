@@ -37,7 +37,9 @@ class Progress:
     """The latest metric that was better than its predecessor here by `early_stopping.min_delta`."""
     evaluations_without_improvement: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    """For each model, how many updates in a row were skipped because they were not finite."""
+    """For each model, how many updates in a row were skipped."""
+    recent_losses: dict[str, list[float]] = field(default_factory=dict)
+    """For each model, the losses of the latest updates that were applied, with `on_spike`."""
     rollbacks: int = 0
     """How often training rolled back to a checkpoint and continued with another order of the data."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -77,8 +79,8 @@ class Progress:
         self.skipped[name] = self.skipped.get(name, 0) + 1
         if self.skipped[name] > limit:
             raise NonFinite(
-                f"{self.skipped[name]} updates of the {name} in a row, up to step {self.global_step + 1}, were not "
-                f"finite; {_WAY_OUT}"
+                f"{self.skipped[name]} updates of the {name} in a row, up to step {self.global_step + 1}, "
+                f"had a spike of the loss or were not finite; {_WAY_OUT}"
             )
 
     def begin_step(self) -> None:
@@ -121,7 +123,11 @@ class Progress:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore all fields; ValueError names those that are missing, unknown or of the wrong type."""
         kinds = get_type_hints(Progress)
-        of_older_files: dict[str, Any] = {"improved_metric": state_dict.get("best_metric"), "counts": {}}
+        of_older_files: dict[str, Any] = {
+            "improved_metric": state_dict.get("best_metric"),
+            "counts": {},
+            "recent_losses": {},
+        }
         state_dict = {**of_older_files, **state_dict}
         if kinds.keys() != state_dict.keys():
             raise ValueError(f"its counters differ: {sorted(map(str, kinds.keys() ^ state_dict.keys()))}")
@@ -141,6 +147,8 @@ def _is_a(value: Any, kind: Any) -> bool:
         return any(_is_a(value, option) for option in get_args(kind))
     if get_origin(kind) is dict:
         return type(value) is dict and all(type(k) is str and _is_a(v, get_args(kind)[1]) for k, v in value.items())
+    if get_origin(kind) is list:
+        return type(value) is list and all(_is_a(one, get_args(kind)[0]) for one in value)
     if kind is Tensor:
         return isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
     return type(value) is kind and (kind is not int or 0 <= value < 2**63)

@@ -8,19 +8,23 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from runner.checkpoint.policies import Mode
 from runner.data.loaders.batches import Batch
 from runner.errors import ConfigError
+from runner.loop import guard
 from runner.loop.answers import tokens_of
+from runner.loop.guard import SkippingSpikes, Trusting
 from runner.loop.stopping import EarlyStopping
 from runner.progress import Progress
+from runner.strategy.precision import Precision
 from runner.wiring.build.loaders import Position, counted_limits, horizon_of, loaders
 from tests.own.points import NoisyPoints
 from tests.support.command_line import TINY, cli, config_of
 from tests.support.comparing import assert_same_run, difference, entries_of, rows_of
 
-LATER = ("improved_metric", "counts")
+LATER = ("improved_metric", "counts", "recent_losses")
 """Counters that files of older versions lack."""
 
 
@@ -226,3 +230,38 @@ def test_a_count_of_tokens_is_a_whole_number(found: Any, said: str) -> None:
     learner = SimpleNamespace(tokens=lambda part: found)
     with pytest.raises(ConfigError, match=re.escape(f"returned {said}; return a whole number")):
         tokens_of(learner, Batch((None,), (1,)))
+
+
+SPIKING = (*TINY, "learner._target_=tests.own.learners.Spiking", "on_spike=skip", "scheduler=none", "log_every=1")
+
+
+def test_a_spike_of_the_loss_is_skipped_also_over_a_resume(runs: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(guard, "_RECENT", 3)
+    train(capsys, monkeypatch, "whole", *SPIKING, "checkpoint.every_steps=1")
+    said = (runs / "whole/run.log").read_text()
+    assert said.count("is a spike above") == 2 and len(rows_of(runs / "whole")) == 9
+    files = (entries_of(runs / f"whole/checkpoints/step_{step:010}.tar") for step in (4, 5, 6))
+    before, at, after = (file["model_state_dict"]["layers.1.weight"] for file in files)
+    assert before.equal(at) and not at.equal(after)
+    assert len(entries_of(runs / "whole/last.tar")["progress_state_dict"]["recent_losses"]["model"]) == 3
+    for step in (3, 6):
+        train(capsys, monkeypatch, f"s{step}", *SPIKING, "checkpoint.every_steps=1", stop=step)
+        train(capsys, monkeypatch, f"s{step}", *SPIKING, "checkpoint.every_steps=1")
+        assert_same_run(runs / "whole", runs / f"s{step}")
+
+
+def test_a_spike_is_one_of_its_own_model_and_gives_buffers_back() -> None:
+    progress, model = Progress(), nn.BatchNorm1d(2)
+    watching = SkippingSpikes(Trusting(), progress, factor=2.0)
+    scaler, optimizer = Precision("fp32", torch.device("cpu")), torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def allowed(name: str, *losses: float) -> bool:
+        watching.begin({"model": model})
+        model(torch.randn(4, 2))
+        seen = [({"loss": torch.tensor(loss)}, 1 / len(losses)) for loss in losses]
+        return watching.allows(scaler, optimizer, seen, name)
+
+    assert all(allowed("a", 1.0 + number % 2) for number in range(32)) and allowed("b", 100.0)
+    assert not allowed("a", 2.0, 5.0) and model.num_batches_tracked == 33
+    assert allowed("a", 2.0, 3.9) and len(progress.recent_losses["a"]) == 32
+    assert all(allowed("c", -1.0) for _ in range(32)) and allowed("c", 9.0)

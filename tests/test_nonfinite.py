@@ -73,7 +73,7 @@ def test_a_skipped_step_gives_buffers_back() -> None:
     loss = model(torch.tensor([[1.0, 2.0], [float("nan"), 1.0]])).sum()
     loss.backward()
     scaler = Precision("fp32", torch.device("cpu"))
-    assert not guard.allows(scaler, optimizer, [({"loss": loss.detach()}, 1.0)])
+    assert not guard.allows(scaler, optimizer, [({"loss": loss.detach()}, 1.0)], "model")
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 

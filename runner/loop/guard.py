@@ -1,7 +1,8 @@
-"""What to do with an update whose loss or gradient is not finite, before it reaches the weights."""
+"""What to do with an update whose loss or gradient is not finite or spikes, before it reaches the weights."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Protocol
 
 import torch
@@ -9,8 +10,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.optim.buffers import kept_buffers
-from runner.progress import Seen
+from runner.progress import Progress, Seen
 from runner.strategy.precision import Precision
+
+_RECENT = 32  # losses
 
 
 class Guard(Protocol):
@@ -19,8 +22,8 @@ class Guard(Protocol):
     def begin(self, models: Mapping[str, nn.Module]) -> None:
         """Prepare before the forward passes."""
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen]) -> bool:
-        """Return whether to apply this update."""
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
+        """Return whether to apply this update of the model `name`."""
 
 
 class Trusting:
@@ -29,7 +32,7 @@ class Trusting:
     def begin(self, models: Mapping[str, nn.Module]) -> None:
         """Do nothing."""
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen]) -> bool:
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
         """Return True."""
         return True
 
@@ -47,7 +50,7 @@ class Skipping:
         """Copy every buffer, such as a BatchNorm's running statistics."""
         self._put_back = kept_buffers(models)
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen]) -> bool:
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
         """Return whether losses and gradient are finite; if not, log a warning and restore the buffers."""
         losses = [value for values, _ in seen for name, value in values.items() if name == "loss"]
         if all(bool(torch.isfinite(loss)) for loss in losses) and scaler.is_finite(optimizer):
@@ -55,3 +58,37 @@ class Skipping:
         self._put_back()
         logging.getLogger("runner").warning("the loss or the gradient is not finite: update skipped")
         return False
+
+
+class SkippingSpikes:
+    """Allows what `inner` allows, except a loss above `factor` times the median of a model's recent ones.
+
+    Synchronises on the loss every step. Losses are compared once 32 updates were applied, and above 0 only.
+    """
+
+    def __init__(self, inner: Guard, progress: Progress, *, factor: float) -> None:
+        self._inner, self._progress, self._factor = inner, progress, factor
+        self._put_back: Callable[[], None] = lambda: None
+
+    def begin(self, models: Mapping[str, nn.Module]) -> None:
+        """Copy every buffer, such as a BatchNorm's running statistics."""
+        self._inner.begin(models)
+        self._put_back = kept_buffers(models)
+
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
+        """Return whether to apply this update; if its loss is a spike, log a warning and restore the buffers."""
+        if not self._inner.allows(scaler, optimizer, seen, name):
+            return False
+        loss = sum(float(values["loss"]) * share for values, share in seen)
+        recent = self._progress.recent_losses.setdefault(name, [])
+        usual = median(recent) if len(recent) == _RECENT else 0.0
+        if loss > self._factor * usual > 0:
+            self._put_back()
+            logging.getLogger("runner").warning(
+                "the loss of the %s, %.4g, is a spike above %.4g, the median of the last %d: update skipped",
+                name, loss, usual, _RECENT,
+            )  # fmt: skip
+            return False
+        recent.append(loss)
+        del recent[:-_RECENT]
+        return True

@@ -19,12 +19,13 @@ from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import AtOnce, Background
 from runner.checkpoint.writer.finite import non_finite
 from runner.checkpoint.writer.pickling import size_of
-from runner.loop.guard import Skipping, Trusting
+from runner.loop.guard import Guard, Skipping, SkippingSpikes, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
 from runner.loop.stopping import EarlyStopping
 from runner.optim import Plateau
 from runner.optim.pacing import Pacing
+from runner.progress import Progress
 from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
@@ -32,6 +33,7 @@ from runner.tracking import Console, Tracker, Trackers
 from runner.wiring.build.identity import IDENTITY, facts_of
 from runner.wiring.build.trackers import build_trackers
 from runner.wiring.build.updating import counts_epochs, node_of
+from runner.wiring.schema import Config
 from runner.wiring.schema.rules import OnError, OnNonFinite
 from runner.wiring.schema.running import Checkpoint
 from runner.wiring.starts.prepare import Prepared
@@ -54,7 +56,7 @@ def make_plan(
         seed=config.seed,
         clip_norm=config.clip_norm,
         clip_value=config.clip_value,
-        guard=Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting(),
+        guard=_guard(config, state.progress),
         skip_limit=config.nonfinite_limit,
         eval_every=run.rhythm.evaluating,
         log_every=config.log_every,
@@ -80,6 +82,11 @@ def make_plan(
         every=config.learner.get("every") or {},
         freezing=run.freezing.values(),
     )
+
+
+def _guard(config: Config, progress: Progress) -> Guard:
+    guard: Guard = Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting()
+    return guard if config.on_spike is None else SkippingSpikes(guard, progress, factor=config.spike_factor)
 
 
 def _saving(

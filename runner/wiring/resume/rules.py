@@ -18,7 +18,10 @@ _FREE = (
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
 _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
-_TAKES_EFFECT = ("optimizer", "scheduler", "clip_norm", "clip_value", "accumulate", "deterministic", "ema")
+_TAKES_EFFECT = (
+    "optimizer", "scheduler", "clip_norm", "clip_value", "accumulate", "deterministic", "ema", "on_spike",
+    "spike_factor",
+)  # fmt: skip
 _LENGTH_IN_STEPS = ("epochs", "max_steps", "max_samples")
 _LENGTH = (*_LENGTH_IN_STEPS, "max_tokens")
 _GOALS = ("early_stopping", "checkpoint.monitor", "checkpoint.mode", "eval_every")

@@ -1,12 +1,13 @@
 """The keys at the root."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
 
 from runner.signals import parse_duration
-from runner.wiring.schema.rules import OnNonFinite, Task, key, require, require_positive
+from runner.wiring.schema.rules import OnNonFinite, OnSpike, Task, key, require, require_positive
 from runner.wiring.schema.running import (
     Checkpoint,
     Debug,
@@ -42,6 +43,8 @@ class Root:
     clip_value: float | None = key("Maximum size of each element of the gradient.")
     on_nonfinite: OnNonFinite = key("When the loss is NaN or infinite: stop, skip the step, or rollback.")
     nonfinite_limit: int = key("Skips in a row, or rollbacks in all, before the run fails.")
+    on_spike: OnSpike | None = key("When the loss is spike_factor times the median of the last 32: skip the step.")
+    spike_factor: float = key("Factor on the median of a model's last 32 losses above which a loss is a spike.")
     eval_every: int | float | None = key(
         "Between evaluations: 100 is steps, 0.5 or 2.0 (with a point) is epochs; null evaluates after every epoch."
     )
@@ -82,6 +85,7 @@ class Root:
             "clip_value",
         )
         require_positive(self, "", "eval_every", "log_every", "nonfinite_limit")
+        require(1 < self.spike_factor < math.inf, "spike_factor", self.spike_factor, "a number above 1")
         parse_duration(self.max_time)
         require(0 <= self.seed < 2**63, "seed", self.seed, "an integer from 0 to 2**63 - 1")
         of_a_file = self.task in (Task.evaluate, Task.predict)

@@ -68,6 +68,12 @@ class OnNonFinite(Enum):
     rollback = "rollback"
 
 
+class OnSpike(Enum):
+    """The reaction to a loss far above the recent ones."""
+
+    skip = "skip"
+
+
 class NoDecay(Enum):
     """The parameters without weight decay."""
 
