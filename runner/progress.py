@@ -71,11 +71,11 @@ class Progress:
                 if metric == "loss":
                     self.loss = self.loss + part
         self.window_counts.update({key: self.window_counts.get(key, 0) + 1 for key in summed})
-        self.skipped[_told(names)] = 0
+        self.skipped[joined(names)] = 0
 
     def skip(self, names: Names, limit: int) -> None:
         """Count a skipped update; raise NonFinite after more than `limit` in a row."""
-        name = _told(names)
+        name = joined(names)
         self.skipped[name] = self.skipped.get(name, 0) + 1
         if self.skipped[name] > limit:
             raise NonFinite(
@@ -137,7 +137,8 @@ class Progress:
             setattr(self, name, dict(value) if isinstance(value, dict) else value)
 
 
-def _told(names: Names) -> str:
+def joined(names: Names) -> str:
+    """Return the name of a model, or of several that are updated together, for messages and counters."""
     return names if isinstance(names, str) else ", ".join(names)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from runner.optim.buffers import kept_buffers
-from runner.progress import Progress, Seen
+from runner.progress import Names, Progress, Seen, joined
 from runner.strategy.precision import Precision
 
 _RECENT = 32  # losses
@@ -22,8 +22,8 @@ class Guard(Protocol):
     def begin(self, models: Mapping[str, nn.Module]) -> None:
         """Prepare before the forward passes."""
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
-        """Return whether to apply this update of the model `name`."""
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], names: Names) -> bool:
+        """Return whether to apply this update of the models `names`."""
 
 
 class Trusting:
@@ -32,7 +32,7 @@ class Trusting:
     def begin(self, models: Mapping[str, nn.Module]) -> None:
         """Do nothing."""
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], names: Names) -> bool:
         """Return True."""
         return True
 
@@ -50,7 +50,7 @@ class Skipping:
         """Copy every buffer, such as a BatchNorm's running statistics."""
         self._put_back = kept_buffers(models)
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], names: Names) -> bool:
         """Return whether losses and gradient are finite; if not, log a warning and restore the buffers."""
         losses = [value for values, _ in seen for name, value in values.items() if name == "loss"]
         if all(bool(torch.isfinite(loss)) for loss in losses) and scaler.is_finite(optimizer):
@@ -75,11 +75,11 @@ class SkippingSpikes:
         self._inner.begin(models)
         self._put_back = kept_buffers(models)
 
-    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], name: str) -> bool:
+    def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], names: Names) -> bool:
         """Return whether to apply this update; if its loss is a spike, log a warning and restore the buffers."""
-        if not self._inner.allows(scaler, optimizer, seen, name):
+        if not self._inner.allows(scaler, optimizer, seen, names):
             return False
-        loss = sum(float(values["loss"]) * share for values, share in seen)
+        name, loss = joined(names), sum(float(values["loss"]) * share for values, share in seen)
         recent = self._progress.recent_losses.setdefault(name, [])
         usual = median(recent) if len(recent) == _RECENT else 0.0
         if loss > self._factor * usual > 0:

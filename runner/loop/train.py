@@ -72,7 +72,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
         check_training(values, plan.learner)
         state.scaler.backward(values["loss"], share)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
-    if plan.guard.allows(state.scaler, optimizer, seen, name):
+    if plan.guard.allows(state.scaler, optimizer, seen, names):
         state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
         state.progress.observe(names, seen)
     else:
