@@ -204,6 +204,13 @@ def test_samples_in_batches_of_one_size_are_a_known_number_of_steps_from_any_pos
     assert counted_limits(config, train) == {}
 
 
+def test_samples_that_are_dropped_do_not_count() -> None:
+    config = config_of(*TINY, "epochs=null", "max_samples=33", "data.drop_last=true")  # 16 an epoch
+    train, _ = loaders(config, NoisyPoints(), "cpu")
+    assert horizon_of(config, train, Position()).total_steps == horizon_of(config, train, Position(3, 1, 8)).total_steps
+    assert horizon_of(config, train, Position()).total_steps == 5
+
+
 def test_samples_given_alone_lift_the_epochs_and_move_the_schedule(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *TINY[:-6], "batch_size=8", "tracker=none", "max_samples=100", "name=x").code == 0
     last = entries_of(runs / "x/last.tar")

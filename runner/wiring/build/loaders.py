@@ -114,7 +114,8 @@ def horizon_of(config: Config, train: Source, at: Position) -> Horizon:
 
 def _steps_until(samples: int, train: TrainLoader, at: Position) -> int:
     """Return the steps from a position until so many samples are seen, in batches of one size."""
-    whole, rest = divmod(samples, train.size)
+    of_an_epoch = min(train.size, train.steps_per_epoch * train.batch_size)  # less than all with drop_last
+    whole, rest = divmod(samples, of_an_epoch)
     if whole <= at.epoch:
         return max(0, -(-(rest - at.sample) // train.batch_size)) if whole == at.epoch else 0
     first = train.order.steps(at.epoch, at.sample)
