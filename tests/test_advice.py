@@ -195,6 +195,9 @@ ELSEWHERE = {
     "lacks; add it, or use max_steps=": "lengths: what_nobody_counts_is_no_length",
     "has not counted its {} from its start": "lengths: what_nobody_counts_is_no_length",
     "cannot be reached: the run has not": "lengths: what_nobody_counts_is_no_length",
+    "is a part of an epoch, whose length a stream does not tell": (
+        "lengths: a_stream_is_as_long_as_its_samples_are_counted_and_has_no_parts_of_epochs"
+    ),
     "lift what stopped it with early_stopping.threshold=null": (
         "lengths: a_run_that_reached_its_threshold_says_how_to_go_on"
     ),

@@ -272,3 +272,19 @@ def test_a_spike_is_one_of_its_own_model_and_gives_buffers_back() -> None:
     assert not allowed("a", 2.0, 5.0) and model.num_batches_tracked == 33
     assert allowed("a", 2.0, 3.9) and len(progress.recent_losses["a"]) == 32
     assert all(allowed("c", -1.0) for _ in range(32)) and allowed("c", 9.0)
+
+
+STREAM = (
+    "model=mlp", "model.hidden=[4]", "data=own", "data._target_=tests.own.streams.Streaming", "scheduler=none",
+    "batch_size=4", "device=cpu", "tracker=csv", "epochs=null",
+)  # fmt: skip
+
+
+def test_a_stream_is_as_long_as_its_samples_are_counted_and_has_no_parts_of_epochs(runs: Path, capsys: Any) -> None:
+    for word, way_out in (("eval_every=0.5", "eval_every=100"), ("checkpoint.every_epochs=0.5", "every_steps=100")):
+        outcome = cli(capsys, *STREAM, "max_steps=9", word, "name=x")
+        assert outcome.code == 2 and f"{word} is a part of an epoch" in outcome.err and way_out in outcome.err
+    assert not runs.exists()
+    right = ("eval_every=100", "checkpoint.every_steps=100", "max_samples=18", "name=x")
+    assert cli(capsys, *STREAM, *right).code == 0
+    assert entries_of(runs / "x/last.tar")["progress_state_dict"]["counts"]["samples"] >= 18

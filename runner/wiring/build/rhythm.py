@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from runner.checkpoint.policies import EveryEpochs, EveryMinutes, EveryPart, EverySteps, OnImprovement, Trigger
+from runner.errors import ConfigError
 from runner.optim.schedules import Horizon
 from runner.wiring.schema import Config
 from runner.wiring.schema.running import Checkpoint
+
+_SAVING = ("checkpoint.every_epochs", "checkpoint.every_steps=100")
 
 
 @dataclass(frozen=True)
@@ -20,17 +23,23 @@ class Rhythm:
 
 
 def rhythm_of(config: Config, horizon: Horizon) -> Rhythm:
-    """Return when a run evaluates and saves."""
+    """Return when a run evaluates and saves; ConfigError for a part of an epoch of unknown length."""
     every = config.eval_every
-    evaluating = every if isinstance(every, int) else _epochs(1 if every is None else every, horizon)
+    evaluating = every if isinstance(every, int) else _epochs(every or 1, horizon, "eval_every", "eval_every=100")
     options = config.checkpoint
     return Rhythm(evaluating, _triggers(options, horizon) if isinstance(options, Checkpoint) else ())
 
 
-def _epochs(count: float, horizon: Horizon) -> EveryEpochs | EveryPart:
-    """Return the trigger for a number of epochs: the only place where a part of an epoch becomes steps."""
+def _epochs(count: float, horizon: Horizon, key: str, in_steps: str) -> EveryEpochs | EveryPart:
+    """Return the trigger for a number of epochs: the only place where a part of an epoch becomes steps.
+
+    Raises:
+        ConfigError: a part of an epoch whose number of steps is not known.
+    """
     if count == int(count):
         return EveryEpochs(int(count))
+    if horizon.steps_per_epoch is None:
+        raise ConfigError(f"{key}={count} is a part of an epoch, whose length a stream does not tell; use {in_steps}")
     return EveryPart(Fraction(str(count)), horizon.steps_per_epoch)
 
 
@@ -40,7 +49,7 @@ def _triggers(options: Checkpoint, horizon: Horizon) -> list[Trigger]:
     if options.every_steps:
         found.append(EverySteps(options.every_steps))
     if options.every_epochs:
-        found.append(_epochs(options.every_epochs, horizon))
+        found.append(_epochs(options.every_epochs, horizon, *_SAVING))
     if options.every_minutes:
         found.append(EveryMinutes(options.every_minutes))
     return found
