@@ -18,7 +18,6 @@ from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
 from runner.wiring.build.loaders import check_counts, counted_limits, horizon_of, loaders
-from runner.wiring.build.rhythm import Rhythm, rhythm_of
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.build.updating import build_freezing
 from runner.wiring.config.compose import checked, plain, without_hydra
@@ -27,6 +26,7 @@ from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.effects import Today
 from runner.wiring.schema import Config
 from runner.wiring.starts import restore as restoring
+from runner.wiring.starts.rhythm import Rhythm, rhythm_of
 from runner.wiring.starts.start import Origin, Start
 from runner.wiring.trust.forwards import bounded
 
