@@ -24,6 +24,7 @@ TINY = {
     "dqn": ("model.q.hidden=[8]", "learner.memory=400", "data.count=200", "epochs=2"),
     "gpt": ("model.width=8", "model.heads=2", "epochs=2", "batch_size=128"),
     "moco": ("model.encoder.width=4", "learner.length=300", "epochs=2", "batch_size=256"),
+    "vit": ("model.width=8", "model.depth=2", "epochs=2", "batch_size=100"),
 }
 """What is added to the commands that train."""
 EVERY_STEP = ("checkpoint=every_n_steps", "checkpoint.every_steps=1", "tracker=csv", "device=cpu")
