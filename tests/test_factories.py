@@ -37,7 +37,7 @@ def model(trust: Trust, facts: dict[str, Any] | None = None, **node: Any) -> nn.
 
 @pytest.mark.parametrize("name", ["net", "Auto.from_config"])
 def test_a_function_of_a_trusted_package_is_built_only_by_its_exact_name(name: str) -> None:
-    with pytest.raises(TargetRefused, match=rf"exact name.*trust=\[{HOME}.{name}\]"):
+    with pytest.raises(TargetRefused, match=rf"exact name.*trust=\[tests,{HOME}.{name}\]"):
         resolve(f"{HOME}.{name}", nn.Module, PACKAGE, "model")
     assert callable(resolve(f"{HOME}.{name}", nn.Module, listed(name), "model"))
 

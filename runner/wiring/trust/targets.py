@@ -95,9 +95,10 @@ def resolve(name: str, role: type, trust: Trust, place: str) -> Any:
     elif found is None:
         found = _of_a_trusted_root(name, trust, place)
     if inspect.isroutine(found):
+        listed = ",".join([*sorted(package for package in trust.packages if _under(name, package)), name])
         raise TargetRefused(
             f"{place}._target_={name} comes from a file and is a function, which is built only if its exact name is "
-            f"trusted; if it returns your {role.__name__}, add trust=[{name}]"
+            f"trusted; if it returns your {role.__name__}, add trust=[{listed}]"
         )
     if not isinstance(found, type):
         kind = type(found).__name__
