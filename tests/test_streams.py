@@ -62,7 +62,7 @@ def run(capsys: Any, *words: str) -> str:
 def test_a_run_on_a_stream_resumes_to_the_same_bits(runs: Path, capsys: Any, words: tuple[str, ...]) -> None:
     run(capsys, *WORDS, *words, "name=whole")
     whole = entries_of(runs / "whole/last.tar")
-    assert whole["global_step"] == 9 and whole["epoch"] >= 1
+    assert whole["global_step"] == 9
     for step in (1, 4, 6):
         run(capsys, f"resume={runs}/whole/checkpoints/step_{step:010d}.tar", f"name=from_{step}")
         assert difference(entries_of(runs / f"from_{step}/last.tar"), whole) is None, step

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset
 
-from runner.data.loaders.seeding import mixed, seed_generators
+from runner.data.loaders.seeding import borrowed_generators, mixed, seed_generators
 from runner.data.streams.limited import tell_epoch
 from runner.data.streams.states import frozen, thawed
 from runner.errors import ConfigError
@@ -41,9 +41,10 @@ class Shuffled(IterableDataset[Any]):
         samples, block = iter(self._stream), [None] * self._block
         while len(block) == self._block:
             self._begun = self._begun or frozen(self._stream.state_dict())
-            seed_generators(self._seed)  # the same samples when the block is read again
-            block = list(islice(samples, self._block))
-            order = torch.randperm(len(block)).tolist()
+            with borrowed_generators():
+                seed_generators(self._seed)  # the same samples when the block is read again
+                block = list(islice(samples, self._block))
+                order = torch.randperm(len(block)).tolist()
             while self._place < len(block):
                 self._place += 1
                 yield block[order[self._place - 1]]

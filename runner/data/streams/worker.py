@@ -1,7 +1,8 @@
 """A stream in one worker: samples under seeded generators, and the stream's state after each batch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from itertools import islice
 from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
@@ -73,8 +74,8 @@ class Tried(NamedTuple):
 class Streamed(Dataset[Any]):
     """Delivers the batches of one worker's share of a stream, one request after the other.
 
-    One sample is drawn ahead, so that the last batch is known to be the last. Before each sample, the global
-    generators are seeded with (seed, turn, epoch, shard, number of the sample).
+    One sample is drawn ahead, so that the last batch is known to be the last. For each batch, the global generators
+    are seeded with (seed, turn, epoch, shard, number of its first sample).
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Streamed(Dataset[Any]):
         """Return the reply to a request."""
         if request is None:
             return None
-        with borrowed_generators():
+        with nullcontext() if get_worker_info() else borrowed_generators():
             match request:
                 case Try(opening):
                     return self._tried(opening)
@@ -110,43 +111,37 @@ class Streamed(Dataset[Any]):
         shard = opening.shard
         self._opening, self._count = opening, shard.samples
         self._samples = iter(())  # ends a former iteration before the state changes
-        self._seed_for_next(1)
+        self._seed_generators(0)
         if shard.state is not None:
             self.dataset.load_state_dict(thawed(shard.state))
         if callable(set_epoch := getattr(self.dataset, "set_epoch", None)):
             set_epoch(opening.epoch)
         self._samples = iter(()) if shard.ended else iter(self.dataset)
-        self._ahead = self._next()
+        self._ahead = next(self._samples, _END)
         return Opened(_number(), Shard(self.state(), shard.samples, ended=True) if self._ahead is _END else None)
 
     def _draw(self) -> Drawn | None:
         if self._ahead is _END:
             return None
-        samples: list[Any] = []
-        state = None
-        while self._ahead is not _END and len(samples) < self._batch_size:
-            samples.append(self._ahead)
-            self._count += 1
-            state = self.state() if len(samples) == self._batch_size else None  # before the next is drawn ahead
-            self._ahead = self._next()
+        self._seed_generators(1)
+        samples = [self._ahead, *islice(self._samples, self._batch_size - 1)]
+        batch, state = self._batch(samples), self.state()
+        self._count += len(samples)
+        self._seed_generators(0)
+        self._ahead = next(self._samples, _END)
         ended = self._ahead is _END
-        return Drawn(_number(), Shard(self.state() if ended else state, self._count, ended), self._batch(samples))
+        return Drawn(_number(), Shard(self.state() if ended else state, self._count, ended), batch)
 
     def _batch(self, samples: list[Any]) -> Batch:
-        self._seed_for_next(1)
-        first, size = self._count - len(samples), -(-len(samples) // self._micro_batches)
-        pieces = [samples[at : at + size] for at in range(0, len(samples), size)]
+        size = -(-len(samples) // self._micro_batches)
+        pieces = {at: samples[at : at + size] for at in range(0, len(samples), size)}
         parts = [
-            collated(piece, range(first + number * size, self._count), own=self._collate, name=self.name)
-            for number, piece in enumerate(pieces)
+            collated(piece, range(self._count + at, self._count + at + len(piece)), own=self._collate, name=self.name)
+            for at, piece in pieces.items()
         ]
-        return Batch(tuple(parts), tuple(map(len, pieces)))
+        return Batch(tuple(parts), tuple(map(len, pieces.values())))
 
-    def _next(self) -> Any:
-        self._seed_for_next(0)
-        return next(self._samples, _END)
-
-    def _seed_for_next(self, use: int) -> None:
+    def _seed_generators(self, use: int) -> None:
         seed_generators(self._seed, self._opening.turn, self._opening.epoch, _number(), self._count, use)
 
     def state(self) -> bytes | None:
