@@ -1,4 +1,4 @@
-"""Images with up to three bright rectangles, and their boxes."""
+"""Images (1, 32, 32) with up to three bright rectangles, and their boxes (n, 4): left, top, right, bottom."""
 
 import random
 
@@ -6,7 +6,6 @@ import torch
 
 
 def drawn(count, seed):
-    """Images (1, 32, 32), each with its boxes (n, 4), all (left, top, right, bottom); n may be 0."""
     chance = random.Random(seed)
     for _ in range(count):
         image, boxes = torch.tensor([chance.random() for _ in range(32 * 32)]).view(1, 32, 32) / 3, []

@@ -28,7 +28,8 @@ class Detection:
         return {"average_precision": (precision * hit).sum() / rows["counts"].sum()}
 
     def prediction(self, models, batch):
-        return dict(zip(("score", "box"), best(*models["model"](batch["images"])), strict=True))
+        scores, boxes = best(*models["model"](batch["images"]))
+        return {"boxes": [box[score > 0.5] for score, box in zip(scores, boxes, strict=True)]}
 
     def loss(self, logits, boxes, truth):
         """The mean over images; each true box belongs to the cell of its centre."""
