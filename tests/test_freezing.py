@@ -133,6 +133,8 @@ def test_a_pattern_of_parameters_alone_leaves_running_statistics_in_training() -
     named = list(model.named_parameters())
     assert frozen_part(model, named, [r"^norm\.(weight|bias)"], until=None, place="optimizer").norms == []
     assert frozen_part(model, named, ["^norm"], until=None, place="optimizer").norms == [model.norm]
+    besides = frozen_part(model, named, ["^(?!head|norm)"], until=None, place="optimizer")
+    assert besides.norms == [model.backbone[1]] and set(besides.parameters) == {"backbone.0.weight", "backbone.0.bias"}
     alone = nn.BatchNorm1d(2)
     with pytest.raises(ConfigError, match="freezes every parameter"):
         frozen_part(alone, list(alone.named_parameters()), ["."], until=None, place="optimizer")

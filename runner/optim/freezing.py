@@ -1,7 +1,7 @@
 """Freezing: a part of a model that is not trained before a step, or never.
 
 Its parameters have no gradient, so the optimizer passes them over: no decay, no moments. Its BatchNorm layers normalize
-by their running statistics and leave them, as in Keras and timm.
+by their running statistics and leave them, as in Keras.
 https://keras.io/guides/transfer_learning/#freezing-layers-understanding-the-trainable-attribute
 """
 
