@@ -152,6 +152,11 @@ def test_a_preview_runs_nothing(tmp_path: Path, sweep: Sweep) -> None:
     assert not list((tmp_path / "outputs/s").glob("*/status.json"))
 
 
+def test_a_swept_key_that_is_given_again_is_said_at_the_start(sweep: Sweep) -> None:
+    preview = sweep("+model.case=good", "seed=0,1", "seed=2", "hydra.launcher.preview=true")
+    assert "seed is given twice: seed=2 counts, seed=0,1 does not\n" in preview.out and "1 of 1 jobs" in preview.out
+
+
 def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(tmp_path: Path, sweep: Sweep) -> None:
     words = ("+model.case=good", "seed=0,1", "hydra.launcher.preview=true")
     shown = sweep(*words, "hydra.sweep.subdir=x/${model.case}")

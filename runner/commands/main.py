@@ -114,6 +114,8 @@ def _hydra(flags: Any, argv: Sequence[str]) -> int:
     if flags.multirun:
         arguments.check_for_sweep(flags.overrides)
         check_sweep_options(flags.overrides, flags.config_dir)
+        for line in arguments.repeated(flags.overrides):
+            print(line)
     if flags.multirun or flags.cfg:
         _check_composes(flags)
     options = [one for one in argv if one not in flags.overrides]  # first, as argparse needs it

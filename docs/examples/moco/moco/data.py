@@ -8,8 +8,8 @@ from runner.data import Digits
 
 def view(image):
     """A random crop with noise."""
-    top, left = torch.randint(0, 7, (2,)).tolist()
-    crop = image[:, top : top + 26, left : left + 26]
+    top, left = torch.randint(0, 3, (2,)).tolist()
+    crop = image[:, top : top + 30, left : left + 30]
     return crop + 0.2 * torch.randn(crop.shape)
 
 

@@ -12,7 +12,7 @@ class MoCo(nn.Module):
     models = ("encoder", "momentum")
     frozen = ("momentum",)
 
-    def __init__(self, features=32, length=512, momentum=0.99, temperature=0.1):
+    def __init__(self, features=32, length=512, momentum=0.95, temperature=0.3):
         super().__init__()
         self.register_buffer("queue", normalize(torch.randn(length, features), dim=1))
         self.momentum, self.temperature = momentum, temperature
