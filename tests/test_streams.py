@@ -98,6 +98,7 @@ def test_an_evaluation_of_a_stream_is_the_mean_over_its_samples(runs: Path, caps
         (("data.drop_last=true",), "which a stream does not tell"),
         (("on_nonfinite=rollback",), "use on_nonfinite=skip"),
         (("scheduler=cosine", "scheduler.unit=epoch"), "with scheduler.unit=step"),
+        (("optimizer.freeze=[layers.1]", "optimizer.unfreeze_at=2"), "counts epochs, whose steps a stream does not"),
     ],
 )
 def test_what_a_stream_cannot_do_is_one_sentence(runs: Path, capsys: Any, words: tuple[str, ...], said: str) -> None:

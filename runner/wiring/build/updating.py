@@ -115,6 +115,8 @@ def _steps_until(at: Any, horizon: Horizon, place: str) -> int:
         raise ConfigError(
             f"{place}={at} is invalid; use a number of epochs above 0, or a mapping such as {{step: 500}}"
         )
+    if unit == "epoch" and horizon.steps_per_epoch is None:
+        raise ConfigError(f"{place}={at} counts epochs, whose steps a stream does not tell; give it as {{step: 500}}")
     return horizon.steps(count, unit)
 
 
