@@ -41,6 +41,10 @@ def refusal(folder: Path, *words: str) -> str:
         (GLOBAL + b"optimizer: {lr: null}\n", ": optimizer.lr is invalid; give a value other than null"),
         (GLOBAL + b"lr: 0.1\n", ": there is no key lr; did you mean optimizer.lr?"),
         (GLOBAL + b"optimizer: {lrr: 0.1}\n", ": there is no key optimizer.lrr; did you mean optimizer.lr?"),
+        (
+            GLOBAL + b"optimizer: {betas: [0.5, 0.9]}\ndefaults:\n  - override /optimizer: sgd\n",
+            ": optimizer.betas is a key of optimizer=adam, optimizer=adamw; use optimizer=adam, or leave the key out",
+        ),
         (GLOBAL + b"early_stopping: {foo: 1}\n", ": there is no key early_stopping.foo; --help lists all keys"),
         (GLOBAL + b"- a\n", " is a list; write `key: value` lines"),
         (

@@ -14,7 +14,7 @@ from runner.errors import ConfigError
 from runner.text import first_line, one_line
 from runner.wiring.overrides.keys import OF_VALUES, choice, shown, wanted
 from runner.wiring.overrides.nearest import nearest, nearest_option
-from runner.wiring.overrides.options import CONF, GROUPS, default_options, options
+from runner.wiring.overrides.options import CONF, GROUPS, default_options, known_keys, options
 from runner.wiring.schema import OPTIONS
 
 FAULTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, ValueError)
@@ -176,6 +176,9 @@ def _unknown_in_file(key: str, path: Path) -> str:
         if path.read_bytes().startswith(b"\xef\xbb\xbf"):
             return f"{path} begins with a byte order mark, which hides its first line; save it as UTF-8 without BOM"
         return f"{path} would set {key}, which does not exist; make `# @package _global_` its first line"
+    section = key.split(".")[0]
+    if having := [f"{section}={option}" for option in known_keys().get(key, ()) if option != "own"]:
+        return f"{path}: {key} is a key of {', '.join(having)}; use {having[0]}, or leave the key out"
     meant = next((one for one in nearest(key) if "=" not in one), None)
     return f"{path}: there is no key {key}" + (f"; did you mean {meant}?" if meant else "; --help lists all keys")
 
