@@ -53,9 +53,10 @@ def test_a_listed_function_takes_no_more_memory_than_a_class_out_of_a_file_may()
     assert model(listed("wide", budget=Budget(0, listed=frozenset({f"{HOME}.wide"}))), of="wide", width=2)
 
 
-def test_a_function_out_of_a_file_fetches_no_weights() -> None:
+@pytest.mark.parametrize("asked", [True, 1, "imagenet"])
+def test_a_function_out_of_a_file_fetches_no_weights(asked: Any) -> None:
     factories.loaded.clear()
-    model(listed("net", budget=Budget(0)), of="net", kind="a", pretrained=True, classes=2)
+    model(listed("net", budget=Budget(0)), of="net", kind="a", pretrained=asked, classes=2)
     assert factories.loaded == []
     model(listed("net"), of="net", kind="b", pretrained=True, classes=2)
     assert factories.loaded == ["b"]

@@ -112,6 +112,7 @@ def test_of_several_models_each_has_its_own_frozen_part(runs: Path, capsys: Any)
         ("optimizer.freeze=[head,norm,bias,weight]", "freezes every parameter; leave some to train"),
         ("optimizer.unfreeze_at=2", "optimizer.freeze=[] is invalid; use a list of patterns"),
         (f"{BACKBONE} optimizer.unfreeze_at=-1", "optimizer.unfreeze_at=-1 is invalid; use a number of epochs above 0"),
+        (f"{BACKBONE} optimizer.unfreeze_at={{step:2.5}}", "optimizer.unfreeze_at={'step': 2.5} is invalid"),
         (f"{BACKBONE} optimizer.unfreeze_at=two", "optimizer.unfreeze_at=two is invalid"),
         (f"{BACKBONE} optimizer.unfreeze_at={{epoch:2}}", "is invalid; use a number of epochs above 0, or a mapping"),
         (

@@ -95,7 +95,7 @@ def test_an_evaluation_of_a_stream_is_the_mean_over_its_samples(runs: Path, caps
         (("+data.kind=too_late",), "the stream TooLate gives other samples"),
         (("+data.kind=private",), "the stream Private gives other samples"),
         (("epochs=3",), "set the length with max_steps"),
-        (("data.drop_last=true",), "which a stream does not tell"),
+        (("data.drop_last=true",), "which a stream does not tell; leave it out"),
         (("on_nonfinite=rollback",), "use on_nonfinite=skip"),
         (("scheduler=cosine", "scheduler.unit=epoch"), "with scheduler.unit=step"),
         (("optimizer.freeze=[layers.1]", "optimizer.unfreeze_at=2"), "counts epochs, whose steps a stream does not"),

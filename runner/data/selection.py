@@ -48,7 +48,7 @@ def selection(dataset: Any, count: int) -> Any:
     return _BatchedSelection(dataset, indices) if hasattr(dataset, "__getitems__") else _Selection(dataset, indices)
 
 
-def _first(stream: Any, count: int) -> "list[Any]":
+def _first(stream: Any, count: int) -> list[Any]:
     with borrowed_generators():
         seed_generators(0)
         return list(islice(iter(stream), count))

@@ -54,7 +54,9 @@ def _check_stream(config: Config, order: Own | None) -> None:
     if config.epochs is not None:
         raise ConfigError("a stream does not tell how many steps an epoch has; set the length with max_steps=...")
     if config.data.get("drop_last"):
-        raise ConfigError("data.drop_last=true needs a known number of samples, which a stream does not tell")
+        raise ConfigError(
+            "data.drop_last=true needs a known number of samples, which a stream does not tell; leave it out"
+        )
     if config.on_nonfinite is OnNonFinite.rollback:
         raise ConfigError(
             "on_nonfinite=rollback needs another order of the data, which a stream cannot give; use on_nonfinite=skip"

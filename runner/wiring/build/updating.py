@@ -111,7 +111,7 @@ def build_freezing(
 def _steps_until(at: Any, horizon: Horizon, place: str) -> int:
     """Return a time in steps: a number of epochs, or {step: a number of steps}."""
     count, unit = (at["step"], "step") if isinstance(at, Mapping) and at.keys() == {"step"} else (at, "epoch")
-    if type(count) not in (int, float) or not 0 < count < math.inf:
+    if type(count) not in ((int,) if unit == "step" else (int, float)) or not 0 < count < math.inf:
         raise ConfigError(
             f"{place}={at} is invalid; use a number of epochs above 0, or a mapping such as {{step: 500}}"
         )

@@ -22,9 +22,10 @@ def check_length(config: DictConfig, header: Mapping[str, Any], overrides: Seque
     """Raise ConfigError for a length, given today, that the checkpoint `of` has already passed."""
     progress = header.get("progress_state_dict")
     begun = bool(isinstance(progress, dict) and progress.get("step_in_epoch"))
-    counts = progress.get("counts", {}) if isinstance(progress, dict) else {}
+    counts = progress.get("counts") if isinstance(progress, dict) else None
     done = {"epochs": header.get("epoch"), "max_steps": header.get("global_step")}
-    done |= {f"max_{name}": counts.get(name) for name in ("samples", "tokens")}
+    if isinstance(counts, dict):
+        done |= {f"max_{name}": counts.get(name) for name in ("samples", "tokens")}
     for key, count in done.items():
         wanted = config[key]
         if value_of(overrides, key) is None or wanted is None or type(count) is not int:

@@ -38,7 +38,7 @@ def build(
     arguments = {key: _nested(value, f"{place}.{key}", trust, facts) for key, value in node.items() if key not in apart}
     asked = {} if facts is None else _asked(node.get("given"), facts, f"{place}.given")
     arguments = {**_fitting(cls, given or {}), **asked, **arguments}
-    if trust.budget and not isinstance(cls, type) and arguments.get("pretrained") is True:
+    if trust.budget and not isinstance(cls, type) and arguments.get("pretrained"):
         arguments["pretrained"] = False  # the file has the weights, and it may not start a download
     first = tuple(first)
     try:
