@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from runner.checkpoint.listing import step_files
 from tests.support.command_line import TINY, cli
-from tests.support.comparing import assert_same_run
+from tests.support.comparing import assert_same_run, entries_of
 
 pytestmark = pytest.mark.usefixtures("unpoisoned")
 
@@ -96,3 +97,11 @@ def test_a_directory_of_runs_is_answered_with_one_of_them(runs: Path, capsys: An
     outcome = cli(capsys, "resume=outputs", "epochs=2")
     assert outcome.code == 2 and "outputs is not a run but holds some; name one of them, such as " in outcome.err
     assert cli(capsys, outcome.err.split()[-1], "epochs=2").code == 0
+
+
+def test_counts_of_a_file_that_are_none_are_a_mismatch(runs: Path, work: Path, capsys: Any) -> None:
+    assert cli(capsys, *TINY, "name=x", "epochs=1").code == 0
+    entries = entries_of(runs / "x/last.tar")
+    torch.save({**entries, "progress_state_dict": {**entries["progress_state_dict"], "counts": [1]}}, work / "odd.tar")
+    outcome = cli(capsys, "resume=odd.tar", "name=y", "max_samples=100")
+    assert outcome.code == 2 and "its counter counts is not a dict[str, int]" in outcome.err, outcome.err
