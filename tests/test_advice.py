@@ -207,7 +207,7 @@ ELSEWHERE = {
         "ways_on: a_name_whose_run_has_no_checkpoint_yet_is_answered_with_what_begins_it_again"
     ),
     "is finished and holds no checkpoint": "starts: a_finished_run_without_a_checkpoint_is_not_begun_again",
-    "not defined in {}, by a module": "foreign_configs: a_package_that_shadows_the_projects_own_is_not_taken_for_it",
+    "not a class in {}, in a module": "foreign_configs: a_package_that_shadows_the_projects_own_is_not_taken_for_it",
     "if it is yours, add trust=": "targets: the_word_that_a_resume_needs_is_one_that_helps",
 }
 

@@ -149,3 +149,15 @@ def test_a_model_of_transformers_is_made_from_its_config(runs: Path, capsys: Any
     assert begun.code == 0 and trust in begun.out, begun.err
     assert cli(capsys, "name=y", f"resume={runs}/x/checkpoints/step_0000000003.tar", trust).code == 0
     assert difference(*(entries_of(runs / name / "last.tar") for name in ("x", "y"))) is None
+
+
+def test_a_function_in_the_projects_folder_is_told_how_to_be_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "functions_alone.py").write_text("def make(): raise AssertionError\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    trust = Trust(frozenset(), frozenset(), tmp_path, Budget(0))
+    with pytest.raises(
+        TargetRefused, match=r"is not a class in .* is a function .* add trust=\[functions_alone.make\]"
+    ):
+        resolve("functions_alone.make", nn.Module, trust, "model")

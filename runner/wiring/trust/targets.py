@@ -143,8 +143,8 @@ def _check_own(name: str, folder: Path | None, place: str) -> None:
         raise TargetRefused(f"{place}._target_={name} is in {folder}, but Python finds {package} in {elsewhere}")
     if not defines(name, folder):
         raise TargetRefused(
-            f"{place}._target_={name} is not defined in {folder}, by a module or by a package with __init__.py; "
-            f"check the spelling, or, if it is defined in another way, add trust=[{name}]"
+            f"{place}._target_={name} is not a class in {folder}, in a module or a package with __init__.py; "
+            f"check the spelling, or, if it is a function or made in another way, add trust=[{name}]"
         )
 
 
