@@ -52,6 +52,14 @@ def test_what_is_frozen_stays_until_its_step_and_is_trained_from_it_on(runs: Pat
     assert len(with_moments(runs / "x", 4)) == 6
 
 
+@pytest.mark.parametrize(("until", "step"), [("0.5", 2), ("1.5", 5), ("0.1", 1), ("2", 6), ("{step: 2.5}", 3)])
+def test_a_part_of_an_epoch_is_over_at_the_first_step_that_reaches_it(
+    runs: Path, capsys: Any, until: str, step: int
+) -> None:
+    said = run(capsys, *WORDS, BACKBONE, f"optimizer.unfreeze_at={until}", "max_steps=1", "name=x")
+    assert f"model: frozen until step {step}: " in said
+
+
 @pytest.mark.parametrize("until", ["null", "{step: 3}"])
 def test_a_resume_before_at_and_after_the_unfreezing_is_exact(runs: Path, capsys: Any, until: str) -> None:
     run(capsys, *WORDS, BACKBONE, f"optimizer.unfreeze_at={until}", "name=x")

@@ -92,7 +92,8 @@ def test_ones_own_tracker_is_given_what_its_constructor_asks_for(work: Path, cap
         ("+tracker.mine._target_=mine.Nothing", "does not exist in mine"),
         ("+tracker.mine._target_=mine.Half", "Half has no method `flush`; a tracker needs log, flush, close"),
         (f"{MINE} +tracker.mine.x=1", "its parameters are: directory, first_step, measured, hparams, wrong"),
-        (f"{MINE} +tracker.mine.wrong=true", "tracker.mine could not be built: Noting raised OSError: no server"),
+        (f"{MINE} +tracker.mine.wrong=true", "tracker.mine could not be built: Noting raised OSError: no server ("),
+        (f"{MINE} +tracker.mine.wrong=true", "/mine.py:5)"),
     ],
 )
 def test_a_tracker_that_cannot_be_is_one_sentence_before_anything_is_made(

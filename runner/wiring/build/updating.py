@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -109,15 +110,15 @@ def build_freezing(
 
 
 def _steps_until(at: Any, horizon: Horizon, place: str) -> int:
-    """Return a time in steps: a number of epochs, or {step: a number of steps}."""
+    """Return the first step that reaches a time: a number of epochs, or {step: a number of steps}."""
     count, unit = (at["step"], "step") if isinstance(at, Mapping) and at.keys() == {"step"} else (at, "epoch")
     if type(count) not in ((int,) if unit == "step" else (int, float)) or not 0 < count < math.inf:
         raise ConfigError(
             f"{place}={at} is invalid; use a number of epochs above 0, or a mapping such as {{step: 500}}"
         )
-    if unit == "epoch" and horizon.steps_per_epoch is None:
+    if (steps := 1 if unit == "step" else horizon.steps_per_epoch) is None:
         raise ConfigError(f"{place}={at} counts epochs, whose steps a stream does not tell; give it as {{step: 500}}")
-    return horizon.steps(count, unit)
+    return math.ceil(Fraction(str(count)) * steps)
 
 
 def _with(model: nn.Module, parameters: Named, rules: Rules, place: str) -> nn.Module:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+from runner.blame import raised
 from runner.errors import ConfigError, RunnerError, TargetRefused
-from runner.text import error_line
 from runner.wiring.trust.targets import Trust, resolve
 
 _DEEPEST = 100  # levels of a config
@@ -49,7 +49,7 @@ def build(
     except (Exception, SystemExit) as error:
         if isinstance(error, TypeError):
             _check_signature(cls, first, arguments, f"{place}: {name}")  # only now: a signature may say too little
-        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {error_line(error)}") from error
+        raise ConfigError(f"{place} could not be built: {cls.__name__} raised {raised(error)}") from error
     if not isinstance(built, role):  # from a function, or a class whose __new__ returns something else
         raise TargetRefused(f"{place}: {cls.__name__} returned a {type(built).__name__}, wanted a {role.__name__}")
     return built

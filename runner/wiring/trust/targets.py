@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from runner.blame import raised
 from runner.errors import ConfigError, TargetRefused
-from runner.text import error_line
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.trust.built_in import ROOTS, built_in
 from runner.wiring.trust.own_code import defines, own_module
@@ -174,7 +174,7 @@ def _walk(name: str, place: str) -> Any:
                 continue
             raise ConfigError(f"{place}._target_={name} cannot be imported: {error}") from error
         except Exception as error:
-            raise ConfigError(f"importing {module_name} for {place}._target_ raised {error_line(error)}") from error
+            raise ConfigError(f"importing {module_name} for {place}._target_ raised {raised(error)}") from error
         for step in parts[length:]:
             if found is not None and inspect.ismodule(getattr(found, step, None)):
                 raise TargetRefused(
