@@ -22,11 +22,25 @@ GAN = (
 )  # fmt: skip
 
 
+OPTIMIZERS = """
+encoder: {_target_: torch.optim.AdamW, lr: 0.01, freeze: ['^layers.0.bias']}
+head:
+  _target_: torch.optim.SGD
+  lr: 0.1
+  groups: [{match: bias, lr_scale: 0.5}]
+"""
+SCHEDULERS = """
+encoder: {_target_: torch.optim.lr_scheduler.StepLR, step_size: 3, gamma: 0.5, unit: step}
+head: {_target_: torch.optim.lr_scheduler.ConstantLR, factor: 1.0, unit: step}
+"""
+
+
 @pytest.fixture(autouse=True)
 def pair(work: Path) -> None:
-    """An option with an encoder and a head."""
-    (work / "mine/model").mkdir(parents=True)
-    (work / "mine/model/pair.yaml").write_text(PAIR)
+    """Options with an encoder and a head."""
+    for group, text in (("model", PAIR), ("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS)):
+        (work / f"mine/{group}").mkdir(parents=True)
+        (work / f"mine/{group}/pair.yaml").write_text(text)
 
 
 def run(capsys: Any, *words: str) -> None:
@@ -126,3 +140,22 @@ def test_a_ratio_that_is_none_is_one_sentence_and_nothing_is_made(
 ) -> None:
     outcome = cli(capsys, *GAN, f"learner.every={every}")
     assert outcome.code == 2 and said in outcome.err and not runs.exists(), outcome.err
+
+
+def test_each_model_has_an_optimizer_of_its_own_and_columns_for_its_rates(runs: Path, capsys: Any) -> None:
+    words = [word for word in WORDS if word not in ("optimizer=adam", "scheduler=cosine")]
+    run(capsys, *words, "optimizer=pair", "scheduler=pair", "name=x")
+    assert {key: rows_of(runs / "x")[0][key] for key in ("lr", "lr/head", "lr/head/1")} == {
+        "lr": "0.01", "lr/head": "0.1", "lr/head/1": "0.05",
+    }  # fmt: skip
+    first, last = (at(runs / "x", step, "encoder") for step in (1, 9))
+    kept = {name for name, value in first.items() if torch.equal(value, last[name])}
+    assert kept == {"layers.0.bias"}
+    run(capsys, "resume=outputs/x/checkpoints/step_0000000004.tar", "name=y")
+    assert difference(entries_of(runs / "y/last.tar"), entries_of(runs / "x/last.tar")) is None
+    assert rows_of(runs / "y")[-1].items() >= {"lr": "0.00125", "lr/head": "0.1"}.items()
+
+
+def test_models_with_equal_rates_share_their_columns(runs: Path, capsys: Any) -> None:
+    run(capsys, *WORDS, "max_steps=2", "name=x")
+    assert [name for name in rows_of(runs / "x")[-1] if name.startswith("lr")] == ["lr"]

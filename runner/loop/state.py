@@ -144,11 +144,25 @@ class TrainState:
         return self.learning_rates()["lr"]
 
     def learning_rates(self) -> dict[str, float]:
-        """Return the first optimizer's current rates: `lr`, and `lr/1`... for groups with other base rates."""
-        rates: dict[float, float] = {}
-        for group in next(iter(self.optimizers.values())).param_groups:
-            rates.setdefault(float(group.get("initial_lr", group["lr"])), float(group["lr"]))
-        return {"lr" if number == 0 else f"lr/{number}": rate for number, rate in enumerate(rates.values())}
+        """Return the current rates: the first optimizer's, and those of each that has another, as `lr/NAME`.
+
+        Groups with other base rates than an optimizer's first are `lr/1`..., `lr/NAME/1`...
+        """
+        first, *others = ((name, _rates(optimizer)) for name, optimizer in self.optimizers.items())
+        columns = {"lr": first[1]} | {f"lr/{name}": own for name, own in others if not own.items() <= first[1].items()}
+        return {
+            f"{column}/{number}" if number else column: rate
+            for column, rates in columns.items()
+            for number, rate in enumerate(rates.values())
+        }
+
+
+def _rates(optimizer: Optimizer) -> dict[float, float]:
+    """Return an optimizer's current rates by their base rates."""
+    rates: dict[float, float] = {}
+    for group in optimizer.param_groups:
+        rates.setdefault(float(group.get("initial_lr", group["lr"])), float(group["lr"]))
+    return rates
 
 
 def _buffers(model: nn.Module) -> dict[str, bool]:
