@@ -1,15 +1,20 @@
 """Streams: exact from any batch on, in any number of epochs and workers."""
 
 import json
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
 
 from runner.data.loaders.batches import Batch
 from runner.data.loaders.delivery import Loading
+from runner.data.streams.combined import Mixed
 from runner.data.streams.loading import StreamLoader
+from runner.errors import ConfigError
 from tests.own.streams import STREAMS
 from tests.support.command_line import cli
 from tests.support.comparing import difference, entries_of
@@ -29,19 +34,82 @@ def content(batch: Batch) -> Any:
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 @pytest.mark.parametrize("kind", ["shards", "shuffled", "mixed"])
 def test_from_every_step_on_the_batches_are_those_of_an_uninterrupted_run(kind: str, workers: int) -> None:
-    made = loader(kind, workers)
+    check_every_step(lambda: loader(kind, workers), STEPS, epochs=0 if kind == "mixed" else 2)
+
+
+def check_every_step(make: Callable[[], StreamLoader], steps: int, *, epochs: int) -> None:
+    """Assert that a loader restored at any step goes on as if nothing had been."""
+    made = make()
     position, epoch, states, whole = made.position(), 0, [], []
-    for batch in islice(made.batches(position, epoch=0), STEPS):
+    for batch in islice(made.batches(position, epoch=0), steps):
         states.append((epoch, position.state_dict()))
         whole.append(content(batch))
         epoch += position.advance(batch)
-    assert epoch >= 1 + (kind != "mixed")
+    assert epoch >= epochs
     for step, (epoch, state) in enumerate(states):
-        made = loader(kind, workers)
+        made = make()
         position = made.position()
         position.load_state_dict(state)
-        rest = [content(batch) for batch in islice(made.batches(position, epoch=epoch), STEPS - step)]
+        rest = [content(batch) for batch in islice(made.batches(position, epoch=epoch), steps - step)]
         assert difference(rest, whole[step:]) is None, step
+
+
+class Count(IterableDataset[int]):
+    """Counts from a number on, in the first of several workers only; may be stopped anywhere."""
+
+    def __init__(self, first: int, count: int) -> None:
+        self.first, self.count, self.place = first, count, 0
+
+    def __iter__(self) -> Iterator[int]:
+        info = get_worker_info()
+        while self.place < (self.count if info is None or info.id == 0 else 0):
+            self.place += 1
+            yield self.first + self.place - 1
+        self.place = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"place": self.place}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.place = state["place"]
+
+
+def mixture() -> Mixed:
+    return Mixed({"long": Count(0, 30), "short": Count(100, 7)}, {"long": 1, "short": 1})
+
+
+def test_a_mixture_sees_every_sample_and_keeps_its_weights() -> None:
+    torch.manual_seed(0)
+    mixed = mixture()
+    epochs = [list(mixed) for _ in range(6)]
+    assert {*epochs[0]} == {*range(30), *range(100, 107)}
+    whole = [number for epoch in epochs for number in epoch]
+    assert [number for number in whole if number < 100] == [place % 30 for place in range(len(whole))][
+        : sum(number < 100 for number in whole)
+    ]
+    assert sum(number < 100 for number in whole) / len(whole) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mixture_without_a_share_in_a_worker_is_exact_at_every_step(workers: int) -> None:
+    def made() -> StreamLoader:
+        return StreamLoader(mixture(), Loading(5, workers=workers), seed=1)
+
+    check_every_step(made, 30, epochs=2)
+
+
+def test_what_mixed_takes_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"Mixed\(\{'a': one"):
+        Mixed([Count(0, 1)], [0.5])  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="the weight of a is 0"):
+        Mixed({"a": Count(0, 1)}, {"a": 0})
+
+
+def test_predictions_of_a_stream_are_in_its_order(runs: Path, capsys: Any) -> None:
+    run(capsys, *WORDS, "+data.val=shards", "data.workers=2", "name=x")
+    run(capsys, "task=predict", "checkpoint_path=outputs/x", "output=two.csv")
+    run(capsys, "task=predict", "checkpoint_path=outputs/x", "data.workers=0", "output=none.csv")
+    assert Path("two.csv").read_text() == Path("none.csv").read_text()
 
 
 WORDS = (

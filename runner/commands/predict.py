@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,10 @@ def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     outputs = {name: _of_set(output, name) for name in sets_of(subject.dataset)}
     for one in outputs.values():
         _check(one)
-    samples = _predict(subject, outputs)
+    found = _predict(subject)
+    if named is None:
+        outputs = {name: _able(outputs[name], predictions) for name, predictions in found.items()}
+    samples = _write(found, outputs, subject)
     files = {name: str(path) for name, path in outputs.items()}
     described = {"samples": samples.get("", samples), "output": files.get("", files)}
     print(json.dumps({"checkpoint": str(asked.path), "split": split, **described}))
@@ -71,16 +75,34 @@ def _check_predicts(learner: Any) -> None:
         )
 
 
-def _predict(subject: "Subject", outputs: Mapping[str, Path]) -> dict[str, int]:
-    """Predict each set, write the files, and return the number of samples of each."""
+def _predict(subject: "Subject") -> dict[str, dict[str, Any]]:
+    """Return the predictions for each set; a stream is read by one process, so that its order is its own."""
+    from runner.data.streams.worker import is_stream
     from runner.loop.predict import predict
     from runner.run.measuring import running
+
+    if any(map(is_stream, sets_of(subject.dataset).values())):
+        subject = replace(subject, loading=replace(subject.loading, workers=0))
+    with running(subject) as (models, loaders):
+        device = subject.strategy.device
+        return {name: predict(models, subject.learner, loader, device) for name, loader in loaders.items()}
+
+
+def _able(output: Path, predictions: Mapping[str, Any]) -> Path:
+    """Return the file for predictions where none was named: a `.jsonl` if a `.csv` cannot hold them."""
+    from runner.tracking.predictions import fits_table
+
+    if not fits_table(predictions):
+        output = output.with_suffix(".jsonl")
+        _check(output)
+    return output
+
+
+def _write(found: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Path], subject: "Subject") -> dict[str, int]:
+    """Write the files, and return the number of samples of each set."""
     from runner.tracking.predictions import write_predictions
     from runner.wiring.build.identity import classes_of
 
-    with running(subject) as (models, loaders):
-        device = subject.strategy.device
-        found = {name: predict(models, subject.learner, loader, device) for name, loader in loaders.items()}
     for name, predictions in found.items():
         write_predictions(outputs[name], predictions, classes_of(subject.identity or {}))
     return {name: len(next(iter(predictions.values()))) for name, predictions in found.items()}

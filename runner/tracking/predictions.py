@@ -47,6 +47,11 @@ def write_predictions(path: Path, predictions: Mapping[str, Any], classes: Seque
         raise ConfigError(f"{path} could not be written ({error}); name another file with output=") from error
 
 
+def fits_table(predictions: Mapping[str, Any]) -> bool:
+    """Return whether a `.csv` can hold the predictions."""
+    return all(column_of(rows) is not None for rows in predictions.values() if isinstance(rows, list))
+
+
 def _prepared(path: Path, predictions: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of a writer; ConfigError for an output that its file cannot hold."""
     is_csv, count = path.suffix == ".csv", len(next(iter(predictions.values())))

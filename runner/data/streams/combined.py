@@ -71,53 +71,76 @@ class Shuffled(IterableDataset[Any]):
 class Mixed(IterableDataset[Any]):
     """Draws each sample from one of several streams, chosen at random by weight; Stateful.
 
-    An epoch ends with the first stream that ends, so that the weights hold throughout; then the others begin anew.
+    A stream that ends begins anew, and an epoch ends when every stream has ended once, so all samples are seen. Where
+    a worker has no share of a stream, it draws from the others.
     """
 
     def __init__(self, streams: Mapping[str, Any], weights: Mapping[str, float]) -> None:
         """Mix streams by name.
 
         Raises:
-            ConfigError: a weight is missing or not above 0.
+            ConfigError: these are no mappings of the same names, or a weight is not above 0.
         """
-        if {*streams} != {*weights} or any(weight <= 0 for weight in weights.values()):
-            raise ConfigError(f"the weights {dict(weights)} do not fit; give each of {', '.join(streams)} one above 0")
-        self._streams = dict(streams)
-        self._weights = torch.tensor([float(weights[name]) for name in streams])
-        self._begun: bytes | None = None
+        if not isinstance(streams, Mapping) or not isinstance(weights, Mapping) or {*streams} != {*weights}:
+            raise ConfigError(
+                "Mixed takes streams by name, and a weight for each: Mixed({'a': one, 'b': two}, {'a': 0.7, 'b': 0.3})"
+            )
+        if low := [name for name, weight in weights.items() if weight <= 0]:
+            raise ConfigError(f"the weight of {low[0]} is {weights[low[0]]}; use a number above 0")
+        self._streams, self._weights = dict(streams), dict(weights)
+        self._passes = dict.fromkeys(streams, 0)
+        self._given = dict.fromkeys(streams, 0)
+        """Samples of each stream in its present pass."""
+        self._ended: list[str] = []
+        """The streams that have ended in this epoch."""
+        self._empty: list[str] = []
+        """Those without a sample here."""
+        self._amid: dict[str, bytes] = {}
+        """The states of streams that continue."""
 
     def __iter__(self) -> Iterator[Any]:
         """Return an iterator from the restored position, else from the beginning."""
-        self._begun = self._begun or frozen(self._states())
-        samples = {name: iter(stream) for name, stream in self._streams.items()}
-        ended = None
-        while ended is None:
-            name = list(samples)[int(torch.multinomial(self._weights, 1))]
+        samples = {name: self._opened(name) for name in self._streams if name not in self._empty}
+        while len(self._ended) < len(self._streams):
+            weights = torch.tensor([float(self._weights[name]) for name in samples])
+            name = list(samples)[int(torch.multinomial(weights, 1))]
             try:
                 sample = next(samples[name])
             except StopIteration:
-                ended = name
-            else:
-                yield sample
-        for name, state in thawed(self._begun).items():
-            if name != ended:
-                self._streams[name].load_state_dict(state)
-        self._begun = None
+                self._end_pass(samples, name)
+                continue
+            self._given[name] += 1
+            yield sample
+        self._ended, self._empty = [], []
+        self._amid = {name: frozen(self._streams[name].state_dict()) for name in samples if self._given[name]}
 
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the streams the epoch, if they want to know."""
-        for stream in self._streams.values():
-            tell_epoch(stream, epoch)
+    def _opened(self, name: str) -> Iterator[Any]:
+        """Return the samples of a stream, from where it stands in its pass."""
+        if name in self._amid:
+            self._streams[name].load_state_dict(thawed(self._amid.pop(name)))
+        tell_epoch(self._streams[name], self._passes[name])
+        return iter(self._streams[name])
 
-    def _states(self) -> dict[str, Any]:
-        return {name: stream.state_dict() for name, stream in self._streams.items()}
+    def _end_pass(self, samples: dict[str, Iterator[Any]], name: str) -> None:
+        self._empty += [] if self._given[name] else [name]
+        self._ended += [name] if name not in self._ended else []
+        self._passes[name], self._given[name] = self._passes[name] + 1, 0
+        if name in self._empty:
+            del samples[name]
+        elif len(self._ended) < len(self._streams):
+            samples[name] = self._opened(name)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of each stream, now and at the beginning of the epoch."""
-        return {"streams": self._states(), "begun": None if self._begun is None else thawed(self._begun)}
+        """Return the state of each stream, and how far its pass and the epoch are."""
+        streams = {name: stream.state_dict() for name, stream in self._streams.items()}
+        streams |= {name: thawed(state) for name, state in self._amid.items()}
+        counts = {"passes": {**self._passes}, "given": {**self._given}}
+        return {"streams": streams, **counts, "ended": [*self._ended], "empty": [*self._empty]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the state of each stream."""
-        self._begun = None if state_dict["begun"] is None else frozen(state_dict["begun"])
         for name, stream in self._streams.items():
             stream.load_state_dict(state_dict["streams"][name])
+        self._passes, self._given = dict(state_dict["passes"]), dict(state_dict["given"])
+        self._ended, self._empty = list(state_dict["ended"]), list(state_dict["empty"])
+        self._amid = {name: frozen(state_dict["streams"][name]) for name, given in self._given.items() if given}
