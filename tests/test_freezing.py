@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from runner.errors import ConfigError
 from runner.optim.freezing import frozen_part
 from tests.own.backbone import Backbone
 from tests.support.command_line import TINY, cli
@@ -52,7 +50,7 @@ def test_what_is_frozen_stays_until_its_step_and_is_trained_from_it_on(runs: Pat
     assert len(with_moments(runs / "x", 4)) == 6
 
 
-@pytest.mark.parametrize(("until", "step"), [("0.5", 2), ("1.5", 5), ("0.1", 1), ("2", 6), ("{step: 2.5}", 3)])
+@pytest.mark.parametrize(("until", "step"), [("0.5", 2), ("1.5", 5), ("0.1", 1), ("2", 6)])
 def test_a_part_of_an_epoch_is_over_at_the_first_step_that_reaches_it(
     runs: Path, capsys: Any, until: str, step: int
 ) -> None:
@@ -117,7 +115,10 @@ def test_of_several_models_each_has_its_own_frozen_part(runs: Path, capsys: Any)
             "optimizer.freeze=[^stem] matches no trained parameter; the names are backbone.0",
         ),
         ("optimizer.freeze=['(']", "optimizer.freeze=[(] is not a regular expression"),
-        ("optimizer.freeze=[head,norm,bias,weight]", "freezes every parameter; leave some to train"),
+        (
+            "optimizer.freeze=[head,norm,bias,weight]",
+            "optimizer.freeze freezes every parameter of the model; leave some to train",
+        ),
         ("optimizer.unfreeze_at=2", "optimizer.freeze=[] is invalid; use a list of patterns"),
         (f"{BACKBONE} optimizer.unfreeze_at=-1", "optimizer.unfreeze_at=-1 is invalid; use a number of epochs above 0"),
         (f"{BACKBONE} optimizer.unfreeze_at={{step:2.5}}", "optimizer.unfreeze_at={'step': 2.5} is invalid"),
@@ -140,10 +141,7 @@ def test_a_freezing_that_is_none_is_one_sentence_and_nothing_is_made(
 def test_a_pattern_of_parameters_alone_leaves_running_statistics_in_training() -> None:
     model = Backbone(4, 2)
     named = list(model.named_parameters())
-    assert frozen_part(model, named, [r"^norm\.(weight|bias)"], until=None, place="optimizer").norms == []
-    assert frozen_part(model, named, ["^norm"], until=None, place="optimizer").norms == [model.norm]
-    besides = frozen_part(model, named, ["^(?!head|norm)"], until=None, place="optimizer")
+    assert frozen_part(model, named, [r"^norm\.(weight|bias)"], until=None).norms == []
+    assert frozen_part(model, named, ["^norm"], until=None).norms == [model.norm]
+    besides = frozen_part(model, named, ["^(?!head|norm)"], until=None)
     assert besides.norms == [model.backbone[1]] and set(besides.parameters) == {"backbone.0.weight", "backbone.0.bias"}
-    alone = nn.BatchNorm1d(2)
-    with pytest.raises(ConfigError, match="freezes every parameter"):
-        frozen_part(alone, list(alone.named_parameters()), ["."], until=None, place="optimizer")

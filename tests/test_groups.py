@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from runner.errors import ConfigError
-from runner.optim.groups import Rules, grouped
+from runner.optim.groups import Rules, check_effects, grouped
 
 
 class Deep(nn.Module):
@@ -83,7 +83,6 @@ def test_a_model_may_tell_its_depths_itself() -> None:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        (Rules(groups=({"match": "^encoder", "lr_scale": 0.1},)), r"groups\[0\].match=\^encoder matches no trained"),
         (Rules(groups=({"match": "(", "lr_scale": 0.1},)), "is not a regular expression"),
         (Rules(groups=({"lr_scale": 0.1},)), r"groups\[0\].match is missing"),
     ],
@@ -93,10 +92,8 @@ def test_a_rule_that_is_none_is_one_sentence(rules: Rules, said: str) -> None:
         settings(Deep(), rules)
 
 
-def test_what_needs_layers_or_a_rate_says_so() -> None:
+def test_what_needs_a_rate_says_so() -> None:
     flat = nn.Linear(2, 2)
-    with pytest.raises(ConfigError, match=r"layer_decay=0.5 finds no numbered layers.*depth_of\(name\)"):
-        settings(flat, Rules(layer_decay=0.5))
     with pytest.raises(ConfigError, match=r"optimizer.lr is missing, and a group scales it"):
         settings(flat, Rules(groups=({"match": "bias", "lr_scale": 0.5},)), lr=None)
 
@@ -110,3 +107,25 @@ def test_a_model_is_asked_for_the_depths_of_its_own_parameters_alone() -> None:
     model.depth_of = lambda name: None  # type: ignore[assignment]
     with pytest.raises(ConfigError, match=r"Sequential.depth_of raised TypeError.*return an integer"):
         grouped(model, named, Rules(layer_decay=0.5), lr=1.0, place="optimizer")
+
+
+def test_rules_need_an_effect_in_one_of_the_models_that_share_them() -> None:
+    def check(rules: Rules, *models: nn.Module) -> None:
+        check_effects([(model, list(model.named_parameters())) for model in models], rules, "optimizer")
+
+    class Level(nn.Linear):
+        def depth_of(self, name: str) -> int:
+            return 3
+
+    flat, level, deep = nn.Linear(2, 2), Level(2, 2), Deep()
+    blocks, decay = Rules(groups=({"match": "^blocks", "lr_scale": 0.1},)), Rules(layer_decay=0.5)
+    for rules in (blocks, decay):
+        check(rules, flat, level, deep)
+    assert {one["lr"] for one in settings(flat, blocks).values()} == {0.1}
+    assert {one["lr"] for one in settings(level, decay).values()} == {0.1}
+    with pytest.raises(ConfigError, match=r"groups\[0\].match=\^blocks matches no trained parameter; .* weight, bias"):
+        check(blocks, flat, level)
+    with pytest.raises(ConfigError, match=r"finds no numbered layers.* in Linear, Linear; .*depth_of\(name\)"):
+        check(decay, flat, flat)
+    with pytest.raises(ConfigError, match=r"=0.5: Level.depth_of returns one depth .* greater one for later layers"):
+        check(decay, flat, level)

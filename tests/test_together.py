@@ -159,3 +159,25 @@ def test_each_model_has_an_optimizer_of_its_own_and_columns_for_its_rates(runs: 
 def test_models_with_equal_rates_share_their_columns(runs: Path, capsys: Any) -> None:
     run(capsys, *WORDS, "max_steps=2", "name=x")
     assert [name for name in rows_of(runs / "x")[-1] if name.startswith("lr")] == ["lr"]
+
+
+@pytest.mark.parametrize("words", [("on_nonfinite=skip",), ("device.precision=fp16",)])
+@pytest.mark.parametrize("learner", ["Together", "InTurn"])
+def test_one_of_several_models_may_be_frozen_whole_and_trained_later(
+    runs: Path, capsys: Any, learner: str, words: tuple[str, ...]
+) -> None:
+    frozen = ("optimizer.freeze=['^layers']", "optimizer.unfreeze_at={step: 3}", "ema.decay=0.9")
+    run(capsys, *WORDS, f"learner._target_=tests.own.together.{learner}", *frozen, *words, "name=x")
+    before, until, after = (entries_of(runs / f"x/checkpoints/step_{step:010}.tar") for step in (1, 3, 4))
+    for part in ("encoder", "encoder_ema"):
+        assert difference(before[f"{part}_state_dict"], until[f"{part}_state_dict"]) is None
+        assert difference(until[f"{part}_state_dict"], after[f"{part}_state_dict"]) is not None
+    assert difference(before["head_state_dict"], until["head_state_dict"]) is not None
+    run(capsys, "resume=outputs/x/checkpoints/step_0000000002.tar", "name=y")
+    assert difference(entries_of(runs / "y/last.tar"), entries_of(runs / "x/last.tar")) is None
+
+
+def test_not_all_of_several_models_are_frozen_whole(runs: Path, capsys: Any) -> None:
+    outcome = cli(capsys, *WORDS, "optimizer.freeze=['.']", "optimizer.unfreeze_at=1")
+    assert outcome.code == 2 and not runs.exists()
+    assert "optimizer.freeze freezes every parameter of the encoder, head; leave some to train" in outcome.err

@@ -55,21 +55,13 @@ def check_patterns(patterns: Sequence[Any], names: Sequence[str], place: str) ->
             raise ConfigError(f"{place}.freeze=[{pattern}] matches no trained parameter; the names are {some}...")
 
 
-def frozen_part(
-    model: nn.Module, parameters: Named, patterns: Sequence[str], *, until: int | None, place: str
-) -> Freezing:
-    """Return the part of a model whose names, of parameters and of running statistics, match one of the patterns.
-
-    Raises:
-        ConfigError: nothing would be left to train.
-    """
+def frozen_part(model: nn.Module, parameters: Named, patterns: Sequence[str], *, until: int | None) -> Freezing:
+    """Return the part of a model whose names, of parameters and of running statistics, match one of the patterns."""
 
     def matches(name: str) -> bool:
         return any(re.search(pattern, name) for pattern in patterns)
 
     frozen = {name: parameter for name, parameter in parameters if matches(name)}
-    if len(frozen) == len(parameters):
-        raise ConfigError(f"{place}.freeze=[{', '.join(patterns)}] freezes every parameter; leave some to train")
     norms = [
         module
         for name, module in model.named_modules()

@@ -51,7 +51,7 @@ def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | No
     `lr_scale` and `layer_decay` multiply the base rate `lr`.
 
     Raises:
-        ConfigError: a pattern is invalid or matches nothing, the base rate is missing, or the model has no layers.
+        ConfigError: a pattern is invalid, or the base rate is missing.
     """
     if rules.are_none:
         return list(parameters)
@@ -61,14 +61,30 @@ def grouped(model: nn.Module, parameters: Named, rules: Rules, *, lr: float | No
         for name in _undecayed(model, parameters):
             settings[name]["weight_decay"] = 0.0
     if rules.layer_decay is not None:
-        scales |= _by_depth(model, list(settings), rules.layer_decay, place)
+        scales |= _by_depth(model, list(settings), rules.layer_decay)
     for number, rule in enumerate(rules.groups):
         own = settings_of(rule)
         scale = _scale(rule, f"{place}.groups[{number}]")
-        for name in _matching(rule, settings, f"{place}.groups[{number}]"):
+        for name in _matching(rule, list(settings), f"{place}.groups[{number}]"):
             settings[name] |= own
             scales[name] *= scale
     return list(_merged(parameters, settings, scales, lr, place))
+
+
+def check_effects(models: Sequence[tuple[nn.Module, Named]], rules: Rules, place: str) -> None:
+    """Raise ConfigError for a pattern, or `layer_decay`, that has no effect in any of the models that share the rules.
+
+    They are given with their parameters.
+    """
+    names = [name for _, named in models for name, _ in named]
+    for number, rule in enumerate(rules.groups):
+        if not _matching(rule, names, f"{place}.groups[{number}]"):
+            some = ", ".join(names[:5])
+            raise ConfigError(
+                f"{place}.groups[{number}].match={rule['match']} matches no trained parameter; the names are {some}..."
+            )
+    if rules.layer_decay is not None and all(len(_depths_in(*one)) < 2 for one in models):
+        _refuse_depths([model for model, _ in models], f"{place}.layer_decay={rules.layer_decay}")
 
 
 def settings_of(rule: Mapping[str, Any]) -> Settings:
@@ -114,17 +130,14 @@ def _merged(
     return (group for group in found.values() if group["params"])
 
 
-def _matching(rule: Mapping[str, Any], names: Mapping[str, Any], place: str) -> list[str]:
+def _matching(rule: Mapping[str, Any], names: Sequence[str], place: str) -> list[str]:
     try:
         pattern = re.compile(str(rule["match"]))
     except KeyError:
         raise ConfigError(f"{place}.match is missing; give the group a regular expression for names") from None
     except re.error as error:
         raise ConfigError(f"{place}.match={rule['match']} is not a regular expression: {error}") from error
-    if not (found := [name for name in names if pattern.search(name)]):
-        some = ", ".join(list(names)[:5])
-        raise ConfigError(f"{place}.match={rule['match']} matches no trained parameter; the names are {some}...")
-    return found
+    return [name for name in names if pattern.search(name)]
 
 
 def _scale(rule: Mapping[str, Any], place: str) -> float:
@@ -143,21 +156,40 @@ def _undecayed(model: nn.Module, parameters: Named) -> Iterator[str]:
             yield name
 
 
-def _by_depth(model: nn.Module, names: Sequence[str], decay: float, place: str) -> dict[str, float]:
+def _by_depth(model: nn.Module, names: Sequence[str], decay: float) -> dict[str, float]:
     """Return the scale of each rate: 1 after the last block, times `decay` for each block before.
 
     A model without numbered blocks defines the depth of each parameter with a method `depth_of(name)`.
     https://arxiv.org/abs/2106.08254
     """
-    own = getattr(model, "depth_of", None)
-    depths = _own_depths(model, names) if callable(own) else _depths(names)
-    if len(set(depths.values())) < 2:
-        raise ConfigError(
-            f"{place}.layer_decay={decay} finds no numbered layers, such as blocks.0, in {type(model).__name__}; "
-            "give it a method `depth_of(name)`, or omit layer_decay"
-        )
-    deepest = max(depths.values())
+    depths = _depths_of(model, names)
+    deepest = max(depths.values(), default=0)
     return {name: decay ** (deepest - depth) for name, depth in depths.items()}
+
+
+def _depths_in(model: nn.Module, parameters: Named) -> set[int]:
+    return set(_depths_of(model, [name for name, _ in parameters]).values())
+
+
+def _refuse_depths(models: Sequence[nn.Module], setting: str) -> None:
+    """Raise ConfigError for `layer_decay` of models none of which has layers of different depths."""
+    if own := next((model for model in models if _has_depths(model)), None):
+        raise ConfigError(
+            f"{setting}: {type(own).__name__}.depth_of returns one depth for all parameters; let it return a greater "
+            "one for later layers, or omit layer_decay"
+        )
+    raise ConfigError(
+        f"{setting} finds no numbered layers, such as blocks.0, in {', '.join(type(one).__name__ for one in models)}; "
+        "give it a method `depth_of(name)`, or omit layer_decay"
+    )
+
+
+def _depths_of(model: nn.Module, names: Sequence[str]) -> dict[str, int]:
+    return _own_depths(model, names) if _has_depths(model) else _depths(names)
+
+
+def _has_depths(model: nn.Module) -> bool:
+    return callable(getattr(model, "depth_of", None))
 
 
 def _own_depths(model: Any, names: Sequence[str]) -> dict[str, int]:

@@ -36,11 +36,15 @@ class Precision:
         """Return whether the optimizer's gradient is finite; True with fp16, whose scaler skips other steps."""
         if self._scaler.is_enabled():
             return True
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        return bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
+        return bool(torch.isfinite(nn.utils.get_total_norm(_gradients(optimizer))))
 
     def step(self, optimizer: Optimizer, *, clip_norm: float | None = None, clip_value: float | None = None) -> None:
-        """Update the optimizer's parameters, with the gradient clipped to a total norm, or each element to a size."""
+        """Update the optimizer's parameters, with the gradient clipped to a total norm, or each element to a size.
+
+        Does nothing with fp16 and without any gradient, as of a frozen model, which the scaler refuses.
+        """
+        if self._scaler.is_enabled() and not _gradients(optimizer):
+            return
         if clip_norm is not None or clip_value is not None:
             self._scaler.unscale_(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -60,6 +64,10 @@ class Precision:
         if state_dict and self._scaler.is_enabled():
             _check(found := dict(state_dict), self._scaler.state_dict())
             self._scaler.load_state_dict(found)
+
+
+def _gradients(optimizer: Optimizer) -> list[Tensor]:
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def _check(found: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:

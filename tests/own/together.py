@@ -56,6 +56,16 @@ class Together(StoppableClassification):
         return super().evaluation({"model": nn.Sequential(models["encoder"], models["head"])}, batch)
 
 
+class InTurn(Together):
+    """Trains one after the other, each from the loss of both."""
+
+    def updates(self, step: int) -> Any:
+        return super().updates(step)[0]
+
+    def training(self, models: Any, name: Any, batch: Any) -> Any:
+        return super().training(models, (name, "head"), batch)
+
+
 class BrokenHead(Together):
     """Gives the head alone a gradient that is not finite, in the third step."""
 

@@ -33,7 +33,7 @@ from runner.wiring.build.checks import (
     check_trains,
 )
 from runner.wiring.build.identity import facts_of
-from runner.wiring.build.updating import build_updating, check_model_names, config_place, trained
+from runner.wiring.build.updating import build_updating, check_groups, check_model_names, config_place, trained
 from runner.wiring.config.compose import CONF
 from runner.wiring.config.folder import targets_in_folder
 from runner.wiring.overrides.program import project_folder
@@ -171,6 +171,7 @@ def build_state(
         name: build_updating(config, name, model, trained(name, model, learner), horizon=horizon, trust=problem.trust)
         for name, model in updated.items()
     }
+    check_groups(config, updated, learner)
     for name, (optimizer, _) in updating.items():
         check_optimizer(optimizer, models[name], config_place("optimizer", name))
     decay = config.ema.decay

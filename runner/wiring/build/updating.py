@@ -1,7 +1,7 @@
 """A model's optimizer and scheduler, from its own options or from those that all models share."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +15,7 @@ from runner.learners import trained_by
 from runner.optim.agreement import Agreement, is_known
 from runner.optim.buffers import copied
 from runner.optim.freezing import Freezing, check_patterns, frozen_part
-from runner.optim.groups import OF_A_RULE, Named, Rules, grouped, settings_of
+from runner.optim.groups import OF_A_RULE, Named, Rules, check_effects, grouped, settings_of
 from runner.optim.matching import match_by_name
 from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
@@ -68,7 +68,7 @@ def build_updating(
     if not parameters:
         raise ConfigError(f"the {name} has no parameter to train; choose another model")
     node, place = node_of(config.optimizer, name), config_place("optimizer", name)
-    rules = Rules(node.get("groups") or (), node.get("no_decay") is not None, node.get("layer_decay"))
+    rules = _rules(node)
     if "model" in parameters_of(node, Optimizer, place=place, trust=trust):
         taken: dict[str, Any] = {"given": {"model": _with(model, parameters, rules, place)}}
     else:
@@ -92,21 +92,40 @@ def build_freezing(
     Raises:
         ConfigError: a pattern or the time is invalid, or everything would be frozen.
     """
+    found: dict[str, Freezing] = {}
     named = {name: trained(name, model, learner) for name, model in models.items()}
-    found = {}
-    for name, model in models.items():
-        node = node_of(config.optimizer, name)
-        place = "optimizer" if node is config.optimizer else config_place("optimizer", name)
+    for node, place, names in _sharing(config, models):
         patterns, at = node.get("freeze") or (), node.get("unfreeze_at")
         if isinstance(patterns, str) or (at is not None and not patterns):
             raise ConfigError(
                 f"{place}.freeze={patterns or '[]'} is invalid; use a list of patterns, such as ['^stem']"
             )
-        sharing = [key for one in models if node_of(config.optimizer, one) is node for key, _ in named[one]]
-        check_patterns(patterns, sharing, place)
+        check_patterns(patterns, [key for name in names for key, _ in named[name]], place)
         until = None if at is None else _steps_until(at, horizon, f"{place}.unfreeze_at")
-        found[name] = frozen_part(model, named[name], patterns, until=until, place=place)
+        found |= {name: frozen_part(models[name], named[name], patterns, until=until) for name in names}
+    if all(len(part.parameters) == len(named[name]) for name, part in found.items()):
+        raise ConfigError(f"optimizer.freeze freezes every parameter of the {', '.join(models)}; leave some to train")
     return {name: part for name, part in found.items() if part.parameters}
+
+
+def check_groups(config: Config, models: Mapping[str, nn.Module], learner: Any) -> None:
+    """Raise ConfigError for rules of parameter groups that have no effect in any of the models that share them."""
+    for node, place, names in _sharing(config, models):
+        check_effects([(models[name], trained(name, models[name], learner)) for name in names], _rules(node), place)
+
+
+def _sharing(config: Config, models: Iterable[str]) -> Collection[tuple[Mapping[str, Any], str, list[str]]]:
+    """Return the options of optimizers with their places and the models that share them."""
+    found: dict[str, tuple[Mapping[str, Any], str, list[str]]] = {}
+    for name in models:
+        node = node_of(config.optimizer, name)
+        place = "optimizer" if node is config.optimizer else config_place("optimizer", name)
+        found.setdefault(place, (node, place, []))[2].append(name)
+    return found.values()
+
+
+def _rules(node: Mapping[str, Any]) -> Rules:
+    return Rules(node.get("groups") or (), node.get("no_decay") is not None, node.get("layer_decay"))
 
 
 def _steps_until(at: Any, horizon: Horizon, place: str) -> int:
