@@ -181,3 +181,12 @@ def test_not_all_of_several_models_are_frozen_whole(runs: Path, capsys: Any) -> 
     outcome = cli(capsys, *WORDS, "optimizer.freeze=['.']", "optimizer.unfreeze_at=1")
     assert outcome.code == 2 and not runs.exists()
     assert "optimizer.freeze freezes every parameter of the encoder, head; leave some to train" in outcome.err
+
+
+def test_a_shared_group_needs_a_match_in_one_of_the_models(runs: Path, capsys: Any) -> None:
+    run(capsys, *WORDS, "optimizer.groups=[{match: '^layers', lr_scale: 0.5}]", "scheduler=none", "name=x")
+    assert {key: float(value) for key, value in rows_of(runs / "x")[-1].items() if key.startswith("lr")} == {
+        "lr": 0.001, "lr/head": 0.002,
+    }  # fmt: skip
+    outcome = cli(capsys, *WORDS, "optimizer.groups=[{match: '^encoder', lr_scale: 0.5}]", "name=y")
+    assert outcome.code == 2 and "the names are layers.0.weight, layers.0.bias, weight, bias..." in outcome.err
