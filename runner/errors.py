@@ -20,6 +20,7 @@
     ├── SaveFailed             (OSError)            a checkpoint could not be written
     ├── DiskRefuses            (OSError)            another file could not be written
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
+        └── Spike              (ArithmeticError)    a loss is far above the recent ones
 
 `exit_code` is what the process returns: 2 where the input is wrong and nothing ran, 1 where a run failed.
 """
@@ -123,3 +124,7 @@ class NonFinite(RunnerError, ArithmeticError):
     """A training loss or a weight became NaN or infinite; it was not saved."""
 
     exit_code = FAILED
+
+
+class Spike(NonFinite):
+    """A training loss is far above the recent ones; its update was not made."""

@@ -158,6 +158,7 @@ TRAINED = [
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
+    "or a larger spike_factor": "lengths: spikes_beyond_the_limit_end_the_run_in_one_sentence",
     "it holds the stream's state in": "streams: a_state_of_other_workers_is_refused",
     "which a stream does not tell": "streams: what_a_stream_cannot_do_is_one_sentence",
     "a stream does not tell how many": "streams: what_a_stream_cannot_do_is_one_sentence",

@@ -257,6 +257,22 @@ def test_a_spike_of_the_loss_is_skipped_also_over_a_resume(runs: Path, capsys: A
         assert_same_run(runs / "whole", runs / f"s{step}")
 
 
+def test_a_spike_rolls_back_to_the_last_checkpoint(runs: Path, capsys: Any, monkeypatch: Any, unpoisoned: None) -> None:
+    monkeypatch.setattr(guard, "_RECENT", 3)
+    words = (*TINY, "learner._target_=tests.own.nonfinite.SpikingOnce", "scheduler=none", "on_spike=rollback")
+    outcome = cli(capsys, *words, "name=x", "log_every=1")
+    assert outcome.code == 0 and "rolling back to step_0000000003.tar" in outcome.out, outcome.out
+    last = entries_of(runs / "x/last.tar")
+    assert last["progress_state_dict"]["rollbacks"] == 1 and last["global_step"] == 9
+    assert [row["step"] for row in rows_of(runs / "x")] == [str(step) for step in range(1, 10)]
+
+
+def test_spikes_beyond_the_limit_end_the_run_in_one_sentence(runs: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(guard, "_RECENT", 3)
+    outcome = cli(capsys, *SPIKING, "on_spike=rollback", "nonfinite_limit=2", "name=x")
+    assert outcome.code == 1 and outcome.out.count("rolling back to") == 2 and "a larger spike_factor" in outcome.out
+
+
 def test_a_spike_is_one_of_its_own_model_and_gives_buffers_back() -> None:
     progress, model = Progress(), nn.BatchNorm1d(2)
     watching = SkippingSpikes(Trusting(), progress, factor=2.0)

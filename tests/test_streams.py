@@ -165,6 +165,7 @@ def test_an_evaluation_of_a_stream_is_the_mean_over_its_samples(runs: Path, caps
         (("epochs=3",), "set the length with max_steps"),
         (("data.drop_last=true",), "which a stream does not tell; leave it out"),
         (("on_nonfinite=rollback",), "use on_nonfinite=skip"),
+        (("on_spike=rollback",), "use on_spike=skip"),
         (("scheduler=cosine", "scheduler.unit=epoch"), "with scheduler.unit=step"),
         (("optimizer.freeze=[layers.1]", "optimizer.unfreeze_at=2"), "counts epochs, whose steps a stream does not"),
     ],

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from runner.errors import Spike
 from runner.optim.buffers import kept_buffers
 from runner.progress import Names, Progress, Seen, joined
 from runner.strategy.precision import Precision
@@ -84,11 +85,19 @@ class SkippingSpikes:
         usual = median(recent) if len(recent) == _RECENT else 0.0
         if loss > self._factor * usual > 0:
             self._put_back()
-            logging.getLogger("runner").warning(
-                "the loss of the %s, %.4g, is a spike above %.4g, the median of the last %d: update skipped",
-                name, loss, usual, _RECENT,
-            )  # fmt: skip
+            median_of = f"{usual:.4g}, the median of the last {_RECENT}"
+            self._refuse(f"the loss of the {name}, {loss:.4g}, is a spike above {median_of}")
             return False
         recent.append(loss)
         del recent[:-_RECENT]
         return True
+
+    def _refuse(self, found: str) -> None:
+        logging.getLogger("runner").warning("%s: update skipped", found)
+
+
+class RaisingSpikes(SkippingSpikes):
+    """Ends training at a spike, for a rollback."""
+
+    def _refuse(self, found: str) -> None:
+        raise Spike(f"{found}; use a smaller optimizer.lr, clip_norm=1, or a larger spike_factor")

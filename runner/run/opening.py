@@ -19,7 +19,7 @@ from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import AtOnce, Background
 from runner.checkpoint.writer.finite import non_finite
 from runner.checkpoint.writer.pickling import size_of
-from runner.loop.guard import Guard, Skipping, SkippingSpikes, Trusting
+from runner.loop.guard import Guard, RaisingSpikes, Skipping, SkippingSpikes, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
 from runner.loop.stopping import EarlyStopping
@@ -34,7 +34,7 @@ from runner.wiring.build.identity import IDENTITY, facts_of
 from runner.wiring.build.trackers import build_trackers
 from runner.wiring.build.updating import counts_epochs, node_of
 from runner.wiring.schema import Config
-from runner.wiring.schema.rules import OnError, OnNonFinite
+from runner.wiring.schema.rules import OnError, OnNonFinite, OnSpike
 from runner.wiring.schema.running import Checkpoint
 from runner.wiring.starts.prepare import Prepared
 
@@ -86,7 +86,10 @@ def make_plan(
 
 def _guard(config: Config, progress: Progress) -> Guard:
     guard: Guard = Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting()
-    return guard if config.on_spike is None else SkippingSpikes(guard, progress, factor=config.spike_factor)
+    if config.on_spike is None:
+        return guard
+    kind = SkippingSpikes if config.on_spike is OnSpike.skip else RaisingSpikes
+    return kind(guard, progress, factor=config.spike_factor)
 
 
 def _saving(

@@ -1,4 +1,4 @@
-"""Roll back to the newest valid checkpoint, with another order of the data, when a loss or gradient is not finite."""
+"""Roll back to the newest valid checkpoint, with another order of the data, when a loss is not finite or spikes."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from runner.checkpoint.facts import facts
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Saved
-from runner.errors import NonFinite
+from runner.errors import NonFinite, Spike
 from runner.loop.plan import Ending, save
 from runner.loop.state import TrainState
 from runner.loop.train import train
@@ -20,7 +20,7 @@ from runner.run.rescue import rescued
 from runner.signals import Stop
 from runner.wiring.build.debug import watched
 from runner.wiring.schema import Config
-from runner.wiring.schema.rules import OnNonFinite
+from runner.wiring.schema.rules import OnNonFinite, OnSpike
 from runner.wiring.starts.best_so_far import keep_record
 from runner.wiring.starts.prepare import Prepared
 from runner.wiring.starts.restore import restore_all
@@ -37,19 +37,20 @@ def train_to_an_ending(
     Raises:
         NonFinite: a loss or gradient is not finite, and there is no rollback, or no further one.
     """
-    rolls_back = run.config.on_nonfinite is OnNonFinite.rollback
+    config = run.config
+    may = config.on_nonfinite is OnNonFinite.rollback or config.on_spike is OnSpike.rollback
     changing = environment["attempt"] if run.start.changes else None
     while True:
         plan = make_plan(run, stop, environment, saved)
         try:
             # A fork, and changed settings that may roll back, need a first checkpoint that has them.
-            if run.start.parent or (rolls_back and run.start.changes):
+            if run.start.parent or (may and run.start.changes):
                 save(run.state, plan)
             debug, first_step = run.config.debug, run.state.progress.global_step
             with rescued(run.state, plan), watched(plan, debug, run.start.directory, first_step) as plan_watched:
                 return train(run.state, plan_watched)
         except NonFinite as error:
-            if not rolls_back:
+            if not (isinstance(error, Spike) or config.on_nonfinite is OnNonFinite.rollback):
                 raise
             failure = error
         finally:

@@ -21,6 +21,7 @@ class PoisonedOnce(Classification):
     """Has a loss that is NaN the first time in this process that step `at` comes."""
 
     fired = False
+    factor = torch.nan
 
     def __init__(self, at: int = 4) -> None:
         super().__init__()
@@ -34,8 +35,14 @@ class PoisonedOnce(Classification):
         terms = dict(super().training(models, name, batch))
         if self._now == self._at and not PoisonedOnce.fired:
             PoisonedOnce.fired = True
-            terms["loss"] = terms["loss"] * torch.nan
+            terms["loss"] = terms["loss"] * self.factor
         return terms
+
+
+class SpikingOnce(PoisonedOnce):
+    """Has a loss fifty times too high the first time in this process that step `at` comes."""
+
+    factor = 50.0
 
 
 class Poisoned(PoisonedOnce):

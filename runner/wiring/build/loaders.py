@@ -17,7 +17,7 @@ from runner.errors import ConfigError
 from runner.learners import Counting
 from runner.optim.schedules import Horizon
 from runner.wiring.schema import Config
-from runner.wiring.schema.rules import OnNonFinite
+from runner.wiring.schema.rules import OnNonFinite, OnSpike
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,12 @@ def _check_stream(config: Config, order: Own | None) -> None:
         raise ConfigError(
             "data.drop_last=true needs a known number of samples, which a stream does not tell; leave it out"
         )
-    if config.on_nonfinite is OnNonFinite.rollback:
-        raise ConfigError(
-            "on_nonfinite=rollback needs another order of the data, which a stream cannot give; use on_nonfinite=skip"
-        )
+    rollbacks = {
+        "on_nonfinite": config.on_nonfinite is OnNonFinite.rollback,
+        "on_spike": config.on_spike is OnSpike.rollback,
+    }
+    for key in (key for key, asked in rollbacks.items() if asked):
+        raise ConfigError(f"{key}=rollback needs another order of the data, which a stream cannot give; use {key}=skip")
 
 
 def loading_of(config: Config, data: Any, device: str) -> Loading:

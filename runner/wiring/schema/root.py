@@ -43,7 +43,9 @@ class Root:
     clip_value: float | None = key("Maximum size of each element of the gradient.")
     on_nonfinite: OnNonFinite = key("When the loss is NaN or infinite: stop, skip the step, or rollback.")
     nonfinite_limit: int = key("Skips in a row, or rollbacks in all, before the run fails.")
-    on_spike: OnSpike | None = key("When the loss is spike_factor times the median of the last 32: skip the step.")
+    on_spike: OnSpike | None = key(
+        "When the loss is spike_factor times the median of the last 32: skip the step, or rollback."
+    )
     spike_factor: float = key("Factor on the median of a model's last 32 losses above which a loss is a spike.")
     eval_every: int | float | None = key(
         "Between evaluations: 100 is steps, 0.5 or 2.0 (with a point) is epochs; null evaluates after every epoch."

@@ -72,6 +72,7 @@ class OnSpike(Enum):
     """The reaction to a loss far above the recent ones."""
 
     skip = "skip"
+    rollback = "rollback"
 
 
 class NoDecay(Enum):
