@@ -181,7 +181,8 @@ def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_pa
     run = next((tmp_path / "outputs/s").glob("*/status.json")).parent.relative_to(tmp_path / "outputs")
     before = sorted(tmp_path.rglob("*"))
     refused = sweep("+model.case=good", "seed=0,1", f"name={run}")
-    assert refused.code == 2 and "holds a run, not a sweep" in refused.err and not refused.out
+    assert refused.code == 2 and "holds a run, not a sweep" in refused.err
+    assert refused.out == f"name is given twice: name={run} counts, name=s does not\n"
     assert sorted(tmp_path.rglob("*")) == before
 
 
