@@ -26,6 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_project_here_trains_and_resumes(process: ForkServer, folder: Path) -> None:
     for program, *words in COMMANDS:
         code, said = process.run(folder, *words, "device=cpu", program=program)
@@ -34,6 +35,7 @@ def test_the_project_here_trains_and_resumes(process: ForkServer, folder: Path) 
     assert (status["state"], status["epoch"], status["attempt"]) == ("finished", 12, 2)
 
 
+@pytest.mark.slow
 def test_killed_at_step_23_and_resumed_from_step_20_the_project_ends_in_the_same_bits(
     process: ForkServer, folder: Path
 ) -> None:

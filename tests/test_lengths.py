@@ -36,6 +36,7 @@ def train(capsys: Any, monkeypatch: Any, name: str, *words: str, stop: int | Non
     return outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -83,6 +84,7 @@ HILLS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "step"),
     [
@@ -242,6 +244,7 @@ def test_a_count_of_tokens_is_a_whole_number(found: Any, said: str) -> None:
 SPIKING = (*TINY, "learner._target_=tests.own.learners.Spiking", "on_spike=skip", "scheduler=none", "log_every=1")
 
 
+@pytest.mark.slow
 def test_a_spike_of_the_loss_is_skipped_also_over_a_resume(runs: Path, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(guard, "_RECENT", 3)
     train(capsys, monkeypatch, "whole", *SPIKING, "checkpoint.every_steps=1")

@@ -89,6 +89,7 @@ def test_a_mixture_sees_every_sample_and_keeps_its_weights() -> None:
     assert sum(number < 100 for number in whole) / len(whole) == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_mixture_without_a_share_in_a_worker_is_exact(workers: int) -> None:
     def made() -> StreamLoader:
@@ -125,6 +126,7 @@ def run(capsys: Any, *words: str) -> str:
     return outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("+data.kind=mixed",), ("data.workers=2", "accumulate=2", "+data.val=shards")])
 def test_a_run_on_a_stream_resumes_to_the_same_bits(runs: Path, capsys: Any, words: tuple[str, ...]) -> None:
     run(capsys, *WORDS, *words, "name=whole")
@@ -192,6 +194,7 @@ def test_a_learner_that_forgets_a_value_is_named(runs: Path, capsys: Any) -> Non
     assert outcome.code == 2 and "Forgetful.load_state_dict does not restore seen" in outcome.err, outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
