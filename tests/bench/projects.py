@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tests.bench.loop import REPOSITORY, TIMED, _python
 
 ROUNDS, STEPS, BATCHES = 5, {"gpt": 100, "bert": 150}, 600
-SIZES = {"gpt": ["model.width=128", "model.depth=4"], "bert": ["model.config.hidden_size=128"]}
+SIZES = {"gpt": ["model.width=64", "model.depth=2"], "bert": ["model.config.hidden_size=128"]}
 FILES = ["abc.py", "bisect.py", "fnmatch.py", "glob.py", "queue.py", "sched.py", "string.py", "types.py"]
 
 
@@ -73,7 +73,7 @@ def gpt() -> tuple[Any, Any, Any]:
     from gpt.data import Blocks
     from gpt.model import Gpt
 
-    return Blocks(FILES, 64), None, Gpt(256, 64, width=128, depth=4)
+    return Blocks(FILES, 64), None, Gpt(256, 64, width=64, depth=2)
 
 
 def bert() -> tuple[Any, Any, Any]:
