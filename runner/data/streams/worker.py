@@ -11,7 +11,7 @@ from runner.blame import raised
 from runner.data.loaders.batches import Batch, Shard
 from runner.data.loaders.collating import Collate, collated
 from runner.data.loaders.seeding import borrowed_generators, seed_generators
-from runner.data.streams.limited import Limited
+from runner.data.streams.limited import Limited, tell_epoch
 from runner.data.streams.states import frozen, thawed
 from runner.errors import ConfigError, RunnerError
 from runner.stateful import Stateful
@@ -114,8 +114,7 @@ class Streamed(Dataset[Any]):
         self._seed_generators(0)
         if shard.state is not None:
             self.dataset.load_state_dict(thawed(shard.state))
-        if callable(set_epoch := getattr(self.dataset, "set_epoch", None)):
-            set_epoch(opening.epoch)
+        tell_epoch(self.dataset, opening.epoch)
         self._samples = iter(()) if shard.ended else iter(self.dataset)
         self._ahead = next(self._samples, _END)
         return Opened(_number(), Shard(self.state(), shard.samples, ended=True) if self._ahead is _END else None)
