@@ -68,6 +68,7 @@ def test_each_group_gets_what_the_new_config_makes_of_it(
     assert settings(runs / "y/last.tar", "lr") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["none", "cosine", "plateau", "own"])
 def test_a_changed_rate_keeps_the_proportions_of_the_layers(
     runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, scheduler: str

@@ -17,6 +17,7 @@ def train(capsys: Any, model: str, *words: str) -> Outcome:
     return cli(capsys, *own, "model=own", f"model._target_=tests.own.changing_state.{model}", *words, "resume=auto")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "words"),
     [

@@ -46,6 +46,7 @@ def test_resumed_run_equals_uninterrupted_run_from_every_step(
         assert_same_run(runs / "whole", runs / f"s{step}")
 
 
+@pytest.mark.slow
 def test_several_interruptions_in_one_epoch_with_the_workers_changed_are_exact(
     runs: Path, capsys: Any, monkeypatch: Any
 ) -> None:
@@ -86,6 +87,7 @@ def test_leaving_any_component_out_of_the_restored_ones_is_noticed(
     assert ended is not None, f"nobody noticed that {left_out} was not restored"
 
 
+@pytest.mark.slow
 def test_gan_resumes_exactly_from_every_step_of_an_epoch(runs: Path, capsys: Any, monkeypatch: Any) -> None:
     words = (
         "experiment=gan_digits", "model.generator.latent=4", "learner.latent=4", "data=synthetic", "data.size=24",

@@ -58,6 +58,7 @@ def test_a_part_of_an_epoch_is_over_at_the_first_step_that_reaches_it(
     assert f"model: frozen until step {step}: " in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("until", ["null", "{step: 3}"])
 def test_a_resume_before_at_and_after_the_unfreezing_is_exact(runs: Path, capsys: Any, until: str) -> None:
     run(capsys, *WORDS, BACKBONE, f"optimizer.unfreeze_at={until}", "name=x")

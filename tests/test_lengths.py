@@ -142,6 +142,7 @@ def evaluated(run: Path) -> list[int]:
     return [int(row["step"]) for row in rows_of(run) if row["val/loss"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every", "steps"), [("0.5", [2, 3, 5, 6, 8, 9]), ("1.0", [3, 6, 9]), ("1.5", [5, 9]), ("2", [2, 4, 6, 8, 9])]
 )
@@ -177,6 +178,7 @@ SENTENCES = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "counted"), [("max_samples=50", "samples"), ("max_tokens=230", "tokens")])
 def test_a_length_that_is_counted_ends_the_run_at_the_same_step_over_a_resume(
     runs: Path, capsys: Any, monkeypatch: Any, length: str, counted: str

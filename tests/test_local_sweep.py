@@ -52,6 +52,7 @@ def results(work: Path) -> list[dict[str, str]]:
     return rows_in(work / "outputs/s/results.csv")
 
 
+@pytest.mark.slow
 def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_path: Path, sweep: Sweep) -> None:
     first = run(tmp_path, *WORDS, CASES, "hydra.launcher.job_timeout=60")
     assert first.returncode == 1, first.stdout + first.stderr
@@ -76,6 +77,7 @@ def test_a_bad_job_harms_no_other_and_the_same_command_runs_what_is_left(tmp_pat
     assert_same_run(tmp_path / "outputs/alone", tmp_path / "outputs/s" / good)
 
 
+@pytest.mark.slow
 def test_jobs_at_a_time_have_a_gpu_each_unless_the_user_names_one(tmp_path: Path, sweep: Sweep) -> None:
     words = ("+model.case=good", "max_steps=1", "hydra.launcher.n_jobs=null", "seed=0,1")
     for name, more, seen in (("each", (), {"3", "5"}), ("own", ("+device.index=null",), {"3,5"})):
@@ -85,6 +87,7 @@ def test_jobs_at_a_time_have_a_gpu_each_unless_the_user_names_one(tmp_path: Path
         assert {re.findall(r"sees GPU (\S+)", log)[0] for log in logs} == seen
 
 
+@pytest.mark.slow
 def test_a_job_that_was_stopped_from_outside_ends_its_sweep_with_75_unless_another_one_failed(
     tmp_path: Path, sweep: Sweep
 ) -> None:
@@ -157,6 +160,7 @@ def test_a_swept_key_that_is_given_again_is_said_at_the_start(sweep: Sweep) -> N
     assert "seed is given twice: seed=2 counts, seed=0,1 does not\n" in preview.out and "1 of 1 jobs" in preview.out
 
 
+@pytest.mark.slow
 def test_a_pattern_for_directories_cannot_make_one_job_of_two_nor_scatter_them(tmp_path: Path, sweep: Sweep) -> None:
     words = ("+model.case=good", "seed=0,1", "hydra.launcher.preview=true")
     shown = sweep(*words, "hydra.sweep.subdir=x/${model.case}")
@@ -176,6 +180,7 @@ def test_runs_that_are_judged_differently_cannot_come_into_one_table(tmp_path: P
         check_goal(tmp_path, "val/loss", "min")
 
 
+@pytest.mark.slow
 def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_path: Path, sweep: Sweep) -> None:
     assert sweep("+model.case=good", "max_steps=1").code == 0
     run = next((tmp_path / "outputs/s").glob("*/status.json")).parent.relative_to(tmp_path / "outputs")
@@ -186,6 +191,7 @@ def test_a_sweep_in_the_directory_of_a_run_is_refused_and_changes_nothing(tmp_pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_after_its_last_attempt_a_failure_ends_the_sweep_with_all_batches_if_that_is_wanted(
     tmp_path: Path, sweep: Sweep
 ) -> None:
@@ -203,6 +209,7 @@ def test_odd_values_are_jobs_of_safe_names_and_one_value_twice_is_one_job(tmp_pa
     assert len(set(names)) == 6 and all(re.fullmatch(r"_?model.case-[\w.-]{1,120}", name, re.ASCII) for name in names)
 
 
+@pytest.mark.slow
 def test_a_job_is_found_again_whatever_is_swept_and_a_second_sweep_at_a_time_is_refused(
     tmp_path: Path, sweep: Sweep
 ) -> None:

@@ -189,6 +189,7 @@ def resumed_with(run: Path, entries: dict[str, Any], place: tuple[str, ...], val
             assert str(error)
 
 
+@pytest.mark.slow
 def test_no_value_of_a_checkpoint_makes_a_resume_a_traceback(run: Path) -> None:
     register()
     entries = torch.load(run / "last.tar", weights_only=True)

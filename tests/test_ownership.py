@@ -222,6 +222,7 @@ def test_a_directory_that_is_no_run_gets_no_lock_file(work: Path, capsys: Any) -
     assert times(work) == before
 
 
+@pytest.mark.slow
 def test_beside_a_living_owner_every_start_is_refused_untouched_and_every_reader_reads(work: Path, capsys: Any) -> None:
     run = work / "outputs/x"
     assert cli(capsys, *TINY, "max_steps=2", "name=x").code == 0
@@ -249,6 +250,7 @@ def test_beside_a_living_owner_every_start_is_refused_untouched_and_every_reader
         assert cli(capsys, *TINY, "name=x", "resume=auto", "max_steps=4").code == 0
 
 
+@pytest.mark.slow
 def test_a_job_whose_directory_another_process_has_fails_alone(work: Path, capsys: Any) -> None:
     words = ("-m", "hydra/launcher=basic", *TINY, "max_steps=1", "name=s", "optimizer.lr=0.1,0.2")
     assert cli(capsys, *words).code == 0
@@ -304,6 +306,7 @@ def test_of_ten_starts_at_once_exactly_one_trains_and_of_ten_resumes_as_well(
     assert_same_run(whole / "outputs/x", work / "outputs/x")
 
 
+@pytest.mark.slow
 def test_after_a_kill_of_the_owner_alone_the_same_command_goes_on_beside_its_lingering_worker(
     tmp_path: Path, process: ForkServer
 ) -> None:
@@ -320,6 +323,7 @@ def test_after_a_kill_of_the_owner_alone_the_same_command_goes_on_beside_its_lin
         os.killpg(owner.pid, signal.SIGKILL)  # an error if none was left
 
 
+@pytest.mark.slow
 def test_readers_beside_a_run_that_saves_and_prunes_every_step_see_whole_files_only(
     tmp_path: Path, process: ForkServer, capsys: Any
 ) -> None:

@@ -54,6 +54,7 @@ def test_the_wheel_holds_the_program_the_whole_of_conf_and_the_digits(wheel: Pat
     assert held == sources | configs | digits
 
 
+@pytest.mark.slow
 def test_an_editable_installation_uses_the_conf_of_the_repository(tmp_path: Path) -> None:
     source = copied(tmp_path / "source")
     programs = borrowing_environment(tmp_path / "environment", "--editable", str(source))

@@ -27,6 +27,7 @@ def run(capsys: Any, *words: str) -> str:
     return outcome.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("accumulate=4",), ("+data.by_length=false", "accumulate=2")])
 def test_a_resume_at_every_step_ends_in_the_same_bits(runs: Path, capsys: Any, words: tuple[str, ...]) -> None:
     run(capsys, *WORDS, *words, "name=whole")
@@ -59,6 +60,7 @@ def test_a_shortened_epoch_keeps_the_datas_own_batches(runs: Path, capsys: Any) 
     assert (entries["epoch"], entries["global_step"]) == (3, 9)
 
 
+@pytest.mark.slow
 def test_a_resume_is_found_exact(runs: Path, capsys: Any) -> None:
     assert "exact" in run(capsys, *WORDS, "task=check_resume")
 

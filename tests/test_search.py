@@ -172,6 +172,7 @@ def test_without_optuna_it_is_said_how_to_get_it(work: Path, monkeypatch: Any, c
     assert not list(work.iterdir())
 
 
+@pytest.mark.slow
 def test_a_namesake_from_another_package_does_not_come_between(work: Path, capsys: Any) -> None:
     @dataclass
     class Foreign:

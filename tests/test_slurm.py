@@ -133,6 +133,9 @@ def test_a_job_that_waits_is_followed_by_a_repeated_command_and_is_cancelled_by_
         assert [path.name for path in cluster.glob("[0-9]*")] == ["1"]
         second.ask_to_stop(1)
         assert codes(second) == {1: 75}
+    deadline = time.monotonic() + 10
+    while not fake_slurm.state("1").startswith("CANCELLED") and time.monotonic() < deadline:  # it looks now and then
+        time.sleep(0.02)
     assert fake_slurm.state("1").startswith("CANCELLED")
 
 

@@ -256,6 +256,7 @@ def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_a_file_cannot_trust_itself(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *PLAIN, "name=x", "max_steps=1").code == 0
     site = runs.parent / "site"

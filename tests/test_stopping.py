@@ -124,6 +124,7 @@ WORKERS = {
 }
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_or_hangs_is_one_sentence_and_the_last_complete_step_is_saved(
     tmp_path: Path, process: ForkServer, whole: Path
 ) -> None:
