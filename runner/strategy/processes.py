@@ -1,16 +1,26 @@
-"""The processes of one run, and how they agree; the only reader of ranks."""
+"""The processes of one run, and how they agree; the only reader of ranks.
+
+Each process makes the same calls in the same order. One process is the null form: `Alone`.
+"""
 
 import os
-from typing import TYPE_CHECKING, Protocol
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from runner.errors import ConfigError
 
 if TYPE_CHECKING:  # the command line counts processes before it imports torch
     from torch import Tensor
 
+    Figure = Tensor | float
+
+T = TypeVar("T")
+
 
 class Processes(Protocol):
-    """One process's view of all processes of a run; each makes the same calls in the same order."""
+    """One process's view of all processes of a run."""
 
     rank: int
     """The rank of this process; 0 is the main process, which alone writes."""
@@ -18,13 +28,22 @@ class Processes(Protocol):
     """The world size."""
 
     def agree(self, wish: str | None) -> str | None:
-        """Return, in every process, the wish of the first process that has one; None if none has."""
+        """Return, in every process, the strongest wish of all: of a stop, or of a save. Waits for every process."""
 
-    def sum(self, value: "Tensor") -> "Tensor":
-        """Return the sum of the values of all processes."""
+    def agree_soon(self, wish: str | None) -> str | None:
+        """Return, in every process, the strongest wish of the former call; nobody waits for this one's."""
 
-    def gather(self, rows: "Tensor") -> "Tensor":
-        """Return the rows of all processes, each (rows, ...), in the order of the data set."""
+    def once(self, make: Callable[[], T]) -> T:
+        """Return, in every process, what the main process makes, or raise what it raised."""
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all processes by rank, in the main process; nothing elsewhere."""
+
+    def total(self, figures: "Mapping[str, Figure]") -> "Mapping[str, Figure]":
+        """Return, in every process, the sum of each figure over all processes."""
+
+    def limited(self, seconds: float) -> "Processes":
+        """Return the same processes, which wait for each other at most this long."""
 
 
 class Alone:
@@ -36,20 +55,74 @@ class Alone:
         """Return the wish."""
         return wish
 
-    def sum(self, value: "Tensor") -> "Tensor":
+    def agree_soon(self, wish: str | None) -> str | None:
+        """Return the wish."""
+        return wish
+
+    def once(self, make: Callable[[], T]) -> T:
+        """Return what `make` returns."""
+        return make()
+
+    def gather(self, value: T) -> list[T]:
         """Return the value."""
-        return value
+        return [value]
 
-    def gather(self, rows: "Tensor") -> "Tensor":
-        """Return the rows."""
-        return rows
+    def total(self, figures: "Mapping[str, Figure]") -> "Mapping[str, Figure]":
+        """Return the figures."""
+        return figures
+
+    def limited(self, seconds: float) -> "Alone":
+        """Return this process, which waits for none."""
+        return self
 
 
-def check_single_process() -> None:
-    """Raise ConfigError if several processes were started for one run, which is not supported yet."""
+def world_size() -> int:
+    """Return how many processes were started for one run, as torchrun tells; 1 without it."""
     size = os.environ.get("WORLD_SIZE", "")
-    if "RANK" in os.environ and size.isdecimal() and int(size) > 1:
-        raise ConfigError(
-            f"WORLD_SIZE={size} means {size} processes for one run, which is not supported yet; start "
-            "it without torchrun: strategy=data_parallel uses all GPUs of this machine"
-        )
+    return int(size) if "RANK" in os.environ and size.isdecimal() else 1
+
+
+def check_single_process(task: str) -> None:
+    """Raise ConfigError if several processes were started for what one process does."""
+    if (size := world_size()) > 1:
+        raise ConfigError(f"{task} runs in one process, and WORLD_SIZE={size} means {size}; start it without torchrun")
+
+
+@contextmanager
+def launched() -> "Iterator[Processes]":
+    """Join the processes that torchrun started for this run; alone, import and do nothing."""
+    if world_size() == 1:
+        yield Alone()
+        return
+    from runner.strategy.group import joined
+
+    with joined() as group:
+        yield group
+
+
+def job_token() -> str | None:
+    """Return what all restarts of one torchrun job share, by which they find their run; None without torchrun."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    if (named := os.environ["TORCHELASTIC_RUN_ID"]) != "none":
+        return named
+    return f"{platform.node()}:{os.getppid()}:{_started(os.getppid())}"
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, in the kernel's ticks, so that a pid that is used again is another."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # not Linux
+        return ""
+
+
+def local_rank() -> int:
+    """Return this process's rank among those of its host."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_size() -> int:
+    """Return the number of processes on this host."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

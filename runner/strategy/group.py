@@ -1,0 +1,164 @@
+"""Several processes as a process group of torch.distributed, as torchrun starts them.
+
+https://docs.pytorch.org/docs/stable/distributed.html
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from runner.errors import ProcessFailed, RunnerError
+
+T = TypeVar("T")
+
+WISHES = ("save", "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
+"""What a process may wish; of several, the last one counts."""
+_START = 1800.0  # seconds to wait for the other processes before the config is known
+
+
+@contextmanager
+def joined() -> Iterator["Group"]:
+    """Join the process group that the environment names; leave it at the end.
+
+    Raises:
+        ProcessFailed: the other processes did not come.
+    """
+    try:
+        dist.init_process_group("gloo", timeout=timedelta(seconds=_START))
+    except (RuntimeError, ValueError) as error:
+        raise ProcessFailed(f"the processes of this run do not find each other: {error}") from error
+    try:
+        yield Group(dist.group.WORLD)
+    finally:
+        with suppress(RuntimeError):  # the others may have ended already
+            dist.destroy_process_group()
+
+
+class Group:
+    """Processes that agree over the CPU, whatever their devices.
+
+    A call raises ProcessFailed if another process has ended, or does not come in time.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._pending: tuple[Tensor, Any] | None = None
+
+    def limited(self, seconds: float) -> "Group":
+        """Return a group of the same processes, which wait for each other at most this long."""
+        return Group(dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds)))
+
+    def agree(self, wish: str | None) -> str | None:
+        """Return, in every process, the strongest wish of all."""
+        number = self._number(wish)
+        with _in_time():
+            dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group)
+        return _wish(number)
+
+    def agree_soon(self, wish: str | None) -> str | None:
+        """Return, in every process, the strongest wish of the former call: the sum travels during the step."""
+        former, number = self._pending, self._number(wish)
+        with _in_time():
+            if former is not None:
+                former[1].wait()
+            self._pending = number, dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        return None if former is None else _wish(former[0])
+
+    def once(self, make: Callable[[], T]) -> T:
+        """Return, in every process, what the main process makes; tensors arrive on the CPU, one by one.
+
+        Raises:
+            BaseException: what `make` raised; ProcessFailed in its place where it is not one of the runner's errors.
+        """
+        if self.rank:
+            return self._received()
+        try:
+            made = make()
+        except Exception as error:
+            known = isinstance(error, RunnerError)
+            self._send(error if known else ProcessFailed(f"rank 0: {type(error).__name__}: {error}"))
+            raise
+        self._send(made)
+        return made
+
+    def _send(self, value: Any) -> None:
+        leaves, form = pytree.tree_flatten(value)
+        plain = [_Shape(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        with _in_time():
+            dist.broadcast_object_list([plain, form], 0, group=self._group)
+            for leaf in leaves:
+                if isinstance(leaf, Tensor):
+                    dist.broadcast(leaf.detach().cpu().contiguous(), 0, group=self._group)
+
+    def _received(self) -> Any:
+        box: list[Any] = [None, None]
+        with _in_time():
+            dist.broadcast_object_list(box, 0, group=self._group)
+            plain, form = box
+            leaves = [self._tensor(leaf) if isinstance(leaf, _Shape) else leaf for leaf in plain]
+        value = pytree.tree_unflatten(leaves, form)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def _tensor(self, shape: "_Shape") -> Tensor:
+        tensor = shape.empty()
+        dist.broadcast(tensor, 0, group=self._group)
+        return tensor
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all processes by rank, in the main process; nothing elsewhere."""
+        found: list[Any] | None = [None] * self.size if self.rank == 0 else None
+        with _in_time():
+            dist.gather_object(value, found, 0, group=self._group)
+        return found or []
+
+    def total(self, figures: Mapping[str, Tensor | float]) -> Mapping[str, Tensor | float]:
+        """Return, in every process, the sum of each figure over all processes, as float32 if it is a tensor."""
+        everywhere = self.gather({name: torch.as_tensor(value).detach().cpu() for name, value in figures.items()})
+        return self.once(lambda: _sums(everywhere))
+
+    def _number(self, wish: str | None) -> Tensor:
+        return torch.tensor([0 if wish is None else 1 + WISHES.index(wish)])
+
+
+class _Shape:
+    """Stands for a tensor that follows."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._shape, self._dtype = tuple(tensor.shape), tensor.dtype
+
+    def empty(self) -> Tensor:
+        """Return memory for the tensor."""
+        return torch.empty(self._shape, dtype=self._dtype)
+
+
+def _wish(number: Tensor) -> str | None:
+    return None if not (found := int(number)) else WISHES[found - 1]
+
+
+def _sums(everywhere: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the sums by name, of the processes that have the name."""
+    names = dict.fromkeys(name for figures in everywhere for name in figures)
+    return {name: torch.stack([one[name] for one in everywhere if name in one]).sum(0) for name in names}
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Raise ProcessFailed for the many errors of a group whose members have ended, or are late."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessFailed(f"another process of this run has ended, or hangs ({_first(error)})") from error
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
