@@ -17,6 +17,8 @@
     │   ├── CheckpointMismatch (KeyError)           intact, but not the state of this run
     │   └── Unsavable          (TypeError)          a state holds more than plain values
     ├── WorkerFailed           (ChildProcessError)  a data worker died, or hangs
+    ├── ProcessFailed          (ChildProcessError)  another process of the run has ended, or hangs
+    ├── StopStands             (InterruptedError)   a restart of a job whose run was told to stop
     ├── SaveFailed             (OSError)            a checkpoint could not be written
     ├── DiskRefuses            (OSError)            another file could not be written
     └── NonFinite              (ArithmeticError)    a loss or a weight became NaN or infinite
@@ -25,7 +27,7 @@
 `exit_code` is what the process returns: 2 where the input is wrong and nothing ran, 1 where a run failed.
 """
 
-from runner.exit_codes import FAILED, WRONG
+from runner.exit_codes import FAILED, INTERRUPTED, WRONG
 
 
 class RunnerError(Exception):
@@ -118,6 +120,18 @@ class WorkerFailed(RunnerError, ChildProcessError):
     """A process that loads data died, or delivered nothing in time."""
 
     exit_code = FAILED
+
+
+class ProcessFailed(RunnerError, ChildProcessError):
+    """Another process of the same run failed, has ended or hangs."""
+
+    exit_code = FAILED
+
+
+class StopStands(RunnerError, InterruptedError):
+    """The run was told to stop, and is restarted by torchrun, not by a user."""
+
+    exit_code = INTERRUPTED
 
 
 class NonFinite(RunnerError, ArithmeticError):

@@ -1,7 +1,7 @@
 """`Progress` holds every counter of a run."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -17,6 +17,14 @@ Names = str | tuple[str, ...]
 
 Seen = tuple[Mapping[str, Tensor], float]
 """A learner's figures for a micro-batch, detached scalars by name, and its share of the step's samples."""
+
+Total = Callable[[Mapping[str, Tensor | float]], Mapping[str, Tensor | float]]
+"""Returns the sums of figures over all processes; each process holds its own part of them."""
+
+
+def of_one_process(figures: Mapping[str, Tensor | float]) -> Mapping[str, Tensor | float]:
+    """Return the figures: their sums over the only process."""
+    return figures
 
 
 @dataclass
@@ -49,11 +57,11 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     """The metrics measured at `evaluated_at`."""
     window: dict[str, Tensor] = field(default_factory=dict)
-    """Sums of the training metrics since the latest report, each a scalar tensor."""
+    """Sums of this process's part of the training metrics since the latest report, each a scalar tensor."""
     window_counts: dict[str, int] = field(default_factory=dict)
     """The number of updates in each sum."""
     loss: Tensor | float = 0.0
-    """The latest step's training loss, summed over the updated models."""
+    """This process's part of the latest step's training loss, summed over the updated models."""
 
     def observe(self, names: Names, seen: Iterable[Seen]) -> None:
         """Count an update, from the figures and the share of each micro-batch.
@@ -93,13 +101,13 @@ class Progress:
         self.step_in_epoch = 0 if epoch_ended else self.step_in_epoch + 1
         self.epoch += int(epoch_ended)
 
-    def window_means(self) -> dict[str, float]:
+    def window_means(self, total: Total = of_one_process) -> dict[str, float]:
         """Return the means over the updates since the latest report."""
-        return {f"train/{name}": float(total) / self.window_counts[name] for name, total in self.window.items()}
+        return {f"train/{name}": float(value) / self.window_counts[name] for name, value in total(self.window).items()}
 
-    def take_window(self) -> dict[str, float]:
+    def take_window(self, total: Total = of_one_process) -> dict[str, float]:
         """Return the means over the updates since the latest report, and start a new window."""
-        means = self.window_means()
+        means = self.window_means(total)
         self.window, self.window_counts, self.reported_at = {}, {}, self.global_step
         return means
 
@@ -107,10 +115,10 @@ class Progress:
         """Return the metrics measured at exactly this step, if any."""
         return dict(self.metrics) if self.evaluated_at == self.global_step else {}
 
-    def check_finite(self) -> None:
+    def check_finite(self, total: Total = of_one_process) -> None:
         """Raise NonFinite if the latest loss, or any since the latest report, was NaN or infinite."""
         losses = {name: value for name, value in self.window.items() if name.endswith("loss")}
-        for name, value in {"loss": self.loss, **losses}.items():
+        for name, value in total({"loss": self.loss, **losses}).items():
             if not math.isfinite(float(value)):
                 raise NonFinite(
                     f"the {name} became {float(value)} by step {self.global_step} and was not saved; {_WAY_OUT}"

@@ -68,6 +68,11 @@ def _restore(states: Mapping[str, Any], cuda: Sequence[int]) -> None:
         torch.mps.set_rng_state(states["mps"])
 
 
+def seed_apart(seed: int, rank: int, step: int) -> None:
+    """Seed the generators of a further process of a run, so that its numbers are others than the main process's."""
+    seed_everything(((seed * 1_000_003 + step) * 1_000_003 + rank) % 2**63)
+
+
 def seed_everything(seed: int) -> None:
     """Seed the global generators of Python, numpy and torch on every device."""
     random.seed(seed)

@@ -52,6 +52,10 @@ class Stop:
             self._reason = "max_time"
         return self._reason
 
+    def request(self, reason: str) -> None:
+        """Request a stop for a reason that another process of the run has."""
+        self._reason = self._reason or reason
+
     def save_requested(self) -> bool:
         """Return whether SIGUSR2 arrived since the last call."""
         wanted, self._save = self._save, False

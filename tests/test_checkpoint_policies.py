@@ -33,9 +33,8 @@ def boundary(
     *,
     step_in_epoch: int = 1,
     improved: bool = False,
-    minutes: float = 0.0,
 ) -> Boundary:
-    return Boundary(step, epoch, step_in_epoch, improved, minutes)
+    return Boundary(step, epoch, step_in_epoch, improved)
 
 
 def kept(policy: Retention, entries: list[Saved]) -> set[int]:
@@ -59,8 +58,8 @@ def saved(*metrics: float | None) -> list[Saved]:
         (EveryEpochs(2), boundary(epoch=2, step_in_epoch=0), True),
         (EveryEpochs(2), boundary(epoch=2, step_in_epoch=1), False),
         (EveryEpochs(2), boundary(epoch=3, step_in_epoch=0), False),
-        (EveryMinutes(1.5), boundary(minutes=1.5), True),
-        (EveryMinutes(1.5), boundary(minutes=1.4), False),
+        (EveryMinutes(1.5), 1.5, True),
+        (EveryMinutes(1.5), 1.4, False),
         (OnImprovement(), boundary(improved=True), True),
         (OnImprovement(), boundary(improved=False), False),
     ],

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from runner.errors import ConfigError, DeviceMissing
-from runner.strategy import devices, strategies
+from runner.strategy import choosing, devices
+from runner.strategy.choosing import Exchange, resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
-from runner.strategy.strategies import DataParallel, Single, resolve_strategy
+from runner.strategy.processes import Alone
+from runner.strategy.strategies import DataParallel, Single, in_callers_format
 from runner.wiring.build.objects import choose_strategy
 from tests.support.command_line import cli, config_of
 
@@ -21,7 +23,14 @@ def pretend(monkeypatch: Any, gpus: int) -> None:
     """Let the machine seem to have so many GPUs."""
     here = {"cuda": gpus, "cpu": 1} if gpus else {"cpu": 1}
     monkeypatch.setattr(devices, "available", lambda: here)
-    monkeypatch.setattr(strategies, "available", lambda: here)
+    monkeypatch.setattr(choosing, "available", lambda: here)
+
+
+def resolved(name: str, index: Any) -> tuple[type, Devices]:
+    """Return the strategy's class, and the devices, of one process."""
+    exchange = Exchange(timeout=9.0, find_unused=False, sync_batchnorm=False)
+    strategy, chosen = resolve_strategy(name, choose_devices("cuda", index), index, Alone(), exchange)
+    return type(strategy), chosen
 
 
 def test_auto_takes_the_best_kind(monkeypatch: Any) -> None:
@@ -43,11 +52,11 @@ def test_what_is_absent_is_refused_with_what_is_there(monkeypatch: Any) -> None:
 
 def test_several_visible_gpus_make_auto_data_parallel_unless_one_is_named(monkeypatch: Any) -> None:
     pretend(monkeypatch, 2)
-    assert resolve_strategy("auto", choose_devices("cuda", None), None) == (DataParallel, Devices("cuda", (0, 1)))
-    assert resolve_strategy("auto", choose_devices("cuda", 1), 1) == (Single, Devices("cuda", (1,)))
-    assert resolve_strategy("single", choose_devices("cuda", None), None) == (Single, Devices("cuda", (0,)))
+    assert resolved("auto", None) == (DataParallel, Devices("cuda", (0, 1)))
+    assert resolved("auto", 1) == (Single, Devices("cuda", (1,)))
+    assert resolved("single", None) == (Single, Devices("cuda", (0,)))
     with pytest.raises(ConfigError, match="one device"):
-        resolve_strategy("single", choose_devices("cuda", [0, 1]), [0, 1])
+        resolved("single", [0, 1])
 
 
 def test_data_parallel_on_a_cpu_passes_through_and_leaves_the_bare_names() -> None:
@@ -69,9 +78,9 @@ def test_a_replicas_thread_computes_in_the_format_of_its_caller() -> None:
         return found.pop()
 
     model = nn.Linear(3, 2)
-    assert in_a_thread(strategies.in_callers_format("cpu")(model)) is torch.float32
+    assert in_a_thread(in_callers_format("cpu")(model)) is torch.float32
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        own = strategies.in_callers_format("cpu")
+        own = in_callers_format("cpu")
         assert in_a_thread(model) is torch.float32  # which is why
     assert in_a_thread(own(model)) is torch.bfloat16
 
@@ -79,16 +88,16 @@ def test_a_replicas_thread_computes_in_the_format_of_its_caller() -> None:
 def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monkeypatch: Any) -> None:
     pinned = {"device_kind": "cuda", "devices": 2, "strategy": "data_parallel"}
     pretend(monkeypatch, 2)
-    assert choose_strategy(config_of(), pinned)[0].name == "data_parallel"
+    assert choose_strategy(config_of(), pinned, Alone())[0].name == "data_parallel"
     pretend(monkeypatch, 1)
     for kind in ("auto", "cuda"):
         with pytest.raises(ConfigError, match="used 2 cuda devices and this machine has 1"):
-            choose_strategy(config_of(f"device={kind}"), pinned)
-    assert str(choose_strategy(config_of("device=cuda", "device.index=0"), pinned)[1]) == "cuda:0"
-    assert choose_strategy(config_of("device=cpu"), pinned)[0].name == "single"
+            choose_strategy(config_of(f"device={kind}"), pinned, Alone())
+    assert str(choose_strategy(config_of("device=cuda", "device.index=0"), pinned, Alone())[1]) == "cuda:0"
+    assert choose_strategy(config_of("device=cpu"), pinned, Alone())[0].name == "single"
     pretend(monkeypatch, 0)
     with pytest.raises(DeviceMissing):
-        choose_strategy(config_of(), pinned)
+        choose_strategy(config_of(), pinned, Alone())
 
 
 def test_several_processes_for_one_run_are_refused_before_anything_is_made(

@@ -21,15 +21,20 @@ class Boundary:
     """Steps done of the present epoch; 0 where one has just ended."""
     improved: bool
     """Whether the monitored metric has just reached its best value."""
-    minutes: float
-    """Minutes since the latest save, or else the start."""
 
 
 class Trigger(Protocol):
-    """Decides when a checkpoint is due."""
+    """Decides at which boundaries a checkpoint is due, the same in every process of a run."""
 
     def due(self, boundary: Boundary) -> bool:
         """Return whether to save at this boundary."""
+
+
+class Request(Protocol):
+    """Asks for a checkpoint at whatever boundary comes, in one process of a run."""
+
+    def due(self, minutes: float) -> bool:
+        """Return whether to save now, `minutes` after the latest save, or else the start."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,13 @@ class EveryPart:
 
 @dataclass(frozen=True)
 class EveryMinutes:
-    """Save at the first boundary that is `minutes` after the latest save."""
+    """A request: save at the first boundary that is `minutes` after the latest save."""
 
     minutes: float
 
-    def due(self, boundary: Boundary) -> bool:
-        """Return whether `minutes` have passed since the latest save."""
-        return boundary.minutes >= self.minutes
+    def due(self, minutes: float) -> bool:
+        """Return whether enough minutes have passed."""
+        return minutes >= self.minutes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from runner.checkpoint.format import compose_entries
-from runner.checkpoint.policies import Boundary, Trigger
+from runner.checkpoint.policies import Boundary, Request, Trigger
 from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import Worker
 from runner.checkpoint.writer.finite import non_finite
@@ -25,6 +25,9 @@ class Saving(Protocol):
     def due(self, *, step: int, epoch: int, step_in_epoch: int, improved: bool) -> bool:
         """Return whether a checkpoint is wanted at this boundary."""
 
+    def asked(self) -> bool:
+        """Return whether there is a request for a checkpoint, of the clock or of the user."""
+
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
         """Copy the present state; it is on disk at the latest when `settle` returns."""
 
@@ -36,6 +39,10 @@ class NoSaving:
     """`checkpoint=off`: writes nothing."""
 
     def due(self, *, step: int, epoch: int, step_in_epoch: int, improved: bool) -> bool:
+        """Return False."""
+        return False
+
+    def asked(self) -> bool:
         """Return False."""
         return False
 
@@ -76,6 +83,7 @@ class StoreSaving:
         triggers: Sequence[Trigger],
         description: Mapping[str, Any],
         *,
+        requests: Sequence[Request] = (),
         worker: Worker,
         tolerance: Tolerance,
         meant: Collection[str] = (),
@@ -91,7 +99,7 @@ class StoreSaving:
         self._tolerance = tolerance
         self._before, self._after = before, after
         self._meant = frozenset(meant)
-        self._triggers = tuple(triggers)
+        self._triggers, self._requests = tuple(triggers), tuple(requests)
         self._description = dict(description)
         self._image = Image()
         self._safe: Mapping[str, Any] | None = None
@@ -100,9 +108,13 @@ class StoreSaving:
 
     def due(self, *, step: int, epoch: int, step_in_epoch: int, improved: bool) -> bool:
         """Return whether any trigger wants a checkpoint at this boundary."""
-        minutes = (time.monotonic() - self._saved_at) / 60
-        boundary = Boundary(step, epoch, step_in_epoch, improved, minutes)
+        boundary = Boundary(step, epoch, step_in_epoch, improved)
         return any(trigger.due(boundary) for trigger in self._triggers)
+
+    def asked(self) -> bool:
+        """Return whether there is a request for a checkpoint."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        return any(request.due(minutes) for request in self._requests)
 
     def save(self, parts: Mapping[str, Stateful], **counters: Any) -> None:
         """Copy the parts' states with `counters` (epoch, global_step, loss, metrics), once the former save is written.

@@ -13,6 +13,7 @@ from runner.checkpoint.reader.entries import version_of
 from runner.checkpoint.reader.header import verified_header
 from runner.errors import ConfigError
 from runner.places import local_path
+from runner.strategy.processes import Alone
 from runner.text import printable
 from runner.wiring.config.compose import checked
 from runner.wiring.config.folder import typed_targets
@@ -84,7 +85,7 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
 
     config = asked.config
     set_deterministic(config.deterministic)
-    strategy, devices = build.choose_strategy(config, {})
+    strategy, devices = build.choose_strategy(config, {}, Alone())
     folder = project_folder()
     trust = build.trust_of(asked.typed_targets, config.trust, folder=folder, source=asked.path)
     problem = build.build_problem(config, trust, asked.facts)

@@ -61,9 +61,9 @@ def _run(argv: Sequence[str]) -> int:
 
         print(help_text(program_name()))
         return FINISHED
-    check_single_process()
     register()
     if _is_for_hydra(flags):
+        check_single_process("a sweep" if flags.multirun else "this")
         return _hydra(flags, argv)
     arguments.check_single(flags.overrides)
     overrides = arguments.expand(flags.overrides)
@@ -73,6 +73,8 @@ def _run(argv: Sequence[str]) -> int:
 
 def _task(name: str | None) -> Callable[[Sequence[str], Sequence[str]], int]:
     """Return the command of a task; an unknown name goes to training, whose schema refuses it."""
+    if name in ("evaluate", "predict", "check_resume"):
+        check_single_process(f"task={name}")
     if name == "evaluate":
         from runner.commands.evaluate import evaluate_command
 

@@ -8,12 +8,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
 
+from runner.errors import RunnerError
 from runner.exit_codes import FINISHED
 from runner.run_directory.claim import claim
 from runner.run_directory.ownership import Ownership
+from runner.strategy.processes import Processes, launched
 from runner.wiring.config.compose import checked
 from runner.wiring.overrides.arguments import repeated
 from runner.wiring.starts.choose import choose_start
+from runner.wiring.starts.start import Start
 
 if TYPE_CHECKING:  # it imports torch
     from runner.wiring.starts.prepare import Prepared
@@ -21,22 +24,48 @@ if TYPE_CHECKING:  # it imports torch
 
 def train_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     """Train as the overrides say and return the exit code; errors come before anything is written."""
+    with launched() as processes:
+        try:
+            return _train(overrides, searchpath, processes)
+        except RunnerError as error:
+            if processes.first_to_say(str(error)):
+                raise
+            return error.exit_code
+
+
+def _train(overrides: Sequence[str], searchpath: Sequence[str], processes: Processes) -> int:
+    """Choose the start and own its directory in the main process; prepare and train in all."""
     with Ownership() as ownership:
-        start = choose_start(overrides, searchpath, ownership.take)
+        start = processes.once(lambda: choose_start(overrides, searchpath, ownership.take))
         if start.finished:
-            print(f"{start.directory} is finished already; to continue, {start.way_on}")
+            processes.once(lambda: print(f"{start.directory} is finished already; to continue, {start.way_on}"))
             return FINISHED
         checked(start.config)  # before torch is imported
-        for line in repeated(overrides):
-            print(line)
-        if continued := ownership.holds(start.directory):
-            ownership.sign()
+        processes.once(lambda: _begin(start, overrides, ownership))
         from runner.wiring.starts.prepare import prepare
 
-        prepared = prepare(start)
-        if not continued:
-            claim(start.directory, ownership)
-        return _run_job(prepared)
+        prepared = prepare(start, processes)
+        processes.once(lambda: _own(start, ownership))
+        return _run_job(prepared) if processes.rank == 0 else _follow(prepared)
+
+
+def _begin(start: Start, overrides: Sequence[str], ownership: Ownership) -> None:
+    """Warn of overrides that count for nothing, and sign a run that is continued."""
+    for line in repeated(overrides):
+        print(line)
+    if ownership.holds(start.directory):
+        ownership.sign()
+
+
+def _own(start: Start, ownership: Ownership) -> None:
+    if not ownership.holds(start.directory):
+        claim(start.directory, ownership)
+
+
+def _follow(run: "Prepared") -> int:
+    from runner.run.life import follow
+
+    return follow(run)
 
 
 def _run_job(run: "Prepared") -> int:

@@ -50,7 +50,7 @@ def tokens_of(learner: Any, batch: Batch) -> int:
     Raises:
         ConfigError: the learner returned anything but a whole number.
     """
-    found = [learner.tokens(part) for part in batch.parts]
+    found = [learner.tokens(part) for part, count in zip(batch.parts, batch.counts, strict=True) if count]
     for count in found:
         if type(count) is not int or count < 0:
             raise ConfigError(

@@ -32,7 +32,8 @@ def evaluate(
         for batch in loader:
             if stop():
                 return None
-            figures.add(learner.evaluation(models, move(batch.whole, strategy.device)), batch.size)
+            if batch.here:
+                figures.add(learner.evaluation(models, move(batch.whole, strategy.device)), batch.here)
         return figures.of_all()
 
 

@@ -1,17 +1,17 @@
 """What to do with an update whose loss or gradient is not finite or spikes, before it reaches the weights."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Protocol
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from runner.errors import Spike
 from runner.optim.buffers import kept_buffers
-from runner.progress import Names, Progress, Seen, joined
+from runner.progress import Names, Progress, Seen, Total, joined, of_one_process
 from runner.strategy.precision import Precision
 
 _RECENT = 32  # losses
@@ -44,7 +44,8 @@ class Skipping:
     Synchronises on loss and gradient norm every step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, total: Total = of_one_process) -> None:
+        self._total = total
         self._put_back: Callable[[], None] = lambda: None
 
     def begin(self, models: Mapping[str, nn.Module]) -> None:
@@ -53,8 +54,8 @@ class Skipping:
 
     def allows(self, scaler: Precision, optimizer: Optimizer, seen: Sequence[Seen], names: Names) -> bool:
         """Return whether losses and gradient are finite; if not, log a warning and restore the buffers."""
-        losses = [value for values, _ in seen for name, value in values.items() if name == "loss"]
-        if all(bool(torch.isfinite(loss)) for loss in losses) and scaler.is_finite(optimizer):
+        losses = {str(number): values["loss"] for number, (values, _) in enumerate(seen)}
+        if all(math.isfinite(loss) for loss in self._total(losses).values()) and scaler.is_finite(optimizer):
             return True
         self._put_back()
         logging.getLogger("runner").warning("the loss or the gradient is not finite: update skipped")
@@ -67,8 +68,8 @@ class SkippingSpikes:
     Synchronises on the loss every step. Losses are compared once 32 updates were applied, and above 0 only.
     """
 
-    def __init__(self, inner: Guard, progress: Progress, *, factor: float) -> None:
-        self._inner, self._progress, self._factor = inner, progress, factor
+    def __init__(self, inner: Guard, progress: Progress, total: Total = of_one_process, *, factor: float) -> None:
+        self._inner, self._progress, self._total, self._factor = inner, progress, total, factor
         self._put_back: Callable[[], None] = lambda: None
 
     def begin(self, models: Mapping[str, nn.Module]) -> None:
@@ -80,7 +81,8 @@ class SkippingSpikes:
         """Return whether to apply this update; if its loss is a spike, log a warning and restore the buffers."""
         if not self._inner.allows(scaler, optimizer, seen, names):
             return False
-        name, loss = joined(names), sum(float(values["loss"]) * share for values, share in seen)
+        name, own = joined(names), sum(float(values["loss"]) * share for values, share in seen)
+        loss = float(self._total({"loss": own})["loss"])
         recent = self._progress.recent_losses.setdefault(name, [])
         usual = median(recent) if len(recent) == _RECENT else 0.0
         if loss > self._factor * usual > 0:

@@ -1,6 +1,7 @@
 """The figures of a whole data set, from a learner's values per batch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Self
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from runner.learners import Accumulator, Learner, Summarizing
 from runner.loop.answers import check_evaluation, check_figures, check_same, check_summary, is_row
+from runner.loop.merging import merged
 from runner.strategy.strategies import Strategy
 
 
@@ -53,21 +55,47 @@ class Figures:
         self._samples += count
 
     def of_all(self) -> dict[str, float]:
-        """Return the figures over all samples.
+        """Return the figures over all samples, the same in every process.
 
         Raises:
-            ConfigError: a metric of the learner is missing or not a scalar.
+            ConfigError: a metric of the learner is missing or not a scalar, or an accumulator cannot be merged.
         """
-        samples = int(self._processes.sum(torch.tensor(self._samples)))
-        figures = {name: float(self._processes.sum(total)) / samples for name, total in self._totals.items()}
-        computed = {name: accumulator.compute() for name, accumulator in self._accumulators.items()}
+        together = merged(self._accumulators, self._processes)
+        totals = {name: total.cpu() for name, total in self._totals.items()}
+        everywhere = self._processes.gather((self._samples, totals, self._rows))
+        return self._processes.once(lambda: self._figures(everywhere, together))
+
+    def _figures(self, everywhere: Sequence[Any], accumulators: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+        samples, totals, rows = zip(*everywhere, strict=True)
+        figures = {name: float(total) / sum(samples) for name, total in _sums(totals).items()}
+        computed = {name: compute() for name, compute in accumulators.items()}
         if isinstance(self._learner, Summarizing):
-            rows = {name: self._processes.gather(torch.cat(pieces)) for name, pieces in self._rows.items()}
-            summed = self._learner.summary(rows)
+            summed = self._learner.summary(_in_order(rows))
             check_summary(summed, {**figures, **computed}, self._learner)
             computed = {**computed, **summed}
         check_figures(computed, figures, self._learner)
         return figures | {name: float(value) for name, value in computed.items()}
+
+
+def _sums(totals: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the sums over all processes, from those of each."""
+    first, *others = totals
+    return {name: sum((one[name] for one in others if name in one), total) for name, total in first.items()}
+
+
+def _in_order(rows: Sequence[Mapping[str, Sequence[Tensor]]]) -> dict[str, Tensor]:
+    """Return the rows in the order of the data set, from those of each process's share of every batch."""
+    return {
+        name: torch.cat(
+            [
+                piece
+                for batch in zip_longest(*(one.get(name, ()) for one in rows))
+                for piece in batch
+                if piece is not None
+            ]
+        )
+        for name in rows[0]
+    }
 
 
 def _sum(value: Any, count: int) -> Any:

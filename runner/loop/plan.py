@@ -11,11 +11,11 @@ from runner.learners import Learner
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
 from runner.loop.stopping import EarlyStopping
+from runner.loop.wishes import Wishes
 from runner.optim.freezing import Freezing
 from runner.optim.pacing import Pacing
 from runner.optim.schedules import Horizon
 from runner.progress import Progress
-from runner.signals import Stop
 from runner.strategy.strategies import Strategy
 from runner.tracking import Console, Tracker
 
@@ -57,7 +57,7 @@ class Plan:
     saving: Saving
     trackers: Tracker
     console: Console
-    stop: Stop
+    wishes: Wishes
     pacing: Pacing
     every: Mapping[str, int] = field(default_factory=dict)
     """The models that are updated only in steps divisible by their number."""
@@ -94,33 +94,34 @@ class Plan:
             return Ending.finished
         if complete and self.early_stopping.due(progress):
             return Ending.stopped_early
-        return Ending.interrupted if self.stop_requested() else None
-
-    def stop_requested(self) -> str | None:
-        """Return why any process of the run must stop, None to continue."""
-        return self.strategy.processes.agree(self.stop.requested())
+        return Ending.interrupted if self.wishes.stop() else None
 
     def save_due(self, progress: Progress) -> bool:
         """Return whether a checkpoint is due at this boundary."""
         step = progress.global_step
-        due = step > 0 and self.saving.due(
+        if step == 0:
+            return False
+        return self.wishes.save() or self.saving.due(
             step=step,
             epoch=progress.epoch,
             step_in_epoch=progress.step_in_epoch,
             improved=progress.best_step == step,
         )
-        return self.strategy.processes.agree("save" if due else None) is not None
+
+    def looks_at_every_loss(self) -> bool:
+        """Return whether to check each step's loss: on a GPU, or over processes, that would be waited for."""
+        return self.strategy.device.type == "cpu" and self.strategy.processes.size == 1
 
 
 def save(state: TrainState, plan: Plan) -> None:
     """Save a checkpoint of this boundary; it is durable once `plan.saving.settle` returns."""
-    progress = state.progress
-    progress.check_finite()
+    progress, total = state.progress, plan.strategy.processes.total
+    progress.check_finite(total)
     state.check_models()
     plan.saving.save(
         state.parts(),
         epoch=progress.epoch,
         global_step=progress.global_step,
-        loss=float(progress.loss),
+        loss=float(total({"loss": progress.loss})["loss"]),
         metrics=progress.measured_here(),
     )

@@ -18,7 +18,7 @@ from runner.loop.answers import tokens_of
 from runner.optim.averaging import Average
 from runner.optim.pacing import Pacing
 from runner.optim.together import Together
-from runner.progress import Names, Progress
+from runner.progress import Names, Progress, Total
 from runner.randomness import Randomness
 from runner.stateful import Stateful
 from runner.strategy.precision import Precision
@@ -110,13 +110,13 @@ class TrainState:
         yield
         self.whole = True
 
-    def count(self, batch: Batch, learner: Learner) -> None:
-        """Count a batch's samples and tokens, if they were counted from the run's start."""
+    def count(self, batch: Batch, learner: Learner, total: Total) -> None:
+        """Count a step's samples and tokens, if they were counted from the run's start, in all processes."""
         counts = self.progress.counts
         if "samples" in counts:
             counts["samples"] += batch.size
         if "tokens" in counts:
-            counts["tokens"] += tokens_of(learner, batch)
+            counts["tokens"] += int(total({"tokens": tokens_of(learner, batch)})["tokens"])
 
     def step_schedulers(self, pacing: Pacing) -> None:
         """Advance the schedulers after a step."""

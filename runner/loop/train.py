@@ -12,7 +12,7 @@ from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate_each
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
-from runner.progress import Names
+from runner.progress import Names, Seen
 from runner.randomness import isolated
 
 
@@ -22,7 +22,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     Each iteration begins at the boundary between two steps: evaluate, report, save, each if due and not yet done. So a
     state saved at any boundary, even during an evaluation, continues exactly.
     """
-    progress, device = state.progress, plan.strategy.device
+    progress, total = state.progress, plan.strategy.processes.total
     models = {name: plan.strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
     batches = plan.train_loader.batches(state.data, epoch=progress.epoch, turn=progress.rollbacks)
@@ -30,8 +30,8 @@ def train(state: TrainState, plan: Plan) -> Ending:
     clock = time.monotonic()
 
     while True:
-        if device.type == "cpu" or plan.report_due(progress) or plan.evaluation_due(progress):
-            progress.check_finite()  # rarely on a GPU: reading the loss synchronises
+        if plan.looks_at_every_loss() or plan.report_due(progress) or plan.evaluation_due(progress):
+            progress.check_finite(total)
         if plan.evaluation_due(progress):
             _evaluate(state, plan, models | averages)
         if plan.report_due(progress):
@@ -50,11 +50,12 @@ def train(state: TrainState, plan: Plan) -> Ending:
         batch = next(batches)
         with state.update():
             progress.begin_step()
+            plan.strategy.align(state.models)
             for part in plan.freezing:
                 part.apply(progress.global_step)
             for names in updates_of(plan.learner, progress.global_step, state.optimizers, plan.every):
                 _update(state, plan, models, names, batch)
-            state.count(batch, plan.learner)
+            state.count(batch, plan.learner, total)
             progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)
             state.update_averages()
@@ -63,15 +64,19 @@ def train(state: TrainState, plan: Plan) -> Ending:
 
 def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batch: Batch) -> None:
     """Accumulate the gradient of one model, or of several, over the micro-batches; apply it if the guard allows."""
-    optimizer, seen = state.optimizer_of(names), []
+    optimizer, strategy = state.optimizer_of(names), plan.strategy
+    seen: list[Seen] = []
+    models = strategy.updated(models, names)
     optimizer.zero_grad()
     plan.guard.begin(state.models)
     for part, share in batch.micro_batches():
-        with state.scaler.autocast():
-            values = training_of(plan.learner)(models, names, move(part, plan.strategy.device))
-        check_training(values, plan.learner)
-        state.scaler.backward(values["loss"], share)
+        with strategy.accumulating(models, last=len(seen) == len(batch.parts) - 1):
+            with state.scaler.autocast():
+                values = training_of(plan.learner)(models, names, move(part, strategy.device))
+            check_training(values, plan.learner)
+            state.scaler.backward(values["loss"], share * strategy.processes.size)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
+    strategy.reduce(optimizer, models)
     if plan.guard.allows(state.scaler, optimizer, seen, names):
         state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
         state.progress.observe(names, seen)
@@ -84,13 +89,15 @@ def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) ->
 
     Without a `val`, records the means of training since the last report.
     """
+    plan.strategy.align(models)
     with isolated(plan.seed, state.progress.global_step), state.scaler.autocast():
         metrics = evaluate_each(
-            models, plan.learner, loaders=plan.val_loaders, strategy=plan.strategy, stop=plan.stop_requested
+            models, plan.learner, loaders=plan.val_loaders, strategy=plan.strategy, stop=plan.wishes.stop
         )
     if metrics is not None:
         measured = {f"val/{name}": value for name, value in metrics.items()}
-        state.record(measured or state.progress.window_means(), plan.monitor, plan.mode, plan.min_delta)
+        total = plan.strategy.processes.total
+        state.record(measured or state.progress.window_means(total), plan.monitor, plan.mode, plan.min_delta)
         plan.pacing.after_evaluation(state.schedulers, state.progress.metrics.get(plan.monitor, math.nan))
 
 
@@ -98,6 +105,7 @@ def _report(state: TrainState, plan: Plan, clock: float) -> float:
     """Log one row: the means since the last report, the rates, this step's metrics; return the time."""
     progress, now = state.progress, time.monotonic()
     progress.seconds += now - clock
-    row = progress.take_window() | state.learning_rates() | progress.measured_here() | {"seconds": progress.seconds}
+    means = progress.take_window(plan.strategy.processes.total)
+    row = means | state.learning_rates() | progress.measured_here() | {"seconds": progress.seconds}
     plan.trackers.log(progress.global_step, progress.epoch, row)
     return now

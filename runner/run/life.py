@@ -3,18 +3,21 @@
 import logging
 import sys
 
+from runner.errors import ProcessFailed
 from runner.exit_codes import FINISHED
 from runner.loop.plan import Ending
+from runner.loop.wishes import Wishes
 from runner.run import messages
 from runner.run.failures import log_failure
 from runner.run.measuring import Subject, measure
+from runner.run.rank_log import logged
 from runner.run.record import StatusWriter, attempt_of, record
 from runner.run.rollback import train_to_an_ending
 from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop, parse_duration
 from runner.text import error_line
-from runner.wiring.build.loaders import loading_of
+from runner.wiring.build.loaders import loading_of, share_of
 from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
@@ -23,7 +26,7 @@ Metrics = dict[str, float]
 
 
 def live(run: Prepared) -> int:
-    """Train, test, keep `status.json` accurate, and return the exit code.
+    """Train, test, keep `status.json` accurate, and return the exit code; in the main process.
 
     Raises:
         BaseException: an interruption, such as KeyboardInterrupt; failures of the run become an exit code.
@@ -37,15 +40,40 @@ def live(run: Prepared) -> int:
             record(run, attempt, environment)
             status("running", None)
             messages.announce(run)
-            ending = train_to_an_ending(run, stop, {**summary(environment), "attempt": attempt.token}, status.saved)
+            token = run.strategy.processes.once(lambda: attempt.token)
+            ending = train_to_an_ending(run, stop, {**summary(environment), "attempt": token}, status.saved)
             ending, metrics = _test(run, stop, ending)
         except BaseException as error:
             failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is a failure
-            status("failed" if failed else "interrupted", error_line(error))
+            status("failed" if failed else "interrupted", _reason(run, error))
             if not failed:
                 raise
             return log_failure(error)
         return _end(run, ending, stop.requested(), status, metrics)
+
+
+def follow(run: Prepared) -> int:
+    """Train and test beside the main process, and return the exit code; its log is `logs/rank_N.log`."""
+    with Stop(parse_duration(run.config.max_time)) as stop, logged(run):
+        try:
+            token = run.strategy.processes.once(lambda: "")
+            ending = train_to_an_ending(run, stop, {"attempt": token}, lambda best: None)
+            ending, _ = _test(run, stop, ending)
+        except (Exception, SystemExit) as error:
+            run.strategy.processes.tell(error_line(error))
+            return log_failure(error)
+    if ending is not Ending.interrupted:
+        return FINISHED
+    return messages.left(run, str(stop.requested()))
+
+
+def _reason(run: Prepared, error: BaseException) -> str:
+    """Return why a run failed: what the process says that failed first, where it is another one."""
+    processes = run.strategy.processes
+    failed = processes.failure() if isinstance(error, ProcessFailed) else None
+    if failed is None:
+        processes.tell(error_line(error))
+    return failed or error_line(error)
 
 
 def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | None]:
@@ -53,14 +81,14 @@ def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | 
 
     A stop during the test makes the ending an interruption; a resume then only repeats the test.
     """
-    best = run.start.directory / "best.tar"
+    best, processes = run.start.directory / "best.tar", run.strategy.processes
     test = getattr(run.problem.data, "test", None)
-    if ending is Ending.interrupted or test is None or not best.is_file():
+    if ending is Ending.interrupted or test is None or not processes.once(best.is_file):
         return ending, None
-    loading = loading_of(run.config, run.problem.data, run.devices.kind)
+    loading = loading_of(run.config, run.problem.data, run.devices.kind, share_of(processes))
     made = run.state.models, run.problem.learner, test, loading
     subject = Subject(best, *made, run.config, run.strategy, run.problem.trust)
-    metrics = measure(subject, stop.requested)
+    metrics = measure(subject, Wishes(processes, stop).stop)
     return (Ending.interrupted if metrics is None else ending), metrics
 
 

@@ -65,7 +65,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
         ConfigError: the models or the learner raised an error on the data.
     """
     config, strategy = subject.config, subject.strategy
-    entries = read_entries(subject.path)
+    entries = strategy.processes.once(lambda: read_entries(subject.path))
     _restore(subject, entries)
     loaders = {name: evaluated(one, subject.loading) for name, one in sets_of(subject.dataset).items()}
     precision = Precision(config.device.precision.value, strategy.device)

@@ -31,6 +31,8 @@ def announce(run: Prepared) -> None:
             log.info("%s: %d groups of parameters\n    %s", name, len(groups), "\n    ".join(told(groups)))
     for name, part in run.freezing.items():
         log.info("%s: %s", name, part.told())
+    if (size := run.strategy.processes.size) > 1:
+        log.info("%d processes; the logs of the others are %s", size, start.directory / "logs" / "rank_N.log")
     if run.strategy.name == "data_parallel":
         log.info("DataParallel over %s; take one device with device.index=0", run.devices)
 
@@ -52,11 +54,15 @@ def leave(run: Prepared, reason: str) -> int:
     """Log the command that continues the run, as the last line, and return the exit code; die by SIGINT itself."""
     if not run.config.saves:
         log.error("stopped by %s with checkpoint=off: this run cannot be continued", reason)
-        code = FAILED
     else:
         log.info("stopped by %s at step %d; go on with:", reason, run.state.progress.global_step)
         log.info("%s", command(f"resume={run.start.directory / 'last.tar'}", *run.again))
-        code = INTERRUPTED
+    return left(run, reason)
+
+
+def left(run: Prepared, reason: str) -> int:
+    """Return the exit code of a run that was stopped; die by SIGINT itself."""
+    code = INTERRUPTED if run.config.saves else FAILED
     if reason == "SIGINT":
         logging.shutdown()
         die_by_sigint()

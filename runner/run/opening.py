@@ -1,5 +1,6 @@
 """Turn a prepared run into the plan of the loop: trackers, checkpoint store, policies."""
 
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,12 +24,15 @@ from runner.loop.guard import Guard, RaisingSpikes, Skipping, SkippingSpikes, Tr
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
 from runner.loop.stopping import EarlyStopping
+from runner.loop.wishes import Wishes
 from runner.optim import Plateau
 from runner.optim.pacing import Pacing
 from runner.progress import Progress
+from runner.run.joint import Following, JointSaving
 from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
+from runner.strategy.processes import Processes
 from runner.tracking import Console, Tracker, Trackers
 from runner.wiring.build.identity import IDENTITY, facts_of
 from runner.wiring.build.trackers import build_trackers
@@ -42,10 +46,12 @@ from runner.wiring.starts.prepare import Prepared
 def make_plan(
     run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None]
 ) -> Plan:
-    """Return the plan of a prepared run; builds its trackers and creates its checkpoint folder."""
-    config, state, early = run.config, run.state, run.config.early_stopping
-    console = Console(run.horizon.total_steps, first_step=state.progress.global_step)
-    trackers = Trackers([*build_trackers(run.start.config, run.problem, run.start.directory, state.progress), console])
+    """Return the plan of a prepared run; the main process builds its trackers and creates its checkpoint folder."""
+    config, state, early, processes = run.config, run.state, run.config.early_stopping, run.strategy.processes
+    console = _console(run)
+    own = build_trackers(run.start.config, run.problem, run.start.directory, state.progress)
+    trackers = Trackers([] if processes.rank else [*own, console])
+    saving = _saving(run, stop, environment, record, trackers)
     return Plan(
         learner=run.problem.learner,
         strategy=run.strategy,
@@ -56,7 +62,7 @@ def make_plan(
         seed=config.seed,
         clip_norm=config.clip_norm,
         clip_value=config.clip_value,
-        guard=_guard(config, state.progress),
+        guard=_guard(config, state.progress, processes),
         skip_limit=config.nonfinite_limit,
         eval_every=run.rhythm.evaluating,
         log_every=config.log_every,
@@ -70,10 +76,10 @@ def make_plan(
             min_epochs=early.min_epochs,
             threshold=early.threshold,
         ),
-        saving=_saving(run, stop, environment, record, trackers),
+        saving=saving,
         trackers=trackers,
         console=console,
-        stop=stop,
+        wishes=Wishes(processes, stop, saving.asked),
         pacing=Pacing(
             by_evaluation=_of_kind(state, ReduceLROnPlateau),
             warming_up=_of_kind(state, Plateau),
@@ -84,20 +90,41 @@ def make_plan(
     )
 
 
-def _guard(config: Config, progress: Progress) -> Guard:
-    guard: Guard = Skipping() if config.on_nonfinite is OnNonFinite.skip else Trusting()
+def _console(run: Prepared) -> Console:
+    """Return the console of the main process; that of another one is never seen."""
+    stream = io.StringIO() if run.strategy.processes.rank else None
+    return Console(run.horizon.total_steps, first_step=run.state.progress.global_step, stream=stream)
+
+
+def _guard(config: Config, progress: Progress, processes: Processes) -> Guard:
+    guard: Guard = Skipping(processes.total) if config.on_nonfinite is OnNonFinite.skip else Trusting()
     if config.on_spike is None:
         return guard
     kind = SkippingSpikes if config.on_spike is OnSpike.skip else RaisingSpikes
-    return kind(guard, progress, factor=config.spike_factor)
+    return kind(guard, progress, processes.total, factor=config.spike_factor)
 
 
 def _saving(
     run: Prepared, stop: Stop, environment: Mapping[str, Any], record: Callable[[Saved | None], None], trackers: Tracker
 ) -> Saving:
-    options = run.config.checkpoint
+    options, processes = run.config.checkpoint, run.strategy.processes
     if not isinstance(options, Checkpoint):
         return NoSaving()
+    if processes.rank:
+        return JointSaving(Following(run.rhythm.saving, stop.save_requested), processes)
+    own = _storing(run, options, stop, environment, record, trackers)
+    return own if processes.size == 1 else JointSaving(own, processes)
+
+
+def _storing(
+    run: Prepared,
+    options: Checkpoint,
+    stop: Stop,
+    environment: Mapping[str, Any],
+    record: Callable[[Saved | None], None],
+    trackers: Tracker,
+) -> Saving:
+    """Return the main process's saving into the run's checkpoint folder, which it creates."""
     keep = retentions(options)
     store = CheckpointStore(run.start.directory, keep=keep, monitor=options.monitor, mode=options.mode)
     store.prepare(run.start.standing)
@@ -107,13 +134,13 @@ def _saving(
         "device_kind": devices.kind,
         "devices": max(1, len(devices.indices)),
         "strategy": run.strategy.name,
+        "processes": run.strategy.processes.size,
     }
     description = {
         "config": run.config_text,
         "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
         IDENTITY: run.identity,
     }
-    asked = [Demand(run.start.directory, stop.save_requested), *run.rhythm.saving]
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
     store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
     tenure = Tenure(run.start.directory)
@@ -124,8 +151,9 @@ def _saving(
 
     return StoreSaving(
         store,
-        asked,
+        run.rhythm.saving,
         description,
+        requests=[Demand(run.start.directory, stop.save_requested), *run.rhythm.requests],
         worker=Background() if options.asynchronous else AtOnce(),
         tolerance=Tolerance(options.error_limit if options.on_error is OnError.warn else 0),
         meant=non_finite(states),

@@ -15,6 +15,7 @@ from runner.files import replace_text
 from runner.run_directory.attempts import Attempt, new_token, next_number, write_attempt
 from runner.run_directory.ownership import Tenure
 from runner.run_directory.status import Status, write_status
+from runner.strategy.processes import job_token
 from runner.wiring.build.identity import IDENTITY
 from runner.wiring.starts.prepare import Prepared
 from runner.wiring.starts.start import Origin
@@ -63,6 +64,7 @@ class StatusWriter:
             started=self._started,
             updated=_now(),
             test=test,
+            job=job_token(),
         )
         write_status(self._run.start.directory, status)
 

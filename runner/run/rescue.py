@@ -22,6 +22,8 @@ def rescued(state: TrainState, plan: Plan) -> Iterator[None]:
 
 
 def _rescue(state: TrainState, plan: Plan, failure: BaseException) -> None:
+    if plan.strategy.processes.size > 1:  # the others may be elsewhere, or have ended
+        return
     try:
         plan.saving.settle()
     except Exception as former:  # this step may still be saved

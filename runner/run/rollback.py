@@ -11,15 +11,14 @@ from runner.checkpoint.facts import facts
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Saved
+from runner.checkpoint.ranks import of_rank
 from runner.errors import NonFinite, Spike
 from runner.loop.plan import Ending, save
-from runner.loop.state import TrainState
 from runner.loop.train import train
 from runner.run.opening import make_plan
 from runner.run.rescue import rescued
 from runner.signals import Stop
 from runner.wiring.build.debug import watched
-from runner.wiring.schema import Config
 from runner.wiring.schema.rules import OnNonFinite, OnSpike
 from runner.wiring.starts.best_so_far import keep_record
 from runner.wiring.starts.prepare import Prepared
@@ -55,13 +54,11 @@ def train_to_an_ending(
             failure = error
         finally:
             plan.trackers.close()
-        standing = _roll_back(run.state, run.start.directory, config=run.config, attempt=changing, failure=failure)
+        standing = _roll_back(run, attempt=changing, failure=failure)
         run = replace(run, start=replace(run.start, origin=Origin.resume, standing=standing, changes=()))
 
 
-def _roll_back(
-    state: TrainState, run_directory: Path, *, config: Config, attempt: str | None, failure: NonFinite
-) -> Standing:
+def _roll_back(run: Prepared, *, attempt: str | None, failure: NonFinite) -> Standing:
     """Restore the newest valid checkpoint, with another order of the data; return its standing.
 
     An `attempt` that changed settings rolls back only to its own checkpoints, which have them.
@@ -69,20 +66,28 @@ def _roll_back(
     Raises:
         NonFinite: the failure itself, if there is no such checkpoint, or after `nonfinite_limit` rollbacks.
     """
+    state, config, processes = run.state, run.config, run.strategy.processes
     times, limit = state.progress.rollbacks + 1, config.nonfinite_limit
-    checkpoint, _ = newest_valid(run_directory)
+    checkpoint = processes.once(lambda: _usable(run.start.directory, attempt))
     if checkpoint is None or times > limit:
         raise failure
-    if attempt is not None and facts(checkpoint)["environment"].get("attempt") != attempt:
-        raise failure
-    restore_all(state, read_entries(checkpoint), checkpoint)
+    entries = processes.once(lambda: read_entries(checkpoint))
+    restore_all(state, of_rank(entries, checkpoint, rank=processes.rank, size=processes.size), checkpoint)
     state.progress.rollbacks, state.whole = times, True
     log.warning(
         "%s\nrolling back to %s with another order of the data (%d of at most %d times)",
         failure, checkpoint.name, times, limit,
     )  # fmt: skip
     options = config.checkpoint
-    found = standing(checkpoint, monitor=options.monitor, mode=options.mode)
+    found = processes.once(lambda: standing(checkpoint, monitor=options.monitor, mode=options.mode))
     for notice in keep_record(state, found.best, options.monitor):
         log.warning("%s", notice)
     return found
+
+
+def _usable(run_directory: Path, attempt: str | None) -> Path | None:
+    """Return the newest valid checkpoint, None if it is not of this attempt, where one is named."""
+    checkpoint, _ = newest_valid(run_directory)
+    if checkpoint is None or attempt is None:
+        return checkpoint
+    return checkpoint if facts(checkpoint)["environment"].get("attempt") == attempt else None

@@ -9,14 +9,14 @@ _PAUSE = 1.0  # seconds between two looks, since some file systems are slow
 
 
 class Demand:
-    """A trigger pulled from outside; removes the file once seen."""
+    """A request from outside; removes the file once seen."""
 
     def __init__(self, run_directory: Path, signalled: Callable[[], bool]) -> None:
         self._file = run_directory / "save"
         self._signalled = signalled
         self._look_at = 0.0
 
-    def due(self, boundary: object) -> bool:
+    def due(self, minutes: float) -> bool:
         """Return whether a checkpoint was requested since the last call."""
         asked = self._signalled() or self._found()
         if asked:

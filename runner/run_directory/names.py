@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -59,9 +59,14 @@ def place_of(text: str, key: str) -> Path:
     return directory
 
 
-def unique_name() -> str:
-    """Return a time stamp that no other process draws."""
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{uuid4().hex[:6]}"
+def unique_name(job: str | None = None) -> str:
+    """Return a time stamp that no other process draws, or no other `job`, whose restarts find it by `begun_by`."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{digest_of(job)[:6] if job else uuid4().hex[:6]}"
+
+
+def begun_by(job: str) -> Iterator[Path]:
+    """Yield the directories of runs whose unique name may be this job's."""
+    yield from OUTPUTS.glob(f"*_{digest_of(job)[:6]}")
 
 
 def digest_of(identity: str) -> str:

@@ -47,6 +47,8 @@ class Status:
     """The best checkpoint's metrics on the test split, once the run is finished."""
     monitor: str | None = None
     """The name of the metric in `best_metric`."""
+    job: str | None = None
+    """The torchrun job that the process belongs to, by which a restart finds its run."""
 
 
 def write_status(run_directory: Path, status: Status) -> None:

@@ -3,7 +3,6 @@
 https://docs.pytorch.org/docs/stable/distributed.html
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -12,13 +11,17 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.utils import _pytree as pytree
 
 from runner.errors import ProcessFailed, RunnerError
+from runner.strategy.board import Board
 
 T = TypeVar("T")
 
-WISHES = ("save", "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
+_SAVE = "save"
+WISHES = (_SAVE, "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
 """What a process may wish; of several, the last one counts."""
 _START = 1800.0  # seconds to wait for the other processes before the config is known
 
@@ -30,12 +33,16 @@ def joined() -> Iterator["Group"]:
     Raises:
         ProcessFailed: the other processes did not come.
     """
+    patience = timedelta(seconds=_START)
     try:
-        dist.init_process_group("gloo", timeout=timedelta(seconds=_START))
+        store, rank, size = next(rendezvous("env://", timeout=patience))
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError) as error:
-        raise ProcessFailed(f"the processes of this run do not find each other: {error}") from error
+        raise ProcessFailed(f"the processes of this run do not find each other: {_first(error)}") from error
+    board = Board(PrefixStore("runner", store), rank, size)
+    board.enter()
     try:
-        yield Group(dist.group.WORLD)
+        yield Group(dist.group.WORLD, board)
     finally:
         with suppress(RuntimeError):  # the others may have ended already
             dist.destroy_process_group()
@@ -47,26 +54,23 @@ class Group:
     A call raises ProcessFailed if another process has ended, or does not come in time.
     """
 
-    def __init__(self, group: Any) -> None:
-        self._group = group
+    def __init__(self, group: Any, board: Board) -> None:
+        self._group, self._board = group, board
+        self.tell, self.failure, self.first_to_say = board.tell, board.failure, board.first_to_say
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._pending: tuple[Tensor, Any] | None = None
+        self._wish: str | None = None
 
     def limited(self, seconds: float) -> "Group":
         """Return a group of the same processes, which wait for each other at most this long."""
-        return Group(dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds)))
-
-    def agree(self, wish: str | None) -> str | None:
-        """Return, in every process, the strongest wish of all."""
-        number = self._number(wish)
-        with _in_time():
-            dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group)
-        return _wish(number)
+        return Group(dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds)), self._board)
 
     def agree_soon(self, wish: str | None) -> str | None:
-        """Return, in every process, the strongest wish of the former call: the sum travels during the step."""
-        former, number = self._pending, self._number(wish)
-        with _in_time():
+        """Return, in every process, the strongest wish of the former call: the flag travels during the step."""
+        wish = None if wish == self._wish == _SAVE else wish  # it is about to be answered
+        former, number = self._pending, torch.tensor([0 if wish is None else 1 + WISHES.index(wish)])
+        self._wish = wish
+        with in_time():
             if former is not None:
                 former[1].wait()
             self._pending = number, dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group, async_op=True)
@@ -79,7 +83,8 @@ class Group:
             BaseException: what `make` raised; ProcessFailed in its place where it is not one of the runner's errors.
         """
         if self.rank:
-            return self._received()
+            received: T = self._received()
+            return received
         try:
             made = make()
         except Exception as error:
@@ -92,7 +97,7 @@ class Group:
     def _send(self, value: Any) -> None:
         leaves, form = pytree.tree_flatten(value)
         plain = [_Shape(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        with _in_time():
+        with in_time():
             dist.broadcast_object_list([plain, form], 0, group=self._group)
             for leaf in leaves:
                 if isinstance(leaf, Tensor):
@@ -100,7 +105,7 @@ class Group:
 
     def _received(self) -> Any:
         box: list[Any] = [None, None]
-        with _in_time():
+        with in_time():
             dist.broadcast_object_list(box, 0, group=self._group)
             plain, form = box
             leaves = [self._tensor(leaf) if isinstance(leaf, _Shape) else leaf for leaf in plain]
@@ -117,7 +122,7 @@ class Group:
     def gather(self, value: T) -> list[T]:
         """Return the values of all processes by rank, in the main process; nothing elsewhere."""
         found: list[Any] | None = [None] * self.size if self.rank == 0 else None
-        with _in_time():
+        with in_time():
             dist.gather_object(value, found, 0, group=self._group)
         return found or []
 
@@ -125,9 +130,6 @@ class Group:
         """Return, in every process, the sum of each figure over all processes, as float32 if it is a tensor."""
         everywhere = self.gather({name: torch.as_tensor(value).detach().cpu() for name, value in figures.items()})
         return self.once(lambda: _sums(everywhere))
-
-    def _number(self, wish: str | None) -> Tensor:
-        return torch.tensor([0 if wish is None else 1 + WISHES.index(wish)])
 
 
 class _Shape:
@@ -152,11 +154,13 @@ def _sums(everywhere: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _in_time() -> Iterator[None]:
+def in_time() -> Iterator[None]:
     """Raise ProcessFailed for the many errors of a group whose members have ended, or are late."""
     try:
         yield
     except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
         raise ProcessFailed(f"another process of this run has ended, or hangs ({_first(error)})") from error
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from runner.errors import ConfigError
 
@@ -27,11 +27,11 @@ class Processes(Protocol):
     size: int
     """The world size."""
 
-    def agree(self, wish: str | None) -> str | None:
-        """Return, in every process, the strongest wish of all: of a stop, or of a save. Waits for every process."""
-
     def agree_soon(self, wish: str | None) -> str | None:
-        """Return, in every process, the strongest wish of the former call; nobody waits for this one's."""
+        """Return, in every process, the strongest wish of all, for a stop or a save.
+
+        With several processes it is that of the former call, so that nobody waits.
+        """
 
     def once(self, make: Callable[[], T]) -> T:
         """Return, in every process, what the main process makes, or raise what it raised."""
@@ -42,6 +42,15 @@ class Processes(Protocol):
     def total(self, figures: "Mapping[str, Figure]") -> "Mapping[str, Figure]":
         """Return, in every process, the sum of each figure over all processes."""
 
+    def tell(self, failure: str) -> None:
+        """Leave word of why this process fails, for the main process."""
+
+    def failure(self) -> str | None:
+        """Return which process failed first and why, as far as that is known."""
+
+    def first_to_say(self, text: str) -> bool:
+        """Return whether no other process has said this text."""
+
     def limited(self, seconds: float) -> "Processes":
         """Return the same processes, which wait for each other at most this long."""
 
@@ -50,10 +59,6 @@ class Alone:
     """The only process of a run."""
 
     rank, size = 0, 1
-
-    def agree(self, wish: str | None) -> str | None:
-        """Return the wish."""
-        return wish
 
     def agree_soon(self, wish: str | None) -> str | None:
         """Return the wish."""
@@ -70,6 +75,17 @@ class Alone:
     def total(self, figures: "Mapping[str, Figure]") -> "Mapping[str, Figure]":
         """Return the figures."""
         return figures
+
+    def tell(self, failure: str) -> None:
+        """Do nothing."""
+
+    def failure(self) -> str | None:
+        """Return None."""
+        return None
+
+    def first_to_say(self, text: str) -> bool:
+        """Return True."""
+        return True
 
     def limited(self, seconds: float) -> "Alone":
         """Return this process, which waits for none."""
@@ -98,6 +114,11 @@ def launched() -> "Iterator[Processes]":
 
     with joined() as group:
         yield group
+
+
+def is_launched() -> bool:
+    """Return whether torchrun, or the like, started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def job_token() -> str | None:

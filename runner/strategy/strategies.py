@@ -3,29 +3,55 @@
 The state keeps the bare modules; the result of `wrap` is never saved, so no `module.` or `_orig_mod.` reaches a file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
-from runner.errors import ConfigError
-from runner.strategy.devices import Devices, available
+from runner.strategy.devices import Devices
 from runner.strategy.processes import Alone, Processes
+
+Models = Mapping[str, nn.Module]
 
 
 class Strategy(Protocol):
-    """How models run: the device of the batch, and the wrapper."""
+    """How models run: the device of the batch, the wrapper, and what several processes exchange in a step."""
 
     name: str
     device: torch.device
     processes: Processes
 
+    def place(self, model: nn.Module) -> nn.Module:
+        """Return a model where it is to run, before an optimizer has its parameters."""
+        return model.to(self.device)
+
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the runnable form of a model, which is already on `device`."""
+        """Return the runnable form of a model, which was placed."""
+
+    def updated(self, models: Models, names: str | tuple[str, ...]) -> Models:
+        """Return the models, in the form that an update of `names` runs."""
+        return models
+
+    def accumulating(self, models: Models, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of the forward pass of a micro-batch; gradients are exchanged after the `last` one."""
+        return _NOTHING
+
+    def reduce(self, optimizer: Optimizer, models: Models) -> None:
+        """Exchange the gradients that the models, as `updated` returned them, have not exchanged by themselves."""
+        return None
+
+    def align(self, models: Models) -> None:
+        """Give the models of every process the buffers of the main process."""
+        return None
 
 
-class Single:
+_NOTHING = nullcontext()
+
+
+class Single(Strategy):
     """One model on one device, as it is."""
 
     name = "single"
@@ -39,7 +65,7 @@ class Single:
         return model
 
 
-class DataParallel:
+class DataParallel(Strategy):
     """One process with a replica on each device; scatters every batch over them.
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.DataParallel.html
@@ -79,8 +105,8 @@ def in_callers_format(device: str) -> Callable[[Callable[..., Any]], Callable[..
     return wrapped
 
 
-class Compiled:
-    """Wraps another strategy, and compiles each model with `torch.compile` first."""
+class Compiled(Strategy):
+    """Another strategy, whose models are compiled with `torch.compile` first."""
 
     def __init__(self, inner: Strategy) -> None:
         self.name = inner.name
@@ -88,27 +114,27 @@ class Compiled:
         self.processes = inner.processes
         self.inner = inner
 
+    def place(self, model: nn.Module) -> nn.Module:
+        """Place the model as the inner strategy does."""
+        return self.inner.place(model)
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the compiled model, wrapped by the inner strategy."""
         compiled: Any = torch.compile(model)
         return self.inner.wrap(compiled)
 
+    def updated(self, models: Models, names: str | tuple[str, ...]) -> Models:
+        """Return the models as the inner strategy does."""
+        return self.inner.updated(models, names)
 
-def resolve_strategy(
-    name: str, devices: Devices, index: int | Sequence[int] | None
-) -> tuple[type[Single] | type[DataParallel], Devices]:
-    """Return the strategy for `strategy=<name>` and its devices.
+    def accumulating(self, models: Models, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of the inner strategy."""
+        return self.inner.accumulating(models, last=last)
 
-    With several visible GPUs, "auto" is DataParallel over all of them, unless `index` names some.
+    def reduce(self, optimizer: Optimizer, models: Models) -> None:
+        """Exchange what the inner strategy does."""
+        self.inner.reduce(optimizer, models)
 
-    Raises:
-        ConfigError: `single` was requested with several devices.
-    """
-    if devices.kind == "cuda" and index is None and name != "single":
-        devices = Devices("cuda", tuple(range(available()["cuda"])))
-    several = len(devices.indices) > 1
-    if name == "single" and several:
-        raise ConfigError(f"strategy=single runs on one device, but device.index gives {devices}; name one")
-    if name == "data_parallel" or (name == "auto" and several):
-        return DataParallel, devices
-    return Single, devices
+    def align(self, models: Models) -> None:
+        """Align the models as the inner strategy does."""
+        self.inner.align(models)

@@ -12,6 +12,7 @@ from runner.errors import RunnerError
 from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
+from runner.strategy.processes import Alone
 from runner.wiring.config.compose import check_hydra, plain
 from runner.wiring.overrides.arguments import lineage
 from runner.wiring.starts.start import Origin, Start
@@ -66,7 +67,7 @@ def _run(config: DictConfig) -> int:
             logging.getLogger("runner").info("%s is finished already", start.directory)
             return FINISHED
         ownership.sign()
-        return live(prepare(start))
+        return live(prepare(start, Alone()))
 
 
 def job_start(config: DictConfig) -> Start:

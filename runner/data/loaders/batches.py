@@ -38,14 +38,21 @@ class Batch:
     parts: tuple[Any, ...]
     """The micro-batches."""
     counts: tuple[int, ...]
-    """The number of samples in each."""
+    """The number of samples in each; 0 for a stand-in, which this process has no sample of."""
     ends_epoch: bool = False
     after: StreamPoint | None = None
     """The position after this batch, if it comes from a stream."""
+    elsewhere: int = 0
+    """The number of the step's samples in other processes."""
 
     @property
     def size(self) -> int:
-        """The number of samples."""
+        """The number of samples of the step, in all processes."""
+        return self.here + self.elsewhere
+
+    @property
+    def here(self) -> int:
+        """The number of samples in this process."""
         return sum(self.counts)
 
     @property
@@ -55,7 +62,7 @@ class Batch:
         return part
 
     def micro_batches(self) -> Iterator[tuple[Any, float]]:
-        """Yield each micro-batch with its share of the samples."""
+        """Yield each micro-batch with its share of the step's samples."""
         size = self.size
         return ((part, count / size) for part, count in zip(self.parts, self.counts, strict=True))
 

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from runner.data.loaders.collating import Collate
+from runner.data.loaders.shares import Share
 from runner.data.loaders.workers import Watched, ignore_signals
 from runner.errors import RunnerError
 
@@ -26,6 +27,8 @@ class Loading:
     """Makes a batch from a list of samples; None uses torch's `default_collate`."""
     pin: bool = False
     """Whether batches come in pinned memory."""
+    share: Share = Share()
+    """What this process takes of every batch."""
 
 
 class Delivery:

@@ -11,6 +11,7 @@ from runner.blame import raised
 from runner.data.loaders.batches import Batch
 from runner.data.loaders.collating import Collate, collated
 from runner.data.loaders.seeding import borrowed_generators, seed_generators
+from runner.data.loaders.shares import Share
 from runner.data.loaders.whole import delivers_whole
 from runner.errors import ConfigError, RunnerError
 
@@ -27,22 +28,33 @@ class Key(NamedTuple):
 class Keyed(Dataset[Batch]):
     """Delivers batches by key, the same in every process and after every resume."""
 
-    def __init__(self, dataset: Any, seed: int, *, collate: Collate | None = None, micro_batches: int = 1) -> None:
-        """Wrap a data set; `collate` makes each batch, in up to `micro_batches` parts.
+    def __init__(
+        self,
+        dataset: Any,
+        seed: int,
+        *,
+        collate: Collate | None = None,
+        micro_batches: int = 1,
+        share: Share = Share(),  # noqa: B008
+    ) -> None:
+        """Wrap a data set; `collate` makes this process's `share` of each batch, in up to `micro_batches` parts.
 
         Raises:
             ConfigError: the data set is iterable or empty, or not a data set.
         """
         self._dataset, self._seed = dataset, seed
-        self._collate, self._micro_batches = collate, micro_batches
+        self._collate, self._micro_batches, self._share = collate, micro_batches, share
         self.size = size_of(dataset)
 
     def __getitem__(self, key: Key) -> Batch:
-        """Return the collated batch of a key."""
+        """Return this process's share of the collated batch of a key; where it has none, a stand-in of one sample."""
         indices = torch.as_tensor(key.indices)
-        pieces = torch.split(indices, -(-len(indices) // self._micro_batches))
-        parts = self._parts(key.epoch, indices, pieces)
-        return Batch(tuple(parts), tuple(map(len, pieces)), key.ends_epoch)
+        whole = torch.split(indices, -(-len(indices) // self._micro_batches))
+        own = [self._share.of(piece) for piece in whole]
+        pieces = [piece if len(piece) else instead[:1] for piece, instead in zip(own, whole, strict=True)]
+        counts = tuple(map(len, own))
+        parts = self._parts(key.epoch, indices if self._share.size == 1 else torch.cat(pieces), pieces)
+        return Batch(tuple(parts), counts, key.ends_epoch, elsewhere=len(indices) - sum(counts))
 
     def _parts(self, epoch: int, indices: torch.Tensor, pieces: Sequence[torch.Tensor]) -> list[Any]:
         dataset = self._dataset

@@ -74,7 +74,7 @@ class TrainLoader:
         Raises:
             ConfigError: the data set or its order is unusable.
         """
-        self.keyed = Keyed(dataset, seed, collate=loading.collate, micro_batches=accumulate)
+        self.keyed = Keyed(dataset, seed, collate=loading.collate, micro_batches=accumulate, share=loading.share)
         self.size, self.batch_size = self.keyed.size, loading.batch_size
         self.order = Order(self.size, loading.batch_size, seed, order, even=even, drop_last=drop_last)
         self.steps_per_epoch = self.order.steps_per_epoch
@@ -113,7 +113,7 @@ class EvaluationLoader:
     """Delivers each sample once and in order, per iteration."""
 
     def __init__(self, dataset: Any, loading: Loading) -> None:
-        self.keyed = Keyed(dataset, 0, collate=loading.collate)
+        self.keyed = Keyed(dataset, 0, collate=loading.collate, share=loading.share)
         self.size = self.keyed.size
         self._keys = [Key(0, indices.tolist()) for indices in torch.split(torch.arange(self.size), loading.batch_size)]
         known = replace(loading, workers=min(loading.workers, len(self._keys)))

@@ -14,6 +14,7 @@ from runner.data.loaders.loading import move
 from runner.data.streams.loading import StreamLoader
 from runner.data.streams.worker import is_stream
 from runner.learners import frozen_of, training_of
+from runner.strategy.processes import Alone
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.loaders import loading_of
@@ -30,7 +31,7 @@ def suspects(config: Config, typed: frozenset[str]) -> list[str]:
     Builds the problem twice, fetches a batch twice and runs the learner on it three times.
     """
     trust = build.trust_of(typed, config.trust, folder=project_folder())
-    strategy, _ = build.choose_strategy(config, {})
+    strategy, _ = build.choose_strategy(config, {}, Alone())
     problems = [build.build_problem(config, trust) for _ in range(2)]
     datasets = [limited(problem.data, config.debug, config.batch_size).train for problem in problems]
     firsts = [_first(dataset, config, problem) for dataset, problem in zip(datasets, problems, strict=True)]

@@ -9,6 +9,7 @@ from torch.utils.data import Sampler
 from runner.data.loaders.delivery import TIMEOUT, Loading
 from runner.data.loaders.loading import TrainLoader
 from runner.data.loaders.order import Own
+from runner.data.loaders.shares import Share
 from runner.data.sources import Evaluated, Source, evaluated
 from runner.data.splits import sets_of
 from runner.data.streams.loading import StreamLoader
@@ -16,6 +17,7 @@ from runner.data.streams.worker import is_stream
 from runner.errors import ConfigError
 from runner.learners import Counting
 from runner.optim.schedules import Horizon
+from runner.strategy.processes import Processes
 from runner.wiring.schema import Config
 from runner.wiring.schema.rules import OnNonFinite, OnSpike
 
@@ -29,17 +31,17 @@ class Position:
     sample: int = 0
 
 
-def loaders(config: Config, data: Any, device: str) -> tuple[Source, dict[str, Evaluated]]:
-    """Return the training loader, and the loader of each set of `val` by its name.
+def loaders(config: Config, data: Any, device: str, processes: Processes) -> tuple[Source, dict[str, Evaluated]]:
+    """Return the training loader, and the loader of each set of `val` by its name, with this process's share.
 
     Raises:
         ConfigError: a split, or the data's own collate or order, is invalid.
     """
-    loading, order = loading_of(config, data, device), order_of(data)
+    loading, order = loading_of(config, data, device, share_of(processes)), order_of(data)
     known = {"seed": config.seed, "accumulate": config.accumulate}
     train: Source
     if is_stream(data.train):
-        _check_stream(config, order)
+        _check_stream(config, order, processes)
         train = StreamLoader(data.train, loading, **known)
     else:
         even, drop_last = config.epochs is not None, config.data.get("drop_last", False)
@@ -47,8 +49,18 @@ def loaders(config: Config, data: Any, device: str) -> tuple[Source, dict[str, E
     return train, {name: evaluated(part, loading) for name, part in sets_of(getattr(data, "val", None)).items()}
 
 
-def _check_stream(config: Config, order: Own | None) -> None:
+def share_of(processes: Processes) -> Share:
+    """Return the share of every batch that this process takes."""
+    return Share(processes.rank, processes.size)
+
+
+def _check_stream(config: Config, order: Own | None, processes: Processes) -> None:
     """Raise ConfigError for what a stream cannot give: another order, or a length in epochs."""
+    if processes.size > 1:
+        raise ConfigError(
+            f"a stream is read by one process, and torchrun started {processes.size}; make the data map-style, with "
+            "__len__ and __getitem__, or start the run without torchrun"
+        )
     if order is not None:
         raise ConfigError("data: a stream has its own order; leave out the method `order`")
     if config.epochs is not None:
@@ -65,7 +77,7 @@ def _check_stream(config: Config, order: Own | None) -> None:
         raise ConfigError(f"{key}=rollback needs another order of the data, which a stream cannot give; use {key}=skip")
 
 
-def loading_of(config: Config, data: Any, device: str) -> Loading:
+def loading_of(config: Config, data: Any, device: str, share: Share = Share()) -> Loading:  # noqa: B008
     """Return how to load batches: by which workers, with whose `collate`, for which device."""
     return Loading(
         config.batch_size,
@@ -73,6 +85,7 @@ def loading_of(config: Config, data: Any, device: str) -> Loading:
         timeout=config.data.get("timeout", TIMEOUT),
         collate=collate_of(data),
         pin=device == "cuda",
+        share=share,
     )
 
 

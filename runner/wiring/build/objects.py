@@ -20,9 +20,11 @@ from runner.optim.schedules import Horizon
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
 from runner.stateful import Stateful
+from runner.strategy.choosing import Exchange, resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.precision import Precision
-from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
+from runner.strategy.processes import Processes
+from runner.strategy.strategies import Compiled, Strategy
 from runner.wiring.build.checks import (
     check_data,
     check_every,
@@ -44,6 +46,7 @@ from runner.wiring.trust.built_in import ROOTS
 from runner.wiring.trust.instantiate import build
 from runner.wiring.trust.targets import Trust, places_of_targets, resolves, trust_entry
 
+_OF_ONE_PROCESS = ("single", "data_parallel")
 _LOADING = ("workers", "timeout", "split", "drop_last")
 
 
@@ -129,7 +132,7 @@ def build_models(
     }
 
 
-def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy, Devices]:
+def choose_strategy(config: Config, pinned: Mapping[str, Any], processes: Processes) -> tuple[Strategy, Devices]:
     """Return the strategy on its devices; on a resume, `auto` keeps its former meaning.
 
     Raises:
@@ -140,9 +143,11 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
     if kind == "auto" and pinned.get("device_kind"):
         kind = str(pinned["device_kind"])
     same_kind = kind == pinned.get("device_kind")
-    if name == "auto" and same_kind and pinned.get("strategy"):
+    if name == "auto" and same_kind and processes.size == 1 and pinned.get("strategy") in _OF_ONE_PROCESS:
         name = str(pinned["strategy"])
-    strategy, devices = resolve_strategy(name, choose_devices(kind, index), index)
+    options = config.strategy
+    exchange = Exchange(options.timeout, options.find_unused, options.sync_batchnorm)
+    placed, devices = resolve_strategy(name, choose_devices(kind, index), index, processes, exchange)
     count = max(1, len(devices.indices))
     is_free = index is None and config.strategy.kind is StrategyKind.auto
     if is_free and same_kind and count != pinned.get("devices", count):
@@ -150,7 +155,6 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
             "choose them with device=cuda device.index=[...]"
         )
-    placed: Strategy = strategy(devices)
     return (Compiled(placed) if config.device.compile else placed), devices
 
 
@@ -159,7 +163,7 @@ def build_state(
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
-    models = {name: model.to(strategy.device) for name, model in problem.models.items()}
+    models = {name: strategy.place(model) for name, model in problem.models.items()}
     for module in modules_within(learner):
         module.to(strategy.device)
     frozen = {name: model.eval().requires_grad_(False) for name, model in models.items() if name in frozen_of(learner)}

@@ -111,6 +111,7 @@ class StrategyKind(Enum):
     auto = "auto"
     single = "single"
     data_parallel = "data_parallel"
+    ddp = "ddp"
 
 
 class Unit(Enum):

@@ -36,7 +36,13 @@ class Device:
 
 @dataclass
 class Strategy:
-    kind: StrategyKind = key("Set by the option: auto, single, data_parallel.")
+    kind: StrategyKind = key("Set by the option: auto, single, data_parallel, ddp.")
+    timeout: float = key("Seconds that a process waits for another one of the run, before the run fails.")
+    find_unused: bool = key("Look in every step for parameters without a gradient; needed where a model has such.")
+    sync_batchnorm: bool = key("Let BatchNorm layers normalize over the batches of all processes (GPU only).")
+
+    def __post_init__(self) -> None:
+        require_positive(self, "strategy.", "timeout")
 
 
 @dataclass

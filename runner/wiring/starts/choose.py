@@ -1,7 +1,7 @@
 """Choose the start (scratch, resume, fork or adoption) from files alone, without torch and before writing any."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,13 @@ from runner.errors import (
     CheckpointError,
     CheckpointRefused,
     ConfigError,
+    StopStands,
 )
 from runner.places import local_path
 from runner.run_directory.claim import check_writable, holds_run, is_taken
-from runner.run_directory.names import OUTPUTS, check_name
+from runner.run_directory.names import OUTPUTS, begun_by, check_name, name_of
 from runner.run_directory.status import EARLY_STOPPING, read_status
+from runner.strategy.processes import job_token
 from runner.wiring.config.compose import compose_config, plain
 from runner.wiring.config.folder import typed_targets
 from runner.wiring.overrides.arguments import lineage, value_of
@@ -42,6 +44,8 @@ from runner.wiring.starts.start import Origin, Start
 from runner.wiring.starts.ways_on import absent, can_begin_again, check_length, nothing_yet
 from runner.wiring.trust.targets import target_names
 
+_STANDING = ("max_time", "SIGUSR1", "SIGINT", "SIGHUP")
+"""Reasons of a stop that a restart by torchrun does not lift; SIGTERM to one process may come from its host alone."""
 _TUTORIAL = ("epoch", "model_state_dict", "optimizer_state_dict")
 
 
@@ -75,12 +79,38 @@ def choose_start(overrides: Sequence[str], searchpath: Sequence[str], own: Calla
     asked = _Asked(overrides, searchpath, own, value_of(overrides, "name"), _is_true(overrides, "rewind"))
     if asked.name is not None:
         check_name(asked.name)
+    if (begun := _begun_by_this_job(asked, resume)) is not None:
+        return _automatic(replace(asked, name=begun, rewind=False))
     if resume is None:
         return _typed(asked, Origin.scratch)
     if resume == "auto":
         return _automatic(asked)
     path = local_path(resume, "resume")
     return _newest_in(asked, path) if path.is_dir() else _from_file(asked, path)
+
+
+def _begun_by_this_job(asked: _Asked, resume: str | None) -> str | None:
+    """Return the name of the run that torchrun has begun with this command, before it restarted it.
+
+    Raises:
+        StopStands: the run was told to stop.
+    """
+    if (job := job_token()) is None:
+        return None
+    if asked.name is not None:
+        places: Iterable[Path] = [OUTPUTS / asked.name]
+    elif resume is not None:
+        path = local_path(resume, "resume")
+        places = [path if path.is_dir() else run_directory_of(path)]
+    else:
+        places = begun_by(job)
+    for directory in places:
+        status = read_status(directory)
+        if status is not None and status.job == job:
+            if status.reason in _STANDING:
+                raise StopStands(f"{directory} was stopped by {status.reason}, so a restart by torchrun leaves it")
+            return name_of(directory)
+    return None
 
 
 def _is_true(overrides: Sequence[str], key: str) -> bool:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, open_dict
 from runner.errors import ConfigError
 from runner.run_directory.claim import check_free, check_writable
 from runner.run_directory.names import name_of, place_of, unique_name
+from runner.strategy.processes import job_token
 from runner.wiring.starts.ways_on import way_on
 
 Place = Callable[[DictConfig], Path]
@@ -18,7 +19,7 @@ def place_anew(config: DictConfig) -> Path:
     """Return the directory of the config's name, or of a unique one; it must be free."""
     name = config.name
     with open_dict(config):
-        config.name = name or unique_name()
+        config.name = name or unique_name(job_token())
     directory = place_of(str(config.hydra.run.dir), "hydra.run.dir")
     if name is not None and name_of(directory) != str(name):
         raise ConfigError(f"name={name} and hydra.run.dir={directory} name two directories; leave one out")

@@ -10,8 +10,9 @@ from runner.data.splits import sets_of
 from runner.loop.state import TrainState
 from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
-from runner.randomness import set_deterministic
+from runner.randomness import seed_apart, set_deterministic
 from runner.strategy.devices import Devices
+from runner.strategy.processes import Processes
 from runner.strategy.strategies import Strategy
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
@@ -61,27 +62,32 @@ class Prepared:
     """The overrides that a later attempt must repeat."""
 
 
-def prepare(start: Start) -> Prepared:
-    """Build the objects of a run and restore them, writing nothing.
+def prepare(start: Start, processes: Processes) -> Prepared:
+    """Build the objects of a run and restore them, writing nothing; only the main process reads checkpoints.
 
     Raises:
         RunnerError: the config, the data, the device or the checkpoint is wrong.
     """
     config = checked(start.config)
     set_deterministic(config.deterministic)
-    strategy, devices = build.choose_strategy(config, start.pinned or {})
+    strategy, devices = build.choose_strategy(config, start.pinned or {}, processes)
+    processes = strategy.processes
     problem, identity = _problem(config, start)
     _monitor_training(config, start, problem)
-    train_loader, val_loaders = loaders(config, problem.data, devices.kind)
+    train_loader, val_loaders = loaders(config, problem.data, devices.kind, processes)
     restoring.check_monitor(config.checkpoint, problem)
-    reports, entries = restoring.prepare_models(problem, start, config.warm_start)
-    start = restoring.check_data(start, entries, identity, config, train_loader.size)
+    loaded = restoring.prepare_models(problem, start, config.warm_start, processes)
+    reports, entries = loaded.reports, loaded.entries
+    start = replace(start, notices=[*start.notices, *loaded.notices])
+    start = restoring.check_data(start, entries, identity, config, train_loader.size, processes)
     horizon = horizon_of(config, train_loader, restoring.position(start, entries))
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
     trained = {name: state.models[name] for name in state.optimizers}
     freezing = build_freezing(config, trained, problem.learner, horizon)
     today = Today(config, horizon, problem.trust, problem.learner)
-    start = restoring.restore_state(state, entries, start=start, today=today)
+    start = restoring.restore_state(state, entries, start=start, today=today, processes=processes)
+    if processes.rank and not loaded.of_this_rank:
+        seed_apart(config.seed, processes.rank, state.progress.global_step)
     limits = counted_limits(config, train_loader)
     check_counts(limits, problem.learner, state.progress.counts)
     text = text_of(start.config)  # with the settings of an adopted optimizer

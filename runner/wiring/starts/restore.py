@@ -1,7 +1,7 @@
 """Restore a built run from its checkpoint, with the user's changes on top."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 from runner.checkpoint.best import standing
 from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
 from runner.checkpoint.policies import Mode
+from runner.checkpoint.ranks import of_rank, world_size_of
 from runner.checkpoint.reader.header import read_header
 from runner.checkpoint.weights.match import Report
 from runner.errors import CheckpointError, CheckpointMismatch, ConfigError
@@ -17,6 +18,7 @@ from runner.loop.state import TrainState, part_name
 from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
+from runner.strategy.processes import Processes
 from runner.wiring.build.checks import measured_of
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
 from runner.wiring.build.loaders import Position
@@ -29,7 +31,7 @@ from runner.wiring.schema.running import NoCheckpoint, WarmStart
 from runner.wiring.starts.best_so_far import change_measure, keep_record
 from runner.wiring.starts.start import Origin, Start
 from runner.wiring.starts.tutorial import adopt
-from runner.wiring.starts.warm_start import freeze_as_stored, warm_start
+from runner.wiring.starts.warm_start import freeze_as_stored, take_weights, warm_start
 
 _BETTER = dict.fromkeys(("loss", "error"), Mode.min) | dict.fromkeys(("accuracy", "acc", "auc", "f1", "iou"), Mode.max)
 
@@ -46,23 +48,54 @@ def check_monitor(options: NoCheckpoint, problem: Problem) -> None:
         )
 
 
-def prepare_models(problem: Problem, start: Start, options: WarmStart) -> tuple[dict[str, Report], dict[str, Any]]:
-    """Warm-start and freeze the models, before optimizers exist; return the reports and the checkpoint.
+@dataclass(frozen=True)
+class Loaded:
+    """What a run starts from: the reports of a warm start, or this process's state in a checkpoint."""
+
+    reports: Mapping[str, Report] = field(default_factory=dict)
+    entries: dict[str, Any] = field(default_factory=dict)
+    notices: Sequence[str] = ()
+    of_this_rank: bool = False
+    """Whether the entries are those that this very process, of as many, has written."""
+
+
+def prepare_models(problem: Problem, start: Start, options: WarmStart, processes: Processes) -> Loaded:
+    """Warm-start and freeze the models, before optimizers exist; return what was loaded.
 
     Raises:
         CheckpointError: a file is damaged or refused, or belongs to another model.
     """
-    if start.checkpoint is None:
-        return (warm_start(problem.models, options) if options.path else {}), {}
+    path = start.checkpoint
+    if path is None:
+        reports = processes.once(lambda: warm_start(problem.models, options) if options.path else {})
+        if processes.size > 1:
+            take_weights(problem.models, reports, processes)
+        return Loaded(reports)
     if start.origin is Origin.adopted:
-        return {}, read_plain(start.checkpoint)
-    entries = read_entries(start.checkpoint)
+        return Loaded(entries=processes.once(lambda: read_plain(path)))
+    entries = processes.once(lambda: read_entries(path))
     freeze_as_stored(problem.models, problem.learner, entries)
-    return {}, entries
+    own = of_rank(entries, path, rank=processes.rank, size=processes.size)
+    if (wrote := world_size_of(entries, path)) == processes.size:
+        return Loaded(entries=own, of_this_rank=True)
+    notice = (
+        f"{path.name} was written by {_count(wrote)}; {_count(processes.size)} now continue it, in the same order of "
+        "the data, but no longer exactly"
+    )
+    return Loaded(entries=own, notices=[notice])
+
+
+def _count(processes: int) -> str:
+    return "one process" if processes == 1 else f"{processes} processes"
 
 
 def check_data(
-    start: Start, entries: dict[str, Any], identity: Mapping[str, Any], config: Config, size: int | None
+    start: Start,
+    entries: dict[str, Any],
+    identity: Mapping[str, Any],
+    config: Config,
+    size: int | None,
+    processes: Processes,
 ) -> Start:
     """Return the start with notices about data that differ from the file's.
 
@@ -74,7 +107,7 @@ def check_data(
     if start.checkpoint is None:
         named = config.warm_start.path
         source = None if named is None else local_path(named, "warm_start.path")
-        said = [] if source is None else transferred(_said(source), identity, source)
+        said = [] if source is None or processes.rank else transferred(_said(source), identity, source)
     else:
         allowed = config.resume_allow
         said = compare_identities(entries.get(IDENTITY), identity, start.checkpoint, allowed=allowed)
@@ -110,7 +143,9 @@ def position(start: Start, entries: Mapping[str, Any]) -> Position:
     return Position(entries["global_step"], entries["epoch"], sample if type(sample) is int else 0)
 
 
-def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, today: Today) -> Start:
+def restore_state(
+    state: TrainState, entries: dict[str, Any], *, start: Start, today: Today, processes: Processes
+) -> Start:
     """Restore the state from the checkpoint, and return the start with notices about it.
 
     Raises:
@@ -124,7 +159,8 @@ def restore_state(state: TrainState, entries: dict[str, Any], *, start: Start, t
     options = today.config.checkpoint
     afresh = _match_learner(state, entries, start)
     changes = resume(state, entries, start, today)
-    found = standing(start.checkpoint, monitor=options.monitor, mode=options.mode)
+    path = start.checkpoint
+    found = processes.once(lambda: standing(path, monitor=options.monitor, mode=options.mode))
     if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
         change_measure(state, found.best, options.mode)
     notices = [*start.notices, *afresh, *keep_record(state, found.best, options.monitor)]

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from runner.checkpoint.policies import EveryEpochs, EveryMinutes, EveryPart, EverySteps, OnImprovement, Trigger
+from runner.checkpoint.policies import (
+    EveryEpochs,
+    EveryMinutes,
+    EveryPart,
+    EverySteps,
+    OnImprovement,
+    Request,
+    Trigger,
+)
 from runner.errors import ConfigError
 from runner.optim.schedules import Horizon
 from runner.wiring.schema import Config
@@ -19,7 +27,8 @@ class Rhythm:
 
     evaluating: int | EveryEpochs | EveryPart
     """An integer counts steps."""
-    saving: Sequence[Trigger]
+    saving: Sequence[Trigger] = ()
+    requests: Sequence[Request] = ()
 
 
 def rhythm_of(config: Config, horizon: Horizon) -> Rhythm:
@@ -27,7 +36,9 @@ def rhythm_of(config: Config, horizon: Horizon) -> Rhythm:
     every = config.eval_every
     evaluating = every if isinstance(every, int) else _epochs(every or 1, horizon, "eval_every", "eval_every=100")
     options = config.checkpoint
-    return Rhythm(evaluating, _triggers(options, horizon) if isinstance(options, Checkpoint) else ())
+    if not isinstance(options, Checkpoint):
+        return Rhythm(evaluating)
+    return Rhythm(evaluating, _triggers(options, horizon), [EveryMinutes(n) for n in (options.every_minutes,) if n])
 
 
 def _epochs(count: float, horizon: Horizon, key: str, in_steps: str) -> EveryEpochs | EveryPart:
@@ -50,6 +61,4 @@ def _triggers(options: Checkpoint, horizon: Horizon) -> list[Trigger]:
         found.append(EverySteps(options.every_steps))
     if options.every_epochs:
         found.append(_epochs(options.every_epochs, horizon, *_SAVING))
-    if options.every_minutes:
-        found.append(EveryMinutes(options.every_minutes))
     return found

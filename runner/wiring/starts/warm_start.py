@@ -13,7 +13,9 @@ from runner.checkpoint.weights.match import Fitting, Report, check_patterns, fit
 from runner.checkpoint.weights.sources import Weights, read_source
 from runner.errors import CheckpointMismatch, ConfigError
 from runner.loop.state import part_name
+from runner.optim.buffers import take_buffers
 from runner.places import local_path
+from runner.strategy.processes import Processes
 from runner.wiring.schema import rules
 from runner.wiring.schema.running import WarmStart
 
@@ -43,6 +45,16 @@ def warm_start(models: Mapping[str, nn.Module], options: WarmStart) -> dict[str,
     frozen = [name for report in reports.values() for name in report.frozen]
     _require_matches({"freeze": options.freeze}, frozen, "loaded parameter")
     return reports
+
+
+def take_weights(models: Mapping[str, nn.Module], reports: Mapping[str, Report], processes: Processes) -> None:
+    """Give the models of every process the weights of the main process, and freeze the same parameters."""
+    states = processes.once(lambda: {name: dict(model.state_dict()) for name, model in models.items()})
+    if processes.rank:
+        for name, model in models.items():
+            take_buffers(model, states[name])
+            model.load_state_dict(states[name])
+            _freeze(model, list(reports[name].frozen) if name in reports else [])
 
 
 def _require_matches(options: Mapping[str, Sequence[str]], names: Sequence[str], what: str) -> None:

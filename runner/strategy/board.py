@@ -1,0 +1,69 @@
+"""Where the processes of a run leave word for each other, also when they no longer come together."""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from runner.files import is_alive
+
+_PATIENCE = 2.0  # seconds until a process that was killed is seen to have ended
+
+
+class Board:
+    """Words by key, in torch's store; a store whose host has ended has none."""
+
+    def __init__(self, store: Any, rank: int, size: int) -> None:
+        self._store, self._rank, self._size = store, rank, size
+
+    def enter(self) -> None:
+        """Tell where this process runs."""
+        self._store.set(f"place/{self._rank}", json.dumps([platform.node(), os.getpid()]))
+
+    def tell(self, failure: str) -> None:
+        """Leave word of why this process fails; the first word stays."""
+        with suppress(RuntimeError):
+            if self._store.add("failures", 1) == 1:
+                self._store.set("failure", f"rank {self._rank}: {failure}")
+
+    def failure(self) -> str | None:
+        """Return the first word of a failure; without one, which processes of this host have ended."""
+        deadline = time.monotonic() + _PATIENCE
+        with suppress(RuntimeError):
+            while True:
+                if self._store.check(["failure"]):
+                    return str(self._store.get("failure").decode())
+                if ended := list(self._ended()):
+                    return f"{', '.join(ended)} ended without a word: killed, perhaps, or out of memory"
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.05)
+        return None
+
+    def _ended(self) -> Iterator[str]:
+        for rank in range(self._size):
+            if not self._store.check([f"place/{rank}"]):
+                continue
+            host, pid = json.loads(self._store.get(f"place/{rank}"))
+            if host == platform.node() and _has_ended(pid):
+                yield f"rank {rank} (process {pid})"
+
+    def first_to_say(self, text: str) -> bool:
+        """Return whether no other process has said this text; True if nobody can tell."""
+        with suppress(RuntimeError):
+            digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+            return bool(self._store.add(f"said/{digest}", 1) == 1)
+        return True
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a process of this host has ended, also if its parent has not noticed yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return not is_alive(pid)

@@ -1,0 +1,138 @@
+"""DistributedDataParallel: a replica of each model in every process, whose gradients are averaged.
+
+https://docs.pytorch.org/docs/stable/notes/ddp.html
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from runner.strategy.choosing import Exchange
+from runner.strategy.devices import Devices, available
+from runner.strategy.group import in_time
+from runner.strategy.processes import Processes, local_size
+from runner.strategy.strategies import Models, Strategy
+
+
+class Distributed(Strategy):
+    """One device for each process; only the models of an update exchange gradients, also if others run in it."""
+
+    name = "ddp"
+
+    def __init__(self, devices: Devices, processes: Processes, exchange: Exchange) -> None:
+        self.device = devices.first
+        self.processes = processes
+        self._exchange = exchange
+        backend = "nccl" if devices.kind == "cuda" and local_size() <= available()["cuda"] else "gloo"
+        self._group = dist.new_group(backend=backend, timeout=timedelta(seconds=exchange.timeout))
+        self._replicas: dict[int, tuple[list[bool], Replica]] = {}
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Return the model on this process's device, with synchronised BatchNorm if that is wanted."""
+        placed = model.to(self.device)
+        if self._exchange.sync_batchnorm:
+            placed = nn.SyncBatchNorm.convert_sync_batchnorm(placed, self._group)  # type: ignore[no-untyped-call]
+        return placed
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model itself, as it is evaluated."""
+        return model
+
+    def updated(self, models: Models, names: str | tuple[str, ...]) -> Models:
+        """Return replicas of the updated models, and the others as they are."""
+        chosen = (names,) if isinstance(names, str) else names
+        return {name: self._replica(model) if name in chosen else model for name, model in models.items()}
+
+    def _replica(self, model: nn.Module) -> nn.Module:
+        """Return the replica of a model, a new one after parameters were frozen or unfrozen."""
+        trained = [parameter.requires_grad for parameter in model.parameters()]
+        if not any(trained):
+            return model
+        known, replica = self._replicas.get(id(model), (None, None))
+        if replica is None or known != trained:
+            replica = self._made(model)
+            self._replicas[id(model)] = trained, replica
+        return replica
+
+    def _made(self, model: nn.Module) -> "Replica":
+        with in_time():
+            return Replica(
+                model,
+                device_ids=[self.device.index] if self.device.type == "cuda" else None,
+                process_group=self._group,
+                broadcast_buffers=False,  # once a step, by `align`: a learner may run a model several times in one
+                find_unused_parameters=self._exchange.find_unused,
+                gradient_as_bucket_view=True,
+            )
+
+    def accumulating(self, models: Models, *, last: bool) -> AbstractContextManager[Any]:
+        """Return a context in which no gradient is exchanged, unless the micro-batch is the last one."""
+        return in_time() if last else _silent(models.values())
+
+    def reduce(self, optimizer: Optimizer, models: Models) -> None:
+        """Average the gradients of parameters outside of the models, such as a learner's own."""
+        of_models = {id(parameter) for model in models.values() for parameter in model.parameters()}
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.requires_grad and id(parameter) not in of_models:
+                    self._average(parameter)
+
+    def _average(self, parameter: Tensor) -> None:
+        if parameter.grad is None:  # in other processes it may have one
+            parameter.grad = torch.zeros_like(parameter)
+        with in_time():
+            dist.all_reduce(parameter.grad, group=self._group)
+        parameter.grad /= self.processes.size
+
+    def align(self, models: Models) -> None:
+        """Give the models that are trained, and their averages, the buffers of the main process."""
+        kinds: dict[torch.dtype, list[Tensor]] = {}
+        for model in models.values():
+            for buffer in model.buffers():
+                kinds.setdefault(buffer.dtype, []).append(buffer)
+        with in_time(), torch.no_grad():
+            for buffers in kinds.values():
+                _broadcast(buffers, self._group)
+
+
+class Replica(DistributedDataParallel):
+    """A model whose gradients are averaged over the processes; it must be called, not one of its methods."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the model; AttributeError for a method, whose gradients would not be averaged."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "module":
+                raise
+        value = getattr(self.module, name)
+        if callable(value) and not isinstance(value, nn.Module):
+            raise AttributeError(
+                f"strategy=ddp averages the gradients of a model that is called, not of its method {name}; let its "
+                f"`forward` do what {name} does"
+            )
+        return value
+
+
+@contextmanager
+def _silent(models: Iterable[nn.Module]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for model in models:
+            if isinstance(model, DistributedDataParallel):
+                stack.enter_context(model.no_sync())
+        yield
+
+
+def _broadcast(buffers: list[Tensor], group: Any) -> None:
+    """Broadcast tensors of one type as one."""
+    whole = torch.cat([buffer.reshape(-1) for buffer in buffers])
+    dist.broadcast(whole, 0, group=group)
+    for buffer, part in zip(buffers, torch.split(whole, [buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(part.view_as(buffer))
