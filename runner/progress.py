@@ -145,6 +145,11 @@ class Progress:
             setattr(self, name, dict(value) if isinstance(value, dict) else value)
 
 
+def each(names: Names) -> tuple[str, ...]:
+    """Return the models of an update."""
+    return (names,) if isinstance(names, str) else names
+
+
 def joined(names: Names) -> str:
     """Return the name of a model, or of several that are updated together, for messages and counters."""
     return names if isinstance(names, str) else ", ".join(names)

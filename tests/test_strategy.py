@@ -10,8 +10,9 @@ from torch import nn
 
 from runner.errors import ConfigError, DeviceMissing
 from runner.strategy import choosing, devices
-from runner.strategy.choosing import Exchange, resolve_strategy
+from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.exchange import Exchange
 from runner.strategy.precision import Precision
 from runner.strategy.processes import Alone
 from runner.strategy.strategies import DataParallel, Single, in_callers_format
@@ -100,14 +101,14 @@ def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monk
         choose_strategy(config_of(), pinned, Alone())
 
 
-def test_several_processes_for_one_run_are_refused_before_anything_is_made(
+def test_several_processes_are_refused_for_what_one_does(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SLURM_PROCID", "1")
     for rank, size, refused in (("0", "2", True), ("1", "2", True), ("0", "1", False)):
         monkeypatch.setenv("RANK", rank)
         monkeypatch.setenv("WORLD_SIZE", size)
-        for words in (["name=x"], ["-m", "seed=0,1", "name=s"]):
+        for words in (["task=evaluate"], ["task=predict"], ["task=check_resume"], ["-m", "seed=0,1", "name=s"]):
             outcome = cli(capsys, *words, "nonsense=1")  # which is looked at later
             assert outcome.code == 2 and ("without torchrun" in outcome.err) is refused, outcome.err
     assert not list(work.iterdir())

@@ -16,6 +16,7 @@ NAME = "ranks"
 PARTS = ("data", "learner", "progress", "rng")
 """The parts that a process has for itself; models, optimizers and the rest are the same in every process."""
 
+_OF_PROGRESS = ("window", "window_counts", "loss")  # the other counters are those of the run
 States = Mapping[str, Mapping[str, Any]]
 
 
@@ -26,7 +27,11 @@ class Ranks:
         """Take the states of `PARTS` of every process, by rank."""
         main, *others = everywhere
         self._states = {
-            f"rank_{rank}": {name: state for name, state in states.items() if any(differences(main[name], state))}
+            f"rank_{rank}": {
+                name: {key: state[key] for key in _OF_PROGRESS} if name == "progress" else state
+                for name, state in states.items()
+                if any(differences(main[name], state))
+            }
             for rank, states in enumerate(others, start=1)
         }
 
@@ -64,8 +69,10 @@ def of_rank(entries: Mapping[str, Any], path: Path, *, rank: int, size: int) -> 
     found = {key: value for key, value in entries.items() if key != f"{NAME}{SUFFIX}"}
     ranks = entries.get(f"{NAME}{SUFFIX}", {})
     if wrote == size:
-        own = ranks[f"rank_{rank}"] if rank else {}
-        return found | {f"{name}{SUFFIX}": state for name, state in _states(own, path).items()}
+        own = _states(ranks[f"rank_{rank}"], path) if rank else {}
+        if isinstance(counters := own.get("progress"), Mapping):
+            own = {**own, "progress": {**found[f"progress{SUFFIX}"], **counters}}
+        return found | {f"{name}{SUFFIX}": state for name, state in own.items()}
     return found | {f"progress{SUFFIX}": _progress(found, ranks, path, rank)}
 
 

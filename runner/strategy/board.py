@@ -8,10 +8,32 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 from runner.files import is_alive
 
+_PAUSE = 0.02
 _PATIENCE = 2.0  # seconds until a process that was killed is seen to have ended
+
+
+def generation(store: Any, rank: int, size: int) -> str:
+    """Return what these processes share, and no earlier ones of the same job.
+
+    A store of torchrun outlives its workers, so a key may be of those before a restart; the addresses that they have
+    left there would be connected to.
+    """
+    mine = uuid4().hex
+    if rank == 0:
+        store.set("call", mine)
+        answers = [store.get(f"{mine}/{other}").decode() for other in range(1, size)]
+        store.set(f"{mine}/heard", ",".join(answers))
+        return mine
+    while True:
+        call = store.get("call").decode()
+        store.set(f"{call}/{rank}", mine)
+        if store.check([f"{call}/heard"]) and mine in store.get(f"{call}/heard").decode():
+            return str(call)
+        time.sleep(_PAUSE)
 
 
 class Board:
@@ -41,7 +63,7 @@ class Board:
                     return f"{', '.join(ended)} ended without a word: killed, perhaps, or out of memory"
                 if time.monotonic() > deadline:
                     return None
-                time.sleep(0.05)
+                time.sleep(_PAUSE)
         return None
 
     def _ended(self) -> Iterator[str]:

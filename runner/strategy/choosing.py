@@ -1,26 +1,14 @@
 """Choose the strategy of a run, and the devices of this process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from runner.errors import ConfigError
 from runner.strategy.devices import Devices, available
+from runner.strategy.exchange import Exchange
 from runner.strategy.processes import Processes, is_launched, local_rank
 from runner.strategy.strategies import DataParallel, Single, Strategy
 
 _OF_PROCESSES = ("ddp",)
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """How several processes exchange gradients."""
-
-    timeout: float
-    """The seconds that a process waits for another."""
-    find_unused: bool
-    """Whether parameters without a gradient are looked for in every step."""
-    sync_batchnorm: bool
-    """Whether BatchNorm layers normalize over the batches of all processes."""
 
 
 def resolve_strategy(

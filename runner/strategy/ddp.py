@@ -3,6 +3,7 @@
 https://docs.pytorch.org/docs/stable/notes/ddp.html
 """
 
+import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
@@ -14,11 +15,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from runner.strategy.choosing import Exchange
 from runner.strategy.devices import Devices, available
+from runner.strategy.exchange import Exchange
 from runner.strategy.group import in_time
 from runner.strategy.processes import Processes, local_size
 from runner.strategy.strategies import Models, Strategy
+
+# They are aligned once a step: a learner may run a model several times in one. The name has changed in torch 2.13.
+_NAMES = inspect.signature(DistributedDataParallel.__init__).parameters
+_LEAVING_BUFFERS: Any = {"forward_sync_buffers" if "forward_sync_buffers" in _NAMES else "broadcast_buffers": False}
 
 
 class Distributed(Strategy):
@@ -67,7 +72,7 @@ class Distributed(Strategy):
                 model,
                 device_ids=[self.device.index] if self.device.type == "cuda" else None,
                 process_group=self._group,
-                broadcast_buffers=False,  # once a step, by `align`: a learner may run a model several times in one
+                **_LEAVING_BUFFERS,
                 find_unused_parameters=self._exchange.find_unused,
                 gradient_as_bucket_view=True,
             )

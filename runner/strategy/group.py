@@ -3,8 +3,11 @@
 https://docs.pytorch.org/docs/stable/distributed.html
 """
 
+import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,10 +16,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
-from torch.utils import _pytree as pytree
 
 from runner.errors import ProcessFailed, RunnerError
-from runner.strategy.board import Board
+from runner.strategy.board import Board, generation
 
 T = TypeVar("T")
 
@@ -35,7 +37,8 @@ def joined() -> Iterator["Group"]:
     """
     patience = timedelta(seconds=_START)
     try:
-        store, rank, size = next(rendezvous("env://", timeout=patience))
+        found, rank, size = next(rendezvous("env://", timeout=patience))
+        store = PrefixStore(generation(found, rank, size), found)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
     except (RuntimeError, ValueError) as error:
         raise ProcessFailed(f"the processes of this run do not find each other: {_first(error)}") from error
@@ -95,27 +98,24 @@ class Group:
         return made
 
     def _send(self, value: Any) -> None:
-        leaves, form = pytree.tree_flatten(value)
-        plain = [_Shape(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        tensors: list[Tensor] = []
+        form = _changed(value, lambda leaf: _Shape.of(leaf, tensors) if isinstance(leaf, Tensor) else leaf)
         with in_time():
-            dist.broadcast_object_list([plain, form], 0, group=self._group)
-            for leaf in leaves:
-                if isinstance(leaf, Tensor):
-                    dist.broadcast(leaf.detach().cpu().contiguous(), 0, group=self._group)
+            dist.broadcast_object_list([form], 0, group=self._group)
+            for tensor in tensors:
+                dist.broadcast(tensor.detach().cpu().contiguous(), 0, group=self._group)
 
     def _received(self) -> Any:
-        box: list[Any] = [None, None]
+        box: list[Any] = [None]
         with in_time():
             dist.broadcast_object_list(box, 0, group=self._group)
-            plain, form = box
-            leaves = [self._tensor(leaf) if isinstance(leaf, _Shape) else leaf for leaf in plain]
-        value = pytree.tree_unflatten(leaves, form)
+            value = _changed(box[0], lambda leaf: self._tensor(leaf) if isinstance(leaf, _Shape) else leaf)
         if isinstance(value, Exception):
             raise value
         return value
 
     def _tensor(self, shape: "_Shape") -> Tensor:
-        tensor = shape.empty()
+        tensor = torch.empty(shape.sizes, dtype=shape.dtype)
         dist.broadcast(tensor, 0, group=self._group)
         return tensor
 
@@ -132,15 +132,25 @@ class Group:
         return self.once(lambda: _sums(everywhere))
 
 
+@dataclass(frozen=True)
 class _Shape:
     """Stands for a tensor that follows."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        self._shape, self._dtype = tuple(tensor.shape), tensor.dtype
+    sizes: tuple[int, ...]
+    dtype: torch.dtype
 
-    def empty(self) -> Tensor:
-        """Return memory for the tensor."""
-        return torch.empty(self._shape, dtype=self._dtype)
+    @classmethod
+    def of(cls, tensor: Tensor, tensors: list[Tensor]) -> "_Shape":
+        """Return what stands for a tensor, and keep the tensor."""
+        tensors.append(tensor)
+        return cls(tuple(tensor.shape), tensor.dtype)
+
+
+def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Apply `change` to every leaf of nested dictionaries, lists and tuples."""
+    if type(value) in (dict, OrderedDict):
+        return type(value)((key, _changed(item, change)) for key, item in value.items())
+    return type(value)(_changed(item, change) for item in value) if type(value) in (list, tuple) else change(value)
 
 
 def _wish(number: Tensor) -> str | None:
@@ -165,4 +175,5 @@ def in_time() -> Iterator[None]:
 
 
 def _first(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+    """Return the first sentence of an error, without the place in torch's sources."""
+    return re.sub(r"^(Gloo connectFullMesh failed with )?\[[^]]*\.cc:\d+\] ?", "", str(error)).split(". ")[0][:200]

@@ -140,3 +140,14 @@ def _dense(model: nn.Module) -> Iterator[str]:
         for name, parameter in module.named_parameters(place, recurse=False):
             if parameter.requires_grad and not sparse:
                 yield name
+
+
+def check_gradients(models: Mapping[str, nn.Module], find_unused: bool) -> None:
+    """Raise ConfigError for a parameter without a gradient, for which other processes would wait."""
+    for name, model in models.items():
+        for key, parameter in model.named_parameters():
+            if parameter.requires_grad and parameter.grad is None and not find_unused:
+                raise ConfigError(
+                    f"the {name}'s {key} has no gradient after a backward pass, and several processes would wait for "
+                    "it; add strategy.find_unused=true, or freeze it"
+                )

@@ -20,8 +20,10 @@ from runner.loop.metrics import Figures
 from runner.loop.state import TrainState
 from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
+from runner.progress import each
 from runner.randomness import isolated
 from runner.strategy.strategies import Compiled, Strategy
+from runner.wiring.build.checks import check_gradients
 from runner.wiring.build.trial_batches import trial_batches
 from runner.wiring.build.untouched import untouched
 from runner.wiring.schema import Config
@@ -103,6 +105,26 @@ class Trial:
                 if size not in tried:
                     tried.add(size)
                     self._forward(models, part, size)
+        if self._strategy.processes.size > 1:
+            self._exchange(models, batches[0].parts[0])
+
+    def _exchange(self, models: Mapping[str, nn.Module], part: Any) -> None:
+        """Exchange the gradients of a micro-batch, and drop them: their buckets take the order of the backward pass.
+
+        Without it the first step after a resume would add in another order than the same step of a whole run.
+
+        Raises:
+            ConfigError: a parameter has no gradient, for which the other processes would wait.
+        """
+        state, step = self._state, self._state.progress.global_step
+        for names in updates_of(self._learner, step, state.optimizers):
+            running = self._strategy.updated(models, names)
+            with self._strategy.accumulating(running, last=True), state.scaler.autocast():
+                values = training_of(self._learner)(running, names, move(part, self._strategy.device))
+                values["loss"].backward()  # type: ignore[no-untyped-call]
+            optimizer = state.optimizer_of(names)
+            check_gradients({name: state.models[name] for name in each(names)}, self._config.strategy.find_unused)
+            optimizer.zero_grad()
 
     def _count(self, batch: Batch) -> None:
         try:
@@ -129,7 +151,7 @@ class Trial:
         averages = {name: average.model for name, average in self._state.averages.items()}
         raw = {**self._state.models, **averages}
         models = {name: self._strategy.wrap(model) for name, model in raw.items()}
-        sizes = {batch.size: batch for batch in reversed(batches)}
+        sizes = {batch.here: batch for batch in reversed(batches) if batch.here}
         device = self._strategy.device
         values: Any = {}
         with torch.no_grad(), evaluation_mode(models, self._learner), Figures(self._learner, self._strategy) as figures:
@@ -137,11 +159,11 @@ class Trial:
                 try:
                     with self._state.scaler.autocast():
                         values = self._learner.evaluation(models, move(batch.whole, device))
-                    figures.add(values, batch.size)
+                    figures.add(values, batch.here)
                 except RunnerError:
                     raise
                 except Exception as error:
-                    raise self._failure("evaluation", batch.whole, batch.size, error) from error
+                    raise self._failure("evaluation", batch.whole, batch.here, error) from error
             self._summarize(figures)
         place = f"{type(self._learner).__name__}.evaluation"
         return [

@@ -1,6 +1,7 @@
 """From data to loaders, and the length of the run in steps."""
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,3 +159,25 @@ def check_counts(limits: Mapping[str, int], learner: Any, counts: Mapping[str, i
             f"max_{name}={limits[name]} cannot be reached: the run has not counted its {name} from its start; "
             "use max_steps=..."
         )
+
+
+def check_same_order(train: Source, processes: Processes) -> None:
+    """Raise ConfigError unless all processes have the same samples in the same order."""
+    if processes.size == 1 or not isinstance(train, TrainLoader):
+        return
+    digest = hashlib.sha256()
+    for batch in train.order.batches(0):
+        digest.update(batch.numpy().tobytes())
+    found = processes.gather((train.size, digest.hexdigest()))
+    processes.once(lambda: _require_equal(found))
+
+
+def _require_equal(found: Sequence[tuple[int, str]]) -> None:
+    for rank, one in enumerate(found):
+        if one[0] != found[0][0]:
+            raise ConfigError(f"rank {rank} has {one[0]} samples and rank 0 has {found[0][0]}; give all the same data")
+        if one != found[0]:
+            raise ConfigError(
+                f"rank {rank} has another order of the data than rank 0; let it follow from (epoch, generator) alone, "
+                "not from a set or the host"
+            )

@@ -20,8 +20,9 @@ from runner.optim.schedules import Horizon
 from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
 from runner.stateful import Stateful
-from runner.strategy.choosing import Exchange, resolve_strategy
+from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.exchange import Exchange
 from runner.strategy.precision import Precision
 from runner.strategy.processes import Processes
 from runner.strategy.strategies import Compiled, Strategy

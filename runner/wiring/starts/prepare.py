@@ -18,7 +18,7 @@ from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
 from runner.wiring.build.identity import identity_of
-from runner.wiring.build.loaders import check_counts, counted_limits, horizon_of, loaders
+from runner.wiring.build.loaders import check_counts, check_same_order, counted_limits, horizon_of, loaders
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.build.updating import build_freezing
 from runner.wiring.config.compose import checked, plain, without_hydra
@@ -75,6 +75,7 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     problem, identity = _problem(config, start)
     _monitor_training(config, start, problem)
     train_loader, val_loaders = loaders(config, problem.data, devices.kind, processes)
+    check_same_order(train_loader, processes)
     restoring.check_monitor(config.checkpoint, problem)
     loaded = restoring.prepare_models(problem, start, config.warm_start, processes)
     reports, entries = loaded.reports, loaded.entries
