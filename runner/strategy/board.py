@@ -53,25 +53,27 @@ class Board:
                 self._store.set("failure", f"rank {self._rank}: {failure}")
 
     def failure(self) -> str | None:
-        """Return the first word of a failure; without one, which processes of this host have ended."""
+        """Return the first word of a failure; without one, which processes of this host have ended, or are stopped."""
         deadline = time.monotonic() + _PATIENCE
         with suppress(RuntimeError):
             while True:
                 if self._store.check(["failure"]):
                     return str(self._store.get("failure").decode())
-                if ended := list(self._ended()):
+                if ended := list(self._in_state("Z")):
                     return f"{', '.join(ended)} ended without a word: killed, perhaps, or out of memory"
                 if time.monotonic() > deadline:
-                    return None
+                    stopped = ", ".join(self._in_state("T"))
+                    return f"{stopped} is stopped" if stopped else None
                 time.sleep(_PAUSE)
         return None
 
-    def _ended(self) -> Iterator[str]:
+    def _in_state(self, state: str) -> Iterator[str]:
+        """Yield the processes of this host that have ended ("Z") or are stopped ("T")."""
         for rank in range(self._size):
             if not self._store.check([f"place/{rank}"]):
                 continue
             host, pid = json.loads(self._store.get(f"place/{rank}"))
-            if host == platform.node() and _has_ended(pid):
+            if host == platform.node() and _state(pid) == state:
                 yield f"rank {rank} (process {pid})"
 
     def first_to_say(self, text: str) -> bool:
@@ -82,10 +84,10 @@ class Board:
         return True
 
 
-def _has_ended(pid: int) -> bool:
-    """Return whether a process of this host has ended, also if its parent has not noticed yet."""
+def _state(pid: int) -> str:
+    """Return the state of a process of this host, "Z" also if nothing is left of it."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"
+            return stat.read().rpartition(")")[2].split()[0]
     except OSError:
-        return not is_alive(pid)
+        return "" if is_alive(pid) else "Z"

@@ -116,6 +116,11 @@ def launched() -> "Iterator[Processes]":
         yield group
 
 
+def launcher() -> list[str]:
+    """Return the words that start as many processes on this host, before those of `run.py`; none for one process."""
+    return ["torchrun", f"--nproc-per-node={local_size()}"] if world_size() > 1 else []
+
+
 def is_launched() -> bool:
     """Return whether torchrun, or the like, started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from runner.strategy.processes import launcher
+
 SCRIPT = "runner-train"
 """The console script of an installation."""
 _OF_RUNS = ("status.json", "sweep.json")
@@ -12,9 +14,9 @@ def start_command() -> list[str]:
     """Return the start of a command line, such as `python run.py`, as the user types it here."""
     script = _script()
     if script is not None:
-        return ["python", sys.argv[0]]
+        return [*(launcher() or ["python"]), sys.argv[0]]
     if Path(sys.argv[0]).name != SCRIPT and Path("run.py").is_file():
-        return ["python", "run.py"]
+        return [*(launcher() or ["python"]), "run.py"]
     return [SCRIPT]
 
 

@@ -79,7 +79,7 @@ def prepare_models(problem: Problem, start: Start, options: WarmStart, processes
     if (wrote := world_size_of(entries, path)) == processes.size:
         return Loaded(entries=own, of_this_rank=True)
     notice = (
-        f"{path.name} was written by {_count(wrote)}; {_count(processes.size)} now continue it, in the same order of "
+        f"{path.name} was written by {_count(wrote)} and goes on with {_count(processes.size)}: in the same order of "
         "the data, but no longer exactly"
     )
     return Loaded(entries=own, notices=[notice])
