@@ -29,7 +29,7 @@ def pretend(monkeypatch: Any, gpus: int) -> None:
 
 def resolved(name: str, index: Any) -> tuple[type, Devices]:
     """Return the strategy's class, and the devices, of one process."""
-    exchange = Exchange(timeout=9.0, find_unused=False, sync_batchnorm=False)
+    exchange = Exchange(9.0, find_unused=False, units=(), cpu_offload=False, sync_batchnorm=False)
     strategy, chosen = resolve_strategy(name, choose_devices("cuda", index), index, Alone(), exchange)
     return type(strategy), chosen
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from runner.checkpoint.format import compose_entries
 from runner.checkpoint.policies import Boundary, Request, Trigger
 from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import Worker
 from runner.checkpoint.writer.finite import non_finite
 from runner.checkpoint.writer.image import Image
+from runner.checkpoint.writer.pickling import identity
 from runner.errors import NonFinite, SaveFailed
 from runner.stateful import Stateful
 
@@ -102,6 +105,7 @@ class StoreSaving:
         self._triggers, self._requests = tuple(triggers), tuple(requests)
         self._description = dict(description)
         self._image = Image()
+        self._taken: tuple[Mapping[str, Any], Mapping[str, Any]] = {}, {}
         self._safe: Mapping[str, Any] | None = None
         """The counters of the latest written checkpoint."""
         self._saved_at = time.monotonic()
@@ -126,13 +130,33 @@ class StoreSaving:
             SaveFailed: more writes failed in a row than are tolerated; all earlier files are unchanged.
                 Both may belong to the former save.
         """
+        if self.begin(counters):
+            self.take(parts, counters)
+            self.start()
+
+    def begin(self, counters: Mapping[str, Any]) -> bool:
+        """Return whether a checkpoint with these counters is missing, once the former save is written; raise like it.
+
+        With `take` and `start`, this is `save` in three steps, between which other processes bring their shards.
+        """
         self._worker.settle()
-        if counters == self._safe:
-            return
+        return counters != self._safe
+
+    def take(self, parts: Mapping[str, Stateful], counters: Mapping[str, Any], absent: Sequence[Tensor] = ()) -> None:
+        """Copy the parts' states; those of `absent` tensors come later, into the memory that `place` returns."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         entries = compose_entries(parts, {**counters, **self._description, "created": created})
-        self._image.take(entries)
+        self._image.take(entries, {identity(tensor.untyped_storage()) for tensor in absent})
+        self._taken = entries, counters
         self._saved_at = time.monotonic()
+
+    def place(self, absent: Tensor) -> Tensor:
+        """Return the memory of a tensor whose bytes are not taken yet."""
+        return self._image.tensor(absent)
+
+    def start(self) -> None:
+        """Begin to write what was taken."""
+        entries, counters = self._taken
         self._worker.start(lambda: self._write(entries, counters))
 
     def settle(self) -> None:

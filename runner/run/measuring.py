@@ -90,7 +90,7 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
             raise CheckpointMismatch(f"{subject.path} has no model {name}; it belongs to another learner")
         part = inference_part(name, stored)
         take_buffers(model, stored[part])
-        restore_part(part, model, stored[part], subject.path)
+        restore_part(part, model, subject.strategy.localize(model, stored[part]), subject.path)
     if isinstance(subject.learner, Stateful):
         if "learner" in stored:
             if isinstance(subject.learner, Module):

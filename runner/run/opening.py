@@ -110,10 +110,10 @@ def _saving(
     options, processes = run.config.checkpoint, run.strategy.processes
     if not isinstance(options, Checkpoint):
         return NoSaving()
-    if processes.rank:
-        return JointSaving(Following(run.rhythm.saving, stop.save_requested), processes)
-    own = _storing(run, options, stop, environment, record, trackers)
-    return own if processes.size == 1 else JointSaving(own, processes)
+    own = None if processes.rank else _storing(run, options, stop, environment, record, trackers)
+    if own is not None and processes.size == 1:
+        return own
+    return JointSaving(run.strategy, own, Following(run.rhythm.saving, stop.save_requested))
 
 
 def _storing(
@@ -123,7 +123,7 @@ def _storing(
     environment: Mapping[str, Any],
     record: Callable[[Saved | None], None],
     trackers: Tracker,
-) -> Saving:
+) -> StoreSaving:
     """Return the main process's saving into the run's checkpoint folder, which it creates."""
     keep = retentions(options)
     store = CheckpointStore(run.start.directory, keep=keep, monitor=options.monitor, mode=options.mode)
@@ -141,7 +141,9 @@ def _storing(
         "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
         IDENTITY: run.identity,
     }
-    states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
+    states, _ = run.strategy.stand_ins(
+        {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
+    )
     store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
     tenure = Tenure(run.start.directory)
 

@@ -72,7 +72,8 @@ def _roll_back(run: Prepared, *, attempt: str | None, failure: NonFinite) -> Sta
     if checkpoint is None or times > limit:
         raise failure
     entries = processes.once(lambda: read_entries(checkpoint))
-    restore_all(state, of_rank(entries, checkpoint, rank=processes.rank, size=processes.size), checkpoint)
+    own = of_rank(entries, checkpoint, rank=processes.rank, size=processes.size)
+    restore_all(state, own, checkpoint, run.strategy)
     state.progress.rollbacks, state.whole = times, True
     log.warning(
         "%s\nrolling back to %s with another order of the data (%d of at most %d times)",

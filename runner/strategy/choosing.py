@@ -8,7 +8,7 @@ from runner.strategy.exchange import Exchange
 from runner.strategy.processes import Processes, is_launched, local_rank
 from runner.strategy.strategies import DataParallel, Single, Strategy
 
-_OF_PROCESSES = ("ddp",)
+_OF_PROCESSES = ("ddp", "fsdp")
 
 
 def resolve_strategy(
@@ -45,12 +45,16 @@ def _of_several(
 ) -> tuple[Strategy, Devices]:
     if name not in ("auto", *_OF_PROCESSES):
         raise ConfigError(
-            f"strategy={name} runs in one process, and torchrun started {processes.size}; use strategy=ddp, or start "
-            "it without torchrun"
+            f"strategy={name} runs in one process, and torchrun started {processes.size}; use strategy=ddp or fsdp, "
+            "or start it without torchrun"
         )
+    own = _of_this_process(devices, index)
+    if name == "fsdp":
+        from runner.strategy.fsdp import FullySharded
+
+        return FullySharded(own, processes.limited(exchange.timeout), exchange), own
     from runner.strategy.ddp import Distributed
 
-    own = _of_this_process(devices, index)
     return Distributed(own, processes.limited(exchange.timeout), exchange), own
 
 

@@ -9,15 +9,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
-import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from runner.strategy.buffers import broadcast_buffers
 from runner.strategy.devices import Devices, available
 from runner.strategy.exchange import Exchange
 from runner.strategy.group import in_time
+from runner.strategy.loose import average_loose
 from runner.strategy.processes import Processes, local_size
 from runner.strategy.strategies import Models, Strategy
 
@@ -83,28 +84,11 @@ class Distributed(Strategy):
 
     def reduce(self, optimizer: Optimizer, models: Models) -> None:
         """Average the gradients of parameters outside of the models, such as a learner's own."""
-        of_models = {id(parameter) for model in models.values() for parameter in model.parameters()}
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                if parameter.requires_grad and id(parameter) not in of_models:
-                    self._average(parameter)
-
-    def _average(self, parameter: Tensor) -> None:
-        if parameter.grad is None:  # in other processes it may have one
-            parameter.grad = torch.zeros_like(parameter)
-        with in_time():
-            dist.all_reduce(parameter.grad, group=self._group)
-        parameter.grad /= self.processes.size
+        average_loose(optimizer, models, self._group)
 
     def align(self, models: Models) -> None:
         """Give the models that are trained, and their averages, the buffers of the main process."""
-        kinds: dict[torch.dtype, list[Tensor]] = {}
-        for model in models.values():
-            for buffer in model.buffers():
-                kinds.setdefault(buffer.dtype, []).append(buffer)
-        with in_time(), torch.no_grad():
-            for buffers in kinds.values():
-                _broadcast(buffers, self._group)
+        broadcast_buffers(models, self._group)
 
 
 class Replica(DistributedDataParallel):
@@ -133,11 +117,3 @@ def _silent(models: Iterable[nn.Module]) -> Iterator[None]:
             if isinstance(model, DistributedDataParallel):
                 stack.enter_context(model.no_sync())
         yield
-
-
-def _broadcast(buffers: list[Tensor], group: Any) -> None:
-    """Broadcast tensors of one type as one."""
-    whole = torch.cat([buffer.reshape(-1) for buffer in buffers])
-    dist.broadcast(whole, 0, group=group)
-    for buffer, part in zip(buffers, torch.split(whole, [buffer.numel() for buffer in buffers]), strict=True):
-        buffer.copy_(part.view_as(buffer))

@@ -8,9 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from runner.stateful import Stateful
 from runner.strategy.devices import Devices
 from runner.strategy.processes import Alone, Processes
 
@@ -23,6 +24,8 @@ class Strategy(Protocol):
     name: str
     device: torch.device
     processes: Processes
+    runs_together: bool = False
+    """Whether a model runs in all processes or in none, since each has a part of it."""
 
     def place(self, model: nn.Module) -> nn.Module:
         """Return a model where it is to run, before an optimizer has its parameters."""
@@ -45,6 +48,18 @@ class Strategy(Protocol):
 
     def align(self, models: Models) -> None:
         """Give the models of every process the buffers of the main process."""
+        return None
+
+    def localize(self, part: Stateful, state: Any) -> Any:
+        """Return the state of a part, read from a file, as this process restores it."""
+        return state
+
+    def stand_ins(self, states: Any) -> tuple[Any, list[Any]]:
+        """Return states as a file holds them, with untouched tensors for those that `deliver` fills."""
+        return states, []
+
+    def deliver(self, pairs: list[Any], place: Callable[[Tensor], Tensor]) -> None:
+        """Fill what `stand_ins` returned, in memory that `place` returns in the main process."""
         return None
 
 
@@ -112,6 +127,7 @@ class Compiled(Strategy):
         self.name = inner.name
         self.device = inner.device
         self.processes = inner.processes
+        self.runs_together = inner.runs_together
         self.inner = inner
 
     def place(self, model: nn.Module) -> nn.Module:
@@ -138,3 +154,15 @@ class Compiled(Strategy):
     def align(self, models: Models) -> None:
         """Align the models as the inner strategy does."""
         self.inner.align(models)
+
+    def localize(self, part: Stateful, state: Any) -> Any:
+        """Return the state as the inner strategy restores it."""
+        return self.inner.localize(part, state)
+
+    def stand_ins(self, states: Any) -> tuple[Any, list[Any]]:
+        """Return the states as the inner strategy does."""
+        return self.inner.stand_ins(states)
+
+    def deliver(self, pairs: list[Any], place: Callable[[Tensor], Tensor]) -> None:
+        """Fill what the inner strategy does."""
+        self.inner.deliver(pairs, place)

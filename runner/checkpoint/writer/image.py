@@ -6,7 +6,7 @@ that training can continue.
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import takewhile
 from typing import Any, BinaryIO
 
@@ -36,17 +36,19 @@ class Image:
         self._keys: dict[int, int] = {}
         self._arrived: list[torch.cuda.Event] = []
 
-    def take(self, content: Mapping[str, Any]) -> None:
+    def take(self, content: Mapping[str, Any], absent: Collection[int] = ()) -> None:
         """Copy the bytes of every tensor in `content`, whose containers must not change afterwards.
 
-        Copies from a GPU are queued on its stream when this returns.
+        Copies from a GPU are queued on its stream when this returns. Storages of the `absent` identities are only
+        given their place; whoever has their bytes writes them into `tensor`.
         """
         found = {identity(storage): storage for storage in storages(content)}
         sources = list(found.values())
         self._content, self._keys = content, {name: key for key, name in enumerate(found)}
         self._lay_out([source.nbytes() for source in sources], pinned=any(s.device.type == "cuda" for s in sources))
         for slot, source in zip(self._slots, sources, strict=True):
-            slot.copy_(source, non_blocking=True)
+            if identity(source) not in absent:
+                slot.copy_(source, non_blocking=True)
         self._arrived = [_event(device) for device in {s.device for s in sources if s.device.type == "cuda"}]
 
     def tensor(self, live: Tensor) -> Tensor:

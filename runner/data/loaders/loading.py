@@ -9,6 +9,7 @@ from itertools import count, islice
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from runner.blame import raised
@@ -115,7 +116,8 @@ class EvaluationLoader:
     def __init__(self, dataset: Any, loading: Loading) -> None:
         self.keyed = Keyed(dataset, 0, collate=loading.collate, share=loading.share)
         self.size = self.keyed.size
-        self._keys = [Key(0, indices.tolist()) for indices in torch.split(torch.arange(self.size), loading.batch_size)]
+        batches = _for_all(torch.split(torch.arange(self.size), loading.batch_size), loading.share.size)
+        self._keys = [Key(0, indices.tolist()) for indices in batches]
         known = replace(loading, workers=min(loading.workers, len(self._keys)))
         self._delivery = Delivery(self.keyed, self._keys, known, persistent=known.workers > 0)
 
@@ -130,6 +132,22 @@ class EvaluationLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over all batches."""
         return iter(self._delivery)
+
+
+def _for_all(batches: Sequence[Tensor], processes: int) -> Sequence[Tensor]:
+    """Return batches that have a sample for each process: a smaller last one joins its neighbour.
+
+    Raises:
+        ConfigError: there are fewer samples.
+    """
+    if len(batches[-1]) >= processes:
+        return batches
+    if len(batches) == 1 or len(batches[0]) < processes:
+        raise ConfigError(
+            f"a batch to evaluate has {len(batches[0])} samples for {processes} processes; start fewer, or use a larger "
+            "batch_size"
+        )
+    return [*batches[:-2], torch.cat([*batches[-2:]])]
 
 
 def tried_batches(sets: Mapping[str, tuple[Keyed, Sequence[Key]]], loading: Loading) -> dict[str, list[Batch]]:

@@ -102,7 +102,7 @@ class Trial:
         for batch in batches:
             self._count(batch)
             for part, size in zip(batch.parts, batch.counts, strict=True):
-                if size not in tried:
+                if size not in tried or self._strategy.runs_together:
                     tried.add(size)
                     self._forward(models, part, size)
         if self._strategy.processes.size > 1:
@@ -151,7 +151,7 @@ class Trial:
         averages = {name: average.model for name, average in self._state.averages.items()}
         raw = {**self._state.models, **averages}
         models = {name: self._strategy.wrap(model) for name, model in raw.items()}
-        sizes = {batch.here: batch for batch in reversed(batches) if batch.here}
+        sizes = {batch.size: batch for batch in reversed(batches)}
         device = self._strategy.device
         values: Any = {}
         with torch.no_grad(), evaluation_mode(models, self._learner), Figures(self._learner, self._strategy) as figures:

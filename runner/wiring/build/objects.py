@@ -147,7 +147,9 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any], processes: Proces
     if name == "auto" and same_kind and processes.size == 1 and pinned.get("strategy") in _OF_ONE_PROCESS:
         name = str(pinned["strategy"])
     options = config.strategy
-    exchange = Exchange(options.timeout, options.find_unused, options.sync_batchnorm)
+    exchange = Exchange(
+        options.timeout, options.find_unused, options.units, options.cpu_offload, options.sync_batchnorm
+    )
     placed, devices = resolve_strategy(name, choose_devices(kind, index), index, processes, exchange)
     count = max(1, len(devices.indices))
     is_free = index is None and config.strategy.kind is StrategyKind.auto
@@ -164,10 +166,17 @@ def build_state(
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
+    decay, frozen = config.ema.decay, frozen_of(learner)
+    averages = {
+        name: _placed(Average(model, decay=decay), strategy)
+        for name, model in problem.models.items()
+        if decay and name not in frozen
+    }
     models = {name: strategy.place(model) for name, model in problem.models.items()}
     for module in modules_within(learner):
         module.to(strategy.device)
-    frozen = {name: model.eval().requires_grad_(False) for name, model in models.items() if name in frozen_of(learner)}
+    for name in frozen:
+        models[name].eval().requires_grad_(False)
     updated = {name: model for name, model in models.items() if name not in frozen}
     check_model_names({"optimizer": config.optimizer, "scheduler": config.scheduler}, updated)
     for name, model in models.items():
@@ -179,15 +188,20 @@ def build_state(
     check_groups(config, updated, learner)
     for name, (optimizer, _) in updating.items():
         check_optimizer(optimizer, models[name], config_place("optimizer", name))
-    decay = config.ema.decay
     return TrainState(
         models=models,
         optimizers={name: optimizer for name, (optimizer, _) in updating.items()},
         schedulers={name: scheduler for name, (_, scheduler) in updating.items() if scheduler is not None},
         scaler=Precision(config.device.precision.value, strategy.device),
         data=train.position(),
-        averages={name: Average(model, decay=decay) for name, model in updated.items()} if decay else {},
+        averages=averages,
         rng=Randomness(devices.indices),
         progress=Progress(counts={"samples": 0} | ({} if config.max_tokens is None else {"tokens": 0})),
         learner=learner if isinstance(learner, Stateful) else None,
     )
+
+
+def _placed(average: Average, strategy: Strategy) -> Average:
+    """Return an average whose model, a copy, is placed like the model itself."""
+    strategy.place(average.model)
+    return average

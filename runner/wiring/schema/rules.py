@@ -112,6 +112,7 @@ class StrategyKind(Enum):
     single = "single"
     data_parallel = "data_parallel"
     ddp = "ddp"
+    fsdp = "fsdp"
 
 
 class Unit(Enum):

@@ -36,9 +36,11 @@ class Device:
 
 @dataclass
 class Strategy:
-    kind: StrategyKind = key("Set by the option: auto, single, data_parallel, ddp.")
+    kind: StrategyKind = key("Set by the option: auto, single, data_parallel, ddp, fsdp.")
     timeout: float = key("Seconds that a process waits for another one of the run, before the run fails.")
     find_unused: bool = key("Look in every step for parameters without a gradient; needed where a model has such.")
+    units: list[str] = key("Classes of modules that FSDP gathers one by one, such as a transformer's block.")
+    cpu_offload: bool = key("Keep FSDP's shards in the host's memory (GPU only).")
     sync_batchnorm: bool = key("Let BatchNorm layers normalize over the batches of all processes (GPU only).")
 
     def __post_init__(self) -> None:

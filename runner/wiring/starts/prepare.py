@@ -86,7 +86,7 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     trained = {name: state.models[name] for name in state.optimizers}
     freezing = build_freezing(config, trained, problem.learner, horizon)
     today = Today(config, horizon, problem.trust, problem.learner)
-    start = restoring.restore_state(state, entries, start=start, today=today, processes=processes)
+    start = restoring.restore_state(state, entries, start=start, today=today, strategy=strategy)
     if processes.rank and not loaded.of_this_rank:
         seed_apart(config.seed, processes.rank, state.progress.global_step)
     limits = counted_limits(config, train_loader)

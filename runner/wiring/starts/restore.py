@@ -19,6 +19,7 @@ from runner.optim.agreement import check_scheduler
 from runner.optim.buffers import take_buffers
 from runner.places import local_path
 from runner.strategy.processes import Processes
+from runner.strategy.strategies import Strategy
 from runner.wiring.build.checks import measured_of
 from runner.wiring.build.identity import IDENTITY, compare_identities, transferred
 from runner.wiring.build.loaders import Position
@@ -144,7 +145,7 @@ def position(start: Start, entries: Mapping[str, Any]) -> Position:
 
 
 def restore_state(
-    state: TrainState, entries: dict[str, Any], *, start: Start, today: Today, processes: Processes
+    state: TrainState, entries: dict[str, Any], *, start: Start, today: Today, strategy: Strategy
 ) -> Start:
     """Restore the state from the checkpoint, and return the start with notices about it.
 
@@ -158,16 +159,18 @@ def restore_state(
         return replace(start, notices=[*start.notices, *notices])
     options = today.config.checkpoint
     afresh = _match_learner(state, entries, start)
-    changes = resume(state, entries, start, today)
+    changes = resume(state, entries, start, today, strategy)
     path = start.checkpoint
-    found = processes.once(lambda: standing(path, monitor=options.monitor, mode=options.mode))
+    found = strategy.processes.once(lambda: standing(path, monitor=options.monitor, mode=options.mode))
     if {change.key for change in changes} & {"checkpoint.monitor", "checkpoint.mode"}:
         change_measure(state, found.best, options.mode)
     notices = [*start.notices, *afresh, *keep_record(state, found.best, options.monitor)]
     return replace(start, changes=changes, standing=found, notices=notices)
 
 
-def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Today) -> Sequence[Change]:
+def resume(
+    state: TrainState, entries: dict[str, Any], start: Start, today: Today, strategy: Strategy
+) -> Sequence[Change]:
     """Restore everything strictly, apply the changed keys, and return the changes with the learning rate's.
 
     Raises:
@@ -178,7 +181,7 @@ def resume(state: TrainState, entries: dict[str, Any], start: Start, today: Toda
     if start.changes:
         entries = _adapted(state, entries, path, today)
     _check_schedulers(state, entries, path)
-    restore_all(state, entries, path)
+    restore_all(state, entries, path, strategy)
     settle(state)
     if not start.changes:
         return start.changes
@@ -214,8 +217,8 @@ def _check_schedulers(state: TrainState, entries: Mapping[str, Any], path: Path)
                 raise CheckpointMismatch(f"{path} does not fit: its {name}{SUFFIX} is invalid: {error}") from error
 
 
-def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path) -> None:
-    """Restore every part strictly; buffers take the file's shapes.
+def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path, strategy: Strategy) -> None:
+    """Restore every part strictly, as the strategy places it; buffers take the file's shapes.
 
     Raises:
         CheckpointMismatch: see `checkpoint.format.restore`.
@@ -223,7 +226,9 @@ def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path) -> No
     for name, part in state.parts().items():
         if isinstance(part, nn.Module):
             take_buffers(part, entries.get(f"{name}{SUFFIX}"))
-    restore(state.parts(), entries, path)
+    own = {f"{name}{SUFFIX}": part for name, part in state.parts().items()}
+    placed = {key: strategy.localize(own[key], value) if key in own else value for key, value in entries.items()}
+    restore(state.parts(), placed, path)
 
 
 def _match_learner(state: TrainState, entries: dict[str, Any], start: Start) -> list[str]:

@@ -1,0 +1,105 @@
+"""FSDP2: parameters, gradients and moments are divided over the processes, and gathered where they are used.
+
+https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
+from torch.optim import Optimizer
+
+from runner.errors import ConfigError
+from runner.stateful import Stateful
+from runner.strategy.buffers import broadcast_buffers
+from runner.strategy.devices import Devices, available
+from runner.strategy.exchange import Exchange
+from runner.strategy.group import in_time
+from runner.strategy.loose import average_loose
+from runner.strategy.processes import Processes, local_size
+from runner.strategy.sharding import Pair, deliver, localized, stand_ins
+from runner.strategy.strategies import Models, Strategy
+
+
+class FullySharded(Strategy):
+    """One device for each process; each holds its shard of every parameter."""
+
+    name = "fsdp"
+    runs_together = True
+
+    def __init__(self, devices: Devices, processes: Processes, exchange: Exchange) -> None:
+        self.device = devices.first
+        self.processes = processes
+        self._exchange = exchange
+        backend = "nccl" if devices.kind == "cuda" and local_size() <= available()["cuda"] else "gloo"
+        patience = timedelta(seconds=exchange.timeout)
+        self._group = dist.new_group(backend=backend, timeout=patience)
+        self._delivery = dist.new_group(backend="gloo", timeout=patience)
+        self._mesh = DeviceMesh.from_group(self._group, devices.kind)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Divide the model's units, and the rest of it as one; its names stay.
+
+        Raises:
+            ConfigError: no module is of a unit's class.
+        """
+        placed = model.to(self.device)
+        offload = CPUOffloadPolicy() if self._exchange.cpu_offload else OffloadPolicy()
+        options: Any = {"mesh": self._mesh, "reshard_after_forward": True, "offload_policy": offload}
+        for unit in self._units(placed):
+            fully_shard(unit, **options)
+        fully_shard(placed, **options)
+        return placed
+
+    def _units(self, model: nn.Module) -> Iterator[nn.Module]:
+        there = {type(module).__name__ for module in model.modules() if any(True for _ in module.parameters())}
+        for name in self._exchange.units:
+            if name not in there:
+                raise ConfigError(
+                    f"strategy.units=[{name}] is no class of the model's modules; choose from "
+                    f"{', '.join(sorted(there))}"
+                )
+        yield from (module for module in model.modules() if type(module).__name__ in self._exchange.units)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model itself, which gathers its parameters where it is called."""
+        return model
+
+    def accumulating(self, models: Models, *, last: bool) -> AbstractContextManager[Any]:
+        """Return a context in which gradients are exchanged only of the last micro-batch."""
+        return _exchanging(models, last)
+
+    def reduce(self, optimizer: Optimizer, models: Models) -> None:
+        """Average the gradients of parameters outside of the models, such as a learner's own."""
+        average_loose(optimizer, models, self._group)
+
+    def align(self, models: Models) -> None:
+        """Give the models of every process the buffers of the main process."""
+        broadcast_buffers(models, self._group)
+
+    def localize(self, part: Stateful, state: Any) -> Any:
+        """Return a part's whole state as this process's shard of it."""
+        return localized(part, state)
+
+    def stand_ins(self, states: Any) -> tuple[Any, list[Pair]]:
+        """Return states with untouched whole tensors in place of divided ones, and these pairs."""
+        return stand_ins(states)
+
+    def deliver(self, pairs: list[Pair], place: Callable[[Tensor], Tensor]) -> None:
+        """Bring all shards into the main process's whole tensors, whose memory `place` returns."""
+        with in_time():
+            deliver(pairs, place, self._delivery)
+
+
+@contextmanager
+def _exchanging(models: Models, last: bool) -> Iterator[None]:
+    for model in models.values():
+        if isinstance(model, FSDPModule):
+            model.set_requires_gradient_sync(last)
+    with in_time():
+        yield
