@@ -56,7 +56,11 @@ class TrainState:
 
     def modules(self) -> list[nn.Module]:
         """Return the models and their moving averages."""
-        return [*self.models.values(), *(average.model for average in self.averages.values())]
+        return [*self.models.values(), *self.averaged().values()]
+
+    def averaged(self) -> dict[str, nn.Module]:
+        """Return the models with averaged weights by name."""
+        return {name: average.model for name, average in self.averages.items()}
 
     def parts(self) -> dict[str, Stateful]:
         """Return every part by its name in the file."""

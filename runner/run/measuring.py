@@ -71,7 +71,8 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
     precision = Precision(config.device.precision.value, strategy.device)
     with isolated(config.seed, entries["global_step"]), precision.autocast():
         try:
-            with bounded(subject.models.values(), config.model, subject.trust):
+            # Of a divided model the dry run has counted the passes.
+            with bounded({} if strategy.runs_together else subject.models, config.model, subject.trust):
                 yield {name: strategy.wrap(model) for name, model in subject.models.items()}, loaders
         except (RunnerError, OSError):
             raise

@@ -5,6 +5,7 @@ https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +42,10 @@ class FullySharded(Strategy):
         self._group = dist.new_group(backend=backend, timeout=patience)
         self._delivery = dist.new_group(backend="gloo", timeout=patience)
         self._mesh = DeviceMesh.from_group(self._group, devices.kind)
+
+    def twin(self, model: nn.Module) -> nn.Module:
+        """Return a copy without memory."""
+        return deepcopy(model, {id(one): nn.Parameter(one.to("meta"), one.requires_grad) for one in model.parameters()})
 
     def place(self, model: nn.Module) -> nn.Module:
         """Divide the model's units, and the rest of it as one; its names stay.

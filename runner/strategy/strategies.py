@@ -27,6 +27,10 @@ class Strategy(Protocol):
     runs_together: bool = False
     """Whether a model runs in all processes or in none, since each has a part of it."""
 
+    def twin(self, model: nn.Module) -> nn.Module:
+        """Return, before a model is placed, one of the same size that runs in one process."""
+        return model
+
     def place(self, model: nn.Module) -> nn.Module:
         """Return a model where it is to run, before an optimizer has its parameters."""
         return model.to(self.device)
@@ -129,6 +133,10 @@ class Compiled(Strategy):
         self.processes = inner.processes
         self.runs_together = inner.runs_together
         self.inner = inner
+
+    def twin(self, model: nn.Module) -> nn.Module:
+        """Return the twin of the inner strategy."""
+        return self.inner.twin(model)
 
     def place(self, model: nn.Module) -> nn.Module:
         """Place the model as the inner strategy does."""

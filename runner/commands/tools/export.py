@@ -80,7 +80,7 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
     entries = read_entries(path)
     models = load_models(path, trust or (), folder=None, average=average)
     sample, node = _sample(entries), read_config(entries["config"], path)["model"]
-    with bounded(models.values(), node, trust_of((), trust or (), folder=None, source=path)):
+    with bounded(models, node, trust_of((), trust or (), folder=None, source=path)):
         outputs = {name: None if sample is None else _outputs(model, sample) for name, model in models.items()}
     return {
         BARE if name == "model" else name: Original(model.state_dict(), model, sample, outputs[name])

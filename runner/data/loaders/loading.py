@@ -144,8 +144,8 @@ def _for_all(batches: Sequence[Tensor], processes: int) -> Sequence[Tensor]:
         return batches
     if len(batches) == 1 or len(batches[0]) < processes:
         raise ConfigError(
-            f"a batch to evaluate has {len(batches[0])} samples for {processes} processes; start fewer, or use a larger "
-            "batch_size"
+            f"a batch to evaluate has {len(batches[0])} samples for {processes} processes; start fewer, or use a "
+            "larger batch_size"
         )
     return [*batches[:-2], torch.cat([*batches[-2:]])]
 

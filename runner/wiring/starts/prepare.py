@@ -82,6 +82,7 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     start = replace(start, notices=[*start.notices, *loaded.notices])
     start = restoring.check_data(start, entries, identity, config, train_loader.size, processes)
     horizon = horizon_of(config, train_loader, restoring.position(start, entries))
+    twins = {name: strategy.twin(model) for name, model in problem.models.items()}
     state = build.build_state(config, problem, strategy=strategy, devices=devices, train=train_loader, horizon=horizon)
     trained = {name: state.models[name] for name in state.optimizers}
     freezing = build_freezing(config, trained, problem.learner, horizon)
@@ -93,7 +94,10 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     check_counts(limits, problem.learner, state.progress.counts)
     text = text_of(start.config)  # with the settings of an adopted optimizer
     build_trackers(start.config, problem, start.directory, state.progress)  # a trial; the plan builds them again
-    with bounded(state.modules(), config.model, problem.trust):
+    with (
+        bounded(state.models, config.model, problem.trust, twins),
+        bounded(state.averaged(), config.model, problem.trust, twins),
+    ):
         said = Trial(config, state, problem.learner, strategy, freezing.values()).run(
             train_loader, val_loaders, horizon
         )

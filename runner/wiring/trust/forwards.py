@@ -1,7 +1,7 @@
 """The cost of the forward passes of a file's model, counted in advance on the `meta` device."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,10 +18,13 @@ from runner.wiring.trust.targets import Trust, target_names
 
 
 @contextmanager
-def bounded(models: Iterable[nn.Module], node: Mapping[str, Any], trust: Trust) -> Iterator[None]:
+def bounded(
+    models: Mapping[str, nn.Module], node: Mapping[str, Any], trust: Trust, twins: Mapping[str, nn.Module] | None = None
+) -> Iterator[None]:
     """Refuse, in this context, forward passes that take far more than an ordinary model of the file's size.
 
-    `node` is the config's `model`. The user's own code and typed names are trusted.
+    `node` is the config's `model`. The user's own code and typed names are trusted. A model that is divided over
+    processes is counted by its twin of the same name.
 
     Raises:
         TargetRefused: before the pass takes memory or time.
@@ -30,8 +33,8 @@ def bounded(models: Iterable[nn.Module], node: Mapping[str, Any], trust: Trust) 
     own = any(name.split(".")[0] not in ROOTS for name in names)
     with ExitStack() as stack:
         if isinstance(budget, Budget) and names and not own and not any(map(budget.passes, names)):
-            for model in models:
-                hook = _Counted(budget.size, too_much(names[0], "model"))
+            for name, model in models.items():
+                hook = _Counted(budget.size, too_much(names[0], "model"), (twins or {}).get(name))
                 stack.callback(model.register_forward_pre_hook(hook).remove)
         yield
 
@@ -39,8 +42,8 @@ def bounded(models: Iterable[nn.Module], node: Mapping[str, Any], trust: Trust) 
 class _Counted:
     """A forward pre-hook that tries each new shape of inputs on `meta`."""
 
-    def __init__(self, size: int, refusal: TargetRefused) -> None:
-        self._size, self._refusal = size, refusal
+    def __init__(self, size: int, refusal: TargetRefused, twin: nn.Module | None) -> None:
+        self._size, self._refusal, self._twin = size, refusal, twin
         self._known: set[Any] = set()
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -55,6 +58,7 @@ class _Counted:
             whole=2**31 + 256 * self._size + 5000 * sum(tensor.nbytes for tensor in tensors),
             work=2 * 10**11 + 2 * self._size * sum(tensor.numel() for tensor in tensors),
         )
+        module = module if self._twin is None else self._twin
         state = {name: value.to("meta") for name, value in (*module.named_parameters(), *module.named_buffers())}
         there = [value.to("meta") if isinstance(value, Tensor) else value for value in inputs]
         try:
