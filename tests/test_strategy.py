@@ -1,5 +1,6 @@
 """Devices are chosen or refused with a sentence, and no wrapping reaches a file."""
 
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from runner.errors import ConfigError, DeviceMissing
+from runner.errors import ConfigError, DeviceMissing, RunnerError
 from runner.strategy import choosing, devices
 from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
@@ -139,3 +140,12 @@ def test_a_scaler_takes_no_state_that_it_could_not_come_to(changes: dict[str, An
     precision.load_state_dict(state)
     with pytest.raises(ValueError, match="not a state of a scaler"):
         precision.load_state_dict(state | changes)
+
+
+def test_every_error_of_the_runner_arrives_in_another_process_as_it_is() -> None:
+    kinds = [RunnerError]
+    for kind in kinds:
+        kinds += [one for one in kind.__subclasses__() if one.__module__ == "runner.errors"]
+        error = pickle.loads(pickle.dumps(kind("what was wrong, and the way out")))
+        assert type(error) is kind and str(error) == "what was wrong, and the way out"
+    assert len(kinds) > 20

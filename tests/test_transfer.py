@@ -30,7 +30,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transfer")
     (folder / "run.py").symlink_to(REPOSITORY / "run.py")
     (commands,) = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    run(["bash", "-ec", commands], programs=Path(sys.executable).parent, cwd=folder, timeout=900)
+    run(["bash", "-ec", commands], programs=Path(sys.executable).parent, cwd=folder, timeout=1800)
     return folder / "outputs"
 
 

@@ -8,11 +8,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
 
-from runner.errors import RunnerError
+from runner.errors import ProcessFailed, RunnerError
 from runner.exit_codes import FINISHED
 from runner.run_directory.claim import claim
 from runner.run_directory.ownership import Ownership
-from runner.strategy.processes import Processes, launched
+from runner.signals import die_with_parent
+from runner.strategy.processes import Processes, job_token, launched
+from runner.text import error_line
 from runner.wiring.config.compose import checked
 from runner.wiring.overrides.arguments import repeated
 from runner.wiring.starts.choose import choose_start
@@ -24,13 +26,23 @@ if TYPE_CHECKING:  # it imports torch
 
 def train_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     """Train as the overrides say and return the exit code; errors come before anything is written."""
+    if job_token() is not None:
+        die_with_parent()  # torchrun that was killed cannot end its workers
     with launched() as processes:
         try:
             return _train(overrides, searchpath, processes)
+        except ProcessFailed as error:
+            if processes.failure() is None:
+                raise
+            return error.exit_code  # the one that failed has said why
         except RunnerError as error:
+            processes.tell(str(error))
             if processes.first_to_say(str(error)):
                 raise
             return error.exit_code
+        except Exception as error:
+            processes.tell(error_line(error))
+            raise
 
 
 def _train(overrides: Sequence[str], searchpath: Sequence[str], processes: Processes) -> int:

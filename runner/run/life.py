@@ -45,7 +45,8 @@ def live(run: Prepared) -> int:
             ending, metrics = _test(run, stop, ending)
         except BaseException as error:
             failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is a failure
-            status("failed" if failed else "interrupted", _reason(run, error))
+            error = _first_failure(run, error)
+            status("failed" if failed else "interrupted", error_line(error))
             if not failed:
                 raise
             return log_failure(error)
@@ -67,13 +68,14 @@ def follow(run: Prepared) -> int:
     return messages.left(run, str(stop.requested()))
 
 
-def _reason(run: Prepared, error: BaseException) -> str:
-    """Return why a run failed: what the process says that failed first, where it is another one."""
+def _first_failure(run: Prepared, error: BaseException) -> BaseException:
+    """Return the failure that another process has told, or shows, if this one is only its consequence."""
     processes = run.strategy.processes
-    failed = processes.failure() if isinstance(error, ProcessFailed) else None
-    if failed is None:
+    if not isinstance(error, ProcessFailed):
         processes.tell(error_line(error))
-    return failed or error_line(error)
+        return error
+    first = processes.failure()
+    return error if first is None else ProcessFailed(first)
 
 
 def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | None]:

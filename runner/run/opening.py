@@ -49,7 +49,7 @@ def make_plan(
     """Return the plan of a prepared run; the main process builds its trackers and creates its checkpoint folder."""
     config, state, early, processes = run.config, run.state, run.config.early_stopping, run.strategy.processes
     console = _console(run)
-    own = build_trackers(run.start.config, run.problem, run.start.directory, state.progress)
+    own = [] if processes.rank else build_trackers(run.start.config, run.problem, run.start.directory, state.progress)
     trackers = Trackers([] if processes.rank else [*own, console])
     saving = _saving(run, stop, environment, record, trackers)
     return Plan(

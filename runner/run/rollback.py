@@ -46,6 +46,8 @@ def train_to_an_ending(
             if run.start.parent or (may and run.start.changes):
                 save(run.state, plan)
             debug, first_step = run.config.debug, run.state.progress.global_step
+            if run.strategy.processes.rank:  # the main process writes the profile
+                debug = replace(debug, profile=None)
             with rescued(run.state, plan), watched(plan, debug, run.start.directory, first_step) as plan_watched:
                 return train(run.state, plan_watched)
         except NonFinite as error:

@@ -135,6 +135,11 @@ def job_token() -> str | None:
     return f"{platform.node()}:{os.getppid()}:{_started(os.getppid())}"
 
 
+def is_restarted() -> bool:
+    """Return whether torchrun has started these processes again."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
 def _started(pid: int) -> str:
     """Return when a process was started, in the kernel's ticks, so that a pid that is used again is another."""
     try:

@@ -11,7 +11,7 @@ from runner.data.loaders.delivery import TIMEOUT, Loading
 from runner.data.loaders.loading import TrainLoader
 from runner.data.loaders.order import Own
 from runner.data.loaders.shares import Share
-from runner.data.sources import Evaluated, Source, evaluated
+from runner.data.sources import Evaluated, Source, check_one_process, evaluated
 from runner.data.splits import sets_of
 from runner.data.streams.loading import StreamLoader
 from runner.data.streams.worker import is_stream
@@ -57,11 +57,7 @@ def share_of(processes: Processes) -> Share:
 
 def _check_stream(config: Config, order: Own | None, processes: Processes) -> None:
     """Raise ConfigError for what a stream cannot give: another order, or a length in epochs."""
-    if processes.size > 1:
-        raise ConfigError(
-            f"a stream is read by one process, and torchrun started {processes.size}; make the data map-style, with "
-            "__len__ and __getitem__, or start the run without torchrun"
-        )
+    check_one_process(processes.size)
     if order is not None:
         raise ConfigError("data: a stream has its own order; leave out the method `order`")
     if config.epochs is not None:

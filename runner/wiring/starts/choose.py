@@ -32,7 +32,7 @@ from runner.places import local_path
 from runner.run_directory.claim import check_writable, holds_run, is_taken
 from runner.run_directory.names import OUTPUTS, begun_by, check_name, name_of
 from runner.run_directory.status import EARLY_STOPPING, read_status
-from runner.strategy.processes import job_token
+from runner.strategy.processes import is_restarted, job_token
 from runner.wiring.config.compose import compose_config, plain
 from runner.wiring.config.folder import typed_targets
 from runner.wiring.overrides.arguments import lineage, value_of
@@ -109,6 +109,8 @@ def _begun_by_this_job(asked: _Asked, resume: str | None) -> str | None:
         if status is not None and status.job == job:
             if status.reason in _STANDING:
                 raise StopStands(f"{directory} was stopped by {status.reason}, so a restart by torchrun leaves it")
+            return name_of(directory)
+        if status is None and is_restarted() and is_taken(directory) and can_begin_again(directory):
             return name_of(directory)
     return None
 
