@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from runner.commands.sweep.several import run_job
 from runner.signals import die_with_parent
 
 
@@ -16,9 +17,7 @@ def main() -> NoReturn:
     sys.argv = sys.argv[1:]
     if not sys.flags.safe_path:
         sys.path[0] = str(Path(sys.argv[0]).resolve().parent)  # as for a script, in place of the current directory
-    from runner.commands.main import main as command
-
-    command()
+    raise SystemExit(run_job(sys.argv))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.commands.sweep.hydra_job import TaskFunction
+from runner.commands.sweep.several import flag_of
 from runner.commands.tools.report import report
 from runner.errors import ConfigError, LeadsElsewhere, RunnerError
 from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
@@ -135,7 +136,8 @@ class Sweep:
 
         def argv(job: Job) -> list[str]:
             # keep `chosen`: the user's own files may set keys that only this sweeper or launcher has
-            return [sys.argv[0], *flags, *chosen, *job.overrides, f"name={name}/{job.name}", "resume=auto"]
+            several = flag_of(self.launcher.options.processes)
+            return [sys.argv[0], *several, *flags, *chosen, *job.overrides, f"name={name}/{job.name}", "resume=auto"]
 
         schedule = Schedule(self.executor, source, self.limits, argv, display(total))
         try:

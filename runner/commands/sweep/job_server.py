@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from runner.commands.sweep.several import run_job, words_of
 from runner.signals import die_with_parent, kill_group
 
 _PAUSE = 0.01  # seconds between two looks at the jobs
@@ -90,15 +91,13 @@ def _rehearse(argv: Sequence[str]) -> None:
     from runner.wiring.overrides.arguments import expand
 
     with suppress(Exception, SystemExit):  # the job meets the same error and logs it
-        flags = get_args_parser().parse_intermixed_args(argv[1:])
+        flags = get_args_parser().parse_intermixed_args(words_of(argv))
         with hydra_session(flags.config_dir) as searchpath:
             compose_config([*searchpath, *expand(flags.overrides)])
 
 
 def _become(order: Mapping[str, Any]) -> NoReturn:
     """Become the job: its own process group, log and command line."""
-    from runner.commands import main as command
-
     code = 1
     try:
         os.setsid()
@@ -109,8 +108,7 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
             import torch
 
             torch.set_num_threads(order["threads"])
-        sys.argv = order["argv"]
-        command.main()
+        code = run_job(order["argv"]) or 0
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:

@@ -44,13 +44,14 @@ class LocalLauncher(Launcher):
         """
         from runner.sweeps.executors.local import local_executor
 
-        return local_executor(at_a_time)
+        return local_executor(at_a_time, self.options.processes)
 
     def slots(self) -> int:
         """Return how many jobs run at a time if `n_jobs` is not set."""
         from runner.sweeps.executors.local import visible_gpus
 
-        return max(1, len(visible_gpus()))
+        processes: int = self.options.processes
+        return max(1, len(visible_gpus()) // processes)
 
 
 class SlurmLauncher(LocalLauncher):

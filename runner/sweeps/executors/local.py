@@ -117,11 +117,12 @@ class Local:
             self._asked[number] = act
 
 
-def local_executor(at_a_time: int) -> Local:
-    """Return the executor of this machine: one GPU per job, or a share of the CPU cores."""
+def local_executor(at_a_time: int, processes: int) -> Local:
+    """Return the executor of this machine: one GPU per process of a job, or a share of the CPU cores."""
     gpus = visible_gpus()
     chosen = any(argument.lstrip("+").startswith("device.index=") for argument in sys.argv)  # by the user
-    places = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] if len(gpus) > 1 and not chosen else []
+    shares = [gpus[first : first + processes] for first in range(0, len(gpus) - processes + 1, processes)]
+    places = [{"CUDA_VISIBLE_DEVICES": ",".join(share)} for share in shares] if len(gpus) > 1 and not chosen else []
     shared = not gpus and at_a_time > 1 and "OMP_NUM_THREADS" not in os.environ
     threads = max(1, len(os.sched_getaffinity(0)) // at_a_time) if shared else None
     return Local(ENTRY, places=places, threads=threads)

@@ -28,6 +28,7 @@ class Local:
     """One process per job on this machine; the same command again continues the sweep."""
 
     _target_: str = key("Class to build.")
+    processes: int = key("Processes of each job, which torchrun starts; 1 does without torchrun.")
     n_jobs: int | None = key("Jobs at a time; default: one per GPU (at least one), what fits with Ray, all with Slurm.")
     on_failure: OnFailure = key("After a failed job: continue, or stop (start no further job).")
     retries: int = key("Further attempts of a failed job.")
@@ -36,7 +37,7 @@ class Local:
     preview: bool = key("Only print what would run.")
 
     def __post_init__(self) -> None:
-        require_positive(self, _LAUNCHER, "n_jobs")
+        require_positive(self, _LAUNCHER, "n_jobs", "processes")
         require_at_least_zero(self, _LAUNCHER, "retries")
         parse_duration(self.job_timeout, key=f"{_LAUNCHER}job_timeout")
 
