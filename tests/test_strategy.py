@@ -13,7 +13,7 @@ from runner.errors import ConfigError, DeviceMissing, RunnerError
 from runner.strategy import choosing, devices
 from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
-from runner.strategy.exchange import Exchange
+from runner.strategy.distributed.exchange import Exchange
 from runner.strategy.precision import Precision
 from runner.strategy.processes import Alone
 from runner.strategy.strategies import DataParallel, Single, in_callers_format

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runner.errors import ConfigError
 from runner.strategy.devices import Devices, available
-from runner.strategy.exchange import Exchange
+from runner.strategy.distributed.exchange import Exchange
 from runner.strategy.processes import Processes, is_launched, local_rank
 from runner.strategy.strategies import DataParallel, Single, Strategy
 
@@ -50,10 +50,10 @@ def _of_several(
         )
     own = _of_this_process(devices, index)
     if name == "fsdp":
-        from runner.strategy.fsdp import FullySharded
+        from runner.strategy.distributed.fsdp import FullySharded
 
         return FullySharded(own, processes.limited(exchange.timeout), exchange), own
-    from runner.strategy.ddp import Distributed
+    from runner.strategy.distributed.ddp import Distributed
 
     return Distributed(own, processes.limited(exchange.timeout), exchange), own
 

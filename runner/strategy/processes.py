@@ -110,7 +110,7 @@ def launched() -> "Iterator[Processes]":
     if world_size() == 1:
         yield Alone()
         return
-    from runner.strategy.group import joined
+    from runner.strategy.distributed.group import joined
 
     with joined() as group:
         yield group

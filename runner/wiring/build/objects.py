@@ -22,7 +22,7 @@ from runner.randomness import Randomness, seed_everything
 from runner.stateful import Stateful
 from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
-from runner.strategy.exchange import Exchange
+from runner.strategy.distributed.exchange import Exchange
 from runner.strategy.precision import Precision
 from runner.strategy.processes import Processes
 from runner.strategy.strategies import Compiled, Strategy

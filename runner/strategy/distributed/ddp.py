@@ -14,11 +14,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from runner.strategy.buffers import broadcast_buffers
 from runner.strategy.devices import Devices, available
-from runner.strategy.exchange import Exchange
-from runner.strategy.group import in_time
-from runner.strategy.loose import average_loose
+from runner.strategy.distributed.buffers import broadcast_buffers
+from runner.strategy.distributed.exchange import Exchange
+from runner.strategy.distributed.group import in_time
+from runner.strategy.distributed.loose import average_loose
 from runner.strategy.processes import Processes, local_size
 from runner.strategy.strategies import Models, Strategy
 

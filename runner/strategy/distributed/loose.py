@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch.optim import Optimizer
 
-from runner.strategy.group import in_time
+from runner.strategy.distributed.group import in_time
 from runner.strategy.strategies import Models
 
 

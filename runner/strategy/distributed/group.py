@@ -18,7 +18,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from runner.errors import ProcessFailed, RunnerError
-from runner.strategy.board import Board, generation
+from runner.strategy.distributed.board import Board, generation
 
 T = TypeVar("T")
 

@@ -17,13 +17,13 @@ from torch.optim import Optimizer
 
 from runner.errors import ConfigError
 from runner.stateful import Stateful
-from runner.strategy.buffers import broadcast_buffers
 from runner.strategy.devices import Devices, available
-from runner.strategy.exchange import Exchange
-from runner.strategy.group import in_time
-from runner.strategy.loose import average_loose
+from runner.strategy.distributed.buffers import broadcast_buffers
+from runner.strategy.distributed.exchange import Exchange
+from runner.strategy.distributed.group import in_time
+from runner.strategy.distributed.loose import average_loose
+from runner.strategy.distributed.sharding import Pair, deliver, localized, stand_ins
 from runner.strategy.processes import Processes, local_size
-from runner.strategy.sharding import Pair, deliver, localized, stand_ins
 from runner.strategy.strategies import Models, Strategy
 
 
