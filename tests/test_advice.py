@@ -57,6 +57,8 @@ SHOWN = [
     ("; set it, such as ", "model=own", "--cfg job model=own model._target_=my_package.MyClass"),
     ("it with task=predict", "output=a.csv", "task=predict checkpoint_path=outputs/x/last.tar output=a.csv"),
     ("it with resume=FILE", "rewind=true", f"{OLD} rewind=true max_steps=4"),
+    ("it with device.compile=true", "device.compile_mode=max-autotune",
+     "--cfg job device.compile=true device.compile_mode=max-autotune"),
     ("needs a file; add checkpoint_path=", "task=evaluate", E),
 ]  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Delivery of whole batches by torch's loader, in this process or by watched workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ TIMEOUT = 300.0
 """Seconds to wait for a batch of the workers, unless data.timeout says otherwise."""
 
 
+def as_it_is(batch: Any) -> Any:
+    """Return the batch."""
+    return batch
+
+
 @dataclass(frozen=True)
 class Loading:
     """How to make batches from any data set of a run."""
@@ -26,6 +31,8 @@ class Loading:
     """Makes a batch from a list of samples; None uses torch's `default_collate`."""
     pin: bool = False
     """Whether batches come in pinned memory."""
+    finish: Callable[[Any], Any] = as_it_is
+    """Changes each batch where it is made, such as its memory format."""
 
 
 class Delivery:
@@ -44,7 +51,7 @@ class Delivery:
             timeout=loading.timeout if loading.workers else 0,
             worker_init_fn=ignore_signals,
             generator=torch.Generator(),
-            collate_fn=_as_it_is,
+            collate_fn=loading.finish,
             pin_memory=loading.pin,
         )
         self._loader: Iterable[Any] = Watched(loader) if loading.workers else loader
@@ -76,7 +83,3 @@ def _raised(batches: Iterator[Any]) -> Iterator[Any]:
         if isinstance(batch, RunnerError):
             raise batch
         yield batch
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

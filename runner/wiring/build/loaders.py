@@ -6,7 +6,8 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from runner.data.loaders.delivery import TIMEOUT, Loading
+from runner.data.loaders.batches import in_channels_last
+from runner.data.loaders.delivery import TIMEOUT, Loading, as_it_is
 from runner.data.loaders.loading import TrainLoader
 from runner.data.loaders.order import Own
 from runner.data.sources import Evaluated, Source, evaluated
@@ -73,6 +74,7 @@ def loading_of(config: Config, data: Any, device: str) -> Loading:
         timeout=config.data.get("timeout", TIMEOUT),
         collate=collate_of(data),
         pin=device == "cuda",
+        finish=in_channels_last if config.device.channels_last else as_it_is,
     )
 
 

@@ -21,7 +21,9 @@ from runner.progress import Progress
 from runner.randomness import Randomness, seed_everything
 from runner.stateful import Stateful
 from runner.strategy.devices import Devices, choose_devices
+from runner.strategy.layout import to_channels_last
 from runner.strategy.precision import Precision
+from runner.strategy.recomputing import recompute
 from runner.strategy.strategies import Compiled, Strategy, resolve_strategy
 from runner.wiring.build.checks import (
     check_data,
@@ -39,6 +41,7 @@ from runner.wiring.config.folder import targets_in_folder
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.schema import Config
 from runner.wiring.schema.rules import StrategyKind
+from runner.wiring.schema.running import Device
 from runner.wiring.trust.budget import Budget
 from runner.wiring.trust.built_in import ROOTS
 from runner.wiring.trust.instantiate import build
@@ -99,6 +102,9 @@ def build_problem(config: Config, trust: Trust, known: Mapping[str, Any] | None 
     seed_everything(config.seed)
     models = build_models(config.model, data, learner, trust, known)
     check_latent(learner, models)
+    if config.device.channels_last:
+        for module in [*models.values(), *modules_within(learner)]:
+            to_channels_last(module)
     return Problem(data, learner, models, trust)
 
 
@@ -151,7 +157,11 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
             "choose them with device=cuda device.index=[...]"
         )
     placed: Strategy = strategy(devices)
-    return (Compiled(placed) if config.device.compile else placed), devices
+    return (_compiled(placed, config.device) if config.device.compile else placed), devices
+
+
+def _compiled(placed: Strategy, options: Device) -> Strategy:
+    return Compiled(placed, mode=options.compile_mode.name, dynamic=options.compile_dynamic)
 
 
 def build_state(
@@ -162,6 +172,7 @@ def build_state(
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     for module in modules_within(learner):
         module.to(strategy.device)
+    recompute(models.values(), config.device.checkpoint_activations)
     frozen = {name: model.eval().requires_grad_(False) for name, model in models.items() if name in frozen_of(learner)}
     updated = {name: model for name, model in models.items() if name not in frozen}
     check_model_names({"optimizer": config.optimizer, "scheduler": config.scheduler}, updated)

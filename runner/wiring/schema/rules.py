@@ -92,8 +92,12 @@ class Precision(Enum):
     """The number format of forward passes."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
     fp16 = "fp16"
+
+
+CompileMode = Enum("CompileMode", ["default", "reduce-overhead", "max-autotune"])  # functional, for the hyphens
 
 
 class DeviceKind(Enum):

@@ -12,6 +12,7 @@ from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
 from runner.randomness import set_deterministic
 from runner.strategy.devices import Devices
+from runner.strategy.precision import set_matmuls
 from runner.strategy.strategies import Strategy
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
@@ -69,6 +70,7 @@ def prepare(start: Start) -> Prepared:
     """
     config = checked(start.config)
     set_deterministic(config.deterministic)
+    set_matmuls(config.device.precision.value)
     strategy, devices = build.choose_strategy(config, start.pinned or {})
     problem, identity = _problem(config, start)
     _monitor_training(config, start, problem)
