@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from torch import nn
 
@@ -10,9 +11,10 @@ from runner.data.loaders.batches import Batch, move
 from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate_each
+from runner.loop.feeding import Feed
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
-from runner.progress import Names
+from runner.progress import Names, Seen
 from runner.randomness import isolated
 
 
@@ -25,7 +27,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     progress, device = state.progress, plan.strategy.device
     models = {name: plan.strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
-    batches = plan.train_loader.batches(state.data, epoch=progress.epoch, turn=progress.rollbacks)
+    batches = plan.feed(plan.train_loader, state, plan.learner)
     saved_at = (progress.global_step, progress.evaluated_at)
     clock = time.monotonic()
 
@@ -53,7 +55,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
             for part in plan.freezing:
                 part.apply(progress.global_step)
             for names in updates_of(plan.learner, progress.global_step, state.optimizers, plan.every):
-                _update(state, plan, models, names, batch)
+                _update(state, plan, models, names, batches)
             state.count(batch, plan.learner)
             progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)
@@ -61,22 +63,31 @@ def train(state: TrainState, plan: Plan) -> Ending:
         plan.console.advance(progress.global_step)
 
 
-def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batch: Batch) -> None:
-    """Accumulate the gradient of one model, or of several, over the micro-batches; apply it if the guard allows."""
-    optimizer, seen = state.optimizer_of(names), []
-    optimizer.zero_grad()
+def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batches: Feed) -> None:
+    """Compute the gradient of one model, or of several; apply it if the guard allows."""
+    optimizer = state.optimizer_of(names)
     plan.guard.begin(state.models)
+    seen = batches.gradient(partial(_accumulate, state, plan, models, names))
+    if plan.guard.allows(state.scaler, optimizer, seen, names):
+        state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
+        state.progress.observe(names, seen)
+    else:
+        state.progress.skip(names, plan.skip_limit)
+
+
+def _accumulate(
+    state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batch: Batch
+) -> list[Seen]:
+    """Accumulate the gradient over the micro-batches; return the figures of each with its share."""
+    seen: list[Seen] = []
+    state.optimizer_of(names).zero_grad()
     for part, share in batch.micro_batches():
         with state.scaler.autocast():
             values = training_of(plan.learner)(models, names, move(part, plan.strategy.device))
         check_training(values, plan.learner)
         state.scaler.backward(values["loss"], share)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
-    if plan.guard.allows(state.scaler, optimizer, seen, names):
-        state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
-        state.progress.observe(names, seen)
-    else:
-        state.progress.skip(names, plan.skip_limit)
+    return seen
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:

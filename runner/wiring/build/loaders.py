@@ -50,6 +50,10 @@ def loaders(config: Config, data: Any, device: str) -> tuple[Source, dict[str, E
 
 def _check_stream(config: Config, order: Own | None) -> None:
     """Raise ConfigError for what a stream cannot give: another order, or a length in epochs."""
+    if config.micro_batch_size is not None:
+        raise ConfigError(
+            "micro_batch_size=auto makes a batch again, which a stream cannot give; use accumulate=2 or more"
+        )
     if order is not None:
         raise ConfigError("data: a stream has its own order; leave out the method `order`")
     if config.epochs is not None:

@@ -157,6 +157,10 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any]) -> tuple[Strategy
             "choose them with device=cuda device.index=[...]"
         )
     placed: Strategy = strategy(devices)
+    if config.micro_batch_size is not None and placed.processes.size > 1:
+        raise ConfigError(
+            "micro_batch_size=auto is for one process, which others would wait for; set accumulate=2 or more"
+        )
     return (_compiled(placed, config.device) if config.device.compile else placed), devices
 
 

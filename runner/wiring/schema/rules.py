@@ -75,6 +75,12 @@ class OnSpike(Enum):
     rollback = "rollback"
 
 
+class MicroBatchSize(Enum):
+    """How large the micro-batches of a step are."""
+
+    auto = "auto"
+
+
 class NoDecay(Enum):
     """The parameters without weight decay."""
 
