@@ -173,10 +173,10 @@ def build_state(
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
+    recompute(problem.models.values(), config.device.checkpoint_activations)
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     for module in modules_within(learner):
         module.to(strategy.device)
-    recompute(models.values(), config.device.checkpoint_activations)
     frozen = {name: model.eval().requires_grad_(False) for name, model in models.items() if name in frozen_of(learner)}
     updated = {name: model for name, model in models.items() if name not in frozen}
     check_model_names({"optimizer": config.optimizer, "scheduler": config.scheduler}, updated)
