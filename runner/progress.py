@@ -50,6 +50,8 @@ class Progress:
     """For each model, the losses of the latest updates that were applied, with `on_spike`."""
     rollbacks: int = 0
     """How often training rolled back to a checkpoint and continued with another order of the data."""
+    accumulate: int = 1
+    """The micro-batches of each step, at least, since memory ran out with `micro_batch_size=auto`."""
     counts: dict[str, int] = field(default_factory=dict)
     """The training samples, and the tokens if the run counts them, seen since its start."""
     seconds: float = 0.0
@@ -135,6 +137,7 @@ class Progress:
             "improved_metric": state_dict.get("best_metric"),
             "counts": {},
             "recent_losses": {},
+            "accumulate": 1,
         }
         state_dict = {**of_older_files, **state_dict}
         if kinds.keys() != state_dict.keys():

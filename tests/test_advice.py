@@ -57,6 +57,8 @@ SHOWN = [
     ("; set it, such as ", "model=own", "--cfg job model=own model._target_=my_package.MyClass"),
     ("it with task=predict", "output=a.csv", "task=predict checkpoint_path=outputs/x/last.tar output=a.csv"),
     ("it with resume=FILE", "rewind=true", f"{OLD} rewind=true max_steps=4"),
+    ("it with device.compile=true", "device.compile_mode=max-autotune",
+     "--cfg job device.compile=true device.compile_mode=max-autotune"),
     ("needs a file; add checkpoint_path=", "task=evaluate", E),
 ]  # fmt: skip
 
@@ -196,6 +198,11 @@ ELSEWHERE = {
     "lacks; add it, or use max_steps=": "lengths: what_nobody_counts_is_no_length",
     "has not counted its {} from its start": "lengths: what_nobody_counts_is_no_length",
     "cannot be reached: the run has not": "lengths: what_nobody_counts_is_no_length",
+    "which a stream cannot give; use accumulate": "feeding: a_stream_and_several_processes_are_refused",
+    "from here on, in micro-batches of": (
+        "feeding: a_run_goes_on_as_one_whose_micro_batches_were_made_smaller_at_that_step"
+    ),
+    "is for one process, which": "feeding: a_stream_and_several_processes_are_refused",
     "is a part of an epoch, whose length a stream does not tell": (
         "lengths: a_stream_is_as_long_as_its_samples_are_counted_and_has_no_parts_of_epochs"
     ),

@@ -53,6 +53,23 @@ def test_a_bare_resume_of_groups_of_ones_own_is_exact(runs: Path, capsys: Any, m
     assert_same_run(runs / "whole", runs / "x")
 
 
+def test_moments_of_a_fused_optimizer_go_on_unfused_and_back(
+    runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stopped(capsys, monkeypatch, *TINY, "optimizer.fused=true", "scheduler=none")
+    for fused, steps in (("false", 6), ("true", 7)):
+        before = entries_of(run / "last.tar")["optimizer_state_dict"]["state"][0]
+        outcome = cli(capsys, "resume=outputs/x", f"optimizer.fused={fused}", f"max_steps={steps}", "trust=[tests]")
+        assert outcome.code == 0 and "optimizer.fused" in outcome.out, outcome.err + outcome.out
+        after = entries_of(run / "last.tar")["optimizer_state_dict"]
+        assert str(after["param_groups"][0]["fused"]).lower() == fused
+        assert after["state"][0]["step"] == before["step"] + 1 == steps
+        close = 0.9 * before["exp_avg"]
+        assert after["state"][0]["exp_avg"].shape == close.shape and not torch.equal(
+            after["state"][0]["exp_avg"], close
+        )
+
+
 @pytest.mark.parametrize("scheduler", ["none", "step", "plateau"])
 def test_each_group_gets_what_the_new_config_makes_of_it(
     runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, scheduler: str

@@ -115,7 +115,8 @@ def test_what_todays_overrides_name_goes_through_todays_files(runs: Path, capsys
     config = config_of(runs / "y")
     assert config["optimizer"] == {
         "_target_": "torch.optim.AdamW", "lr": 0.125, "betas": [0.9, 0.999], "weight_decay": 0.01,
-        "groups": [], "no_decay": None, "layer_decay": None, "freeze": [], "unfreeze_at": None,
+        "foreach": None, "fused": None, "groups": [], "no_decay": None,
+        "layer_decay": None, "freeze": [], "unfreeze_at": None,
     }  # fmt: skip
     assert config["max_steps"] == 3 and config["model"]["hidden"] == [5], outcome.out
 

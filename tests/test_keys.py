@@ -91,6 +91,10 @@ def test_arguments_of_own_classes_and_settings_of_several_models_are_their_affai
         ("warm_start=a.pt", "warm_start.path=a.pt"),
         ("optimizer.lr=1e-3,", "optimizer.lr=1e-3"),
         ("fp16=true", "device.precision=fp16"),
+        ("tf32=true", "device.precision=tf32"),
+        ("torch_compile=true", "device.compile=true"),
+        ("gradient_checkpointing=true", "device.checkpoint_activations=[Block]"),
+        ("auto_find_batch_size=true", "micro_batch_size=auto"),
         ("exclude=fc3", "warm_start.exclude=[fc3]"),
         ("patience=3", "early_stopping.patience=3"),
         ("momentum=0.9", "optimizer=rmsprop optimizer.momentum=0.9"),
@@ -191,8 +195,8 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
         ("+foo.bar=1", "there is no key foo.bar; --help lists all keys"),
         (
             "+optimizer.foo=1",
-            "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, freeze, unfreeze_at, betas, "
-            "weight_decay; further",
+            "optimizer=adamw has no key foo; it has lr, groups, no_decay, layer_decay, freeze, unfreeze_at, "
+            "foreach, fused, betas, weight_decay; further",
         ),
         ("data.root=x", "data=digits has no key root; data.root is a key of data=fashion_mnist, data=image_folder, "),
         (
@@ -204,7 +208,7 @@ def test_a_value_that_cannot_be_read_is_answered_with_the_quoting_that_a_shell_a
         ("epochs=abc", "epochs=abc is invalid; use a whole number"),
         ("optimizer.lr=abc", "optimizer.lr=abc is invalid; use a number"),
         ("deterministic=perhaps", "deterministic=perhaps is invalid; use true or false"),
-        ("device.precision=fp8", "device.precision=fp8 is invalid; choose fp32, bf16, fp16"),
+        ("device.precision=fp8", "device.precision=fp8 is invalid; choose fp32, tf32, bf16, fp16"),
         ("seed=null", "seed=null is invalid; give a value"),
         ("=5", "=5 names no key; write key=5"),
         ("epochs =5", "epochs =5 has a space in it; write epochs=5"),

@@ -24,7 +24,7 @@ from tests.own.points import NoisyPoints
 from tests.support.command_line import TINY, cli, config_of
 from tests.support.comparing import assert_same_run, difference, entries_of, rows_of
 
-LATER = ("improved_metric", "counts", "recent_losses")
+LATER = ("improved_metric", "counts", "recent_losses", "accumulate")
 """Counters that files of older versions lack."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.wiring.overrides.arguments import command
-from runner.wiring.overrides.program import find_project, program_name, project_folder
+from runner.wiring.overrides.program import find_project, parallel_command, program_name, project_folder
 
 pytestmark = pytest.mark.usefixtures("work")
 
@@ -28,6 +28,24 @@ def started_as(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
 def test_a_command_is_shown_as_the_user_types_it(monkeypatch: pytest.MonkeyPatch, program: str, shown: str) -> None:
     started_as(monkeypatch, program)
     assert command("resume=outputs/x") == shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["../run.py", "model=lenet", "name=a b"], "../run.py model=lenet 'name=a b'"),
+        (
+            ["run.py", "strategy=data_parallel", "epochs=3", "device.index=[0,2]"],
+            "run.py epochs=3 'device.index=[0,2]'",
+        ),
+        (["/venv/bin/runner-train", "resume=outputs/x"], "--no-python runner-train resume=outputs/x"),
+    ],
+)
+def test_the_same_words_start_a_process_for_each_gpu(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], shown: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    assert parallel_command(2) == f"torchrun --nproc-per-node=2 {shown} strategy=auto"
 
 
 def test_the_file_tools_show_run_py_where_there_is_one(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

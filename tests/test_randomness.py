@@ -100,6 +100,19 @@ def test_a_malformed_state_is_a_value_error(name: str, value: Any) -> None:
         Randomness().load_state_dict(changed(name, value))
 
 
+def test_each_gpu_of_a_run_gets_its_own_generator_back_in_the_order_of_the_runs_devices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpus = {index: torch.tensor([index], dtype=torch.uint8) for index in range(4)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda index: gpus[index].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, index: gpus.update({index: state}))
+    state = through_a_file(Randomness((2, 0, 3)).state_dict())
+    Randomness((2, 0, 3)).load_state_dict(state)
+    assert {index: int(one) for index, one in gpus.items()} == {0: 0, 1: 1, 2: 2, 3: 3}
+    Randomness((0, 1)).load_state_dict(state)
+    assert {index: int(one) for index, one in gpus.items()} == {0: 2, 1: 0, 2: 2, 3: 3}
+
+
 @pytest.mark.parametrize("state", [{}, {"rank_0": None}, {"rank_0": {}}, {"rank_0": {}, "rank_1": {}}, None])
 def test_a_state_of_other_ranks_is_a_value_error(state: Any) -> None:
     with pytest.raises(ValueError):

@@ -10,15 +10,17 @@ import torch
 from torch import nn
 
 from runner.errors import ConfigError, DeviceMissing, RunnerError
+from runner.learners import Classification
 from runner.strategy import choosing, devices
 from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.distributed.exchange import Exchange
-from runner.strategy.precision import Precision
+from runner.strategy.precision import Precision, set_matmuls
 from runner.strategy.processes import Alone
 from runner.strategy.strategies import DataParallel, Single, in_callers_format
 from runner.wiring.build.objects import choose_strategy
-from tests.support.command_line import cli, config_of
+from tests.support.command_line import SMALL, cli, config_of
+from tests.support.comparing import assert_same_run
 
 
 def pretend(monkeypatch: Any, gpus: int) -> None:
@@ -149,3 +151,71 @@ def test_every_error_of_the_runner_arrives_in_another_process_as_it_is() -> None
         error = pickle.loads(pickle.dumps(kind("what was wrong, and the way out")))
         assert type(error) is kind and str(error) == "what was wrong, and the way out"
     assert len(kinds) > 20
+
+
+def test_tf32_is_for_matrices_on_cuda_and_ends_with_the_next_run() -> None:
+    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = cpu.fp32_precision
+    for name in ("bf16", "tf32", "tf32", "fp32"):
+        set_matmuls(name)
+        assert (cuda.fp32_precision == "tf32") is cuda.allow_tf32 is (name == "tf32")
+        assert cpu.fp32_precision == before
+
+
+def test_a_run_with_tf32_is_one_with_float32_on_a_cpu_and_its_file_is_evaluated_so(runs: Path, capsys: Any) -> None:
+    for name, words in (("x", ()), ("y", ("device.precision=tf32",))):
+        assert cli(capsys, *SMALL, "max_steps=2", *words, f"name={name}").code == 0
+    assert_same_run(runs / "x", runs / "y")
+    assert torch.backends.cuda.matmul.allow_tf32
+    assert cli(capsys, "task=evaluate", f"checkpoint_path={runs / 'x'}").code == 0
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_models_are_compiled_with_the_mode_and_the_shapes_of_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+    monkeypatch.setattr(torch, "compile", lambda model, **options: found.append(options) or model)
+    words = ("device=cpu", "device.compile=true")
+    for more in ((), ("device.compile_mode=reduce-overhead", "device.compile_dynamic=false")):
+        choose_strategy(config_of(*words, *more), {}, Alone())[0].wrap(nn.Linear(1, 1))
+    assert found == [{"mode": "default", "dynamic": None}, {"mode": "reduce-overhead", "dynamic": False}]
+
+
+def test_what_is_of_a_compiler_needs_it() -> None:
+    for word in ("device.compile_mode=max-autotune", "device.compile_dynamic=true", "device.compile_dynamic=false"):
+        with pytest.raises(ConfigError, match=f"^{word} is invalid; use it with device.compile=true$"):
+            config_of(word)
+
+
+def test_a_file_of_a_compiled_run_is_evaluated_uncompiled(
+    work: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    words = ("device.compile=true", "device.compile_mode=reduce-overhead", "device.compile_dynamic=true")
+    assert cli(capsys, *SMALL, "max_steps=2", *words, "name=x").code == 0
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
+    evaluate = ("task=evaluate", "checkpoint_path=outputs/x")
+    assert cli(capsys, *evaluate).code == 0
+    outcome = cli(capsys, *evaluate, "device.compile_mode=max-autotune")
+    assert outcome.code == 2 and "it with device.compile=true" in outcome.err
+
+
+class Scattered(nn.Module):
+    """Runs a model on the pieces that `nn.DataParallel` makes of a batch for four GPUs, and gathers the outputs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.model(piece) for piece in inputs.chunk(4)])
+
+
+def test_uneven_pieces_of_a_batch_weigh_as_their_samples_do() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(10, 3, generator=generator), torch.randint(2, (10,), generator=generator)
+    assert [len(piece) for piece in inputs.chunk(4)] == [3, 3, 3, 1]
+    found = []
+    for model in (one := nn.Linear(3, 2), Scattered(one)):
+        loss = Classification().training({"model": model}, "model", (inputs, targets))["loss"]
+        found.append((loss, *torch.autograd.grad(loss, list(one.parameters()))))
+    torch.testing.assert_close(*found)

@@ -26,6 +26,8 @@ from runner.wiring.schema import Config
 if TYPE_CHECKING:  # it imports torch
     from runner.run.measuring import Subject
 
+_UNCOMPILED = {"compile": False, "compile_mode": "default", "compile_dynamic": None}
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -60,7 +62,7 @@ def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked
         if shipped and "augment" in config.data and "data.augment" not in typed:
             config.data.augment = "none"
         if "device.compile" not in typed:  # it writes code outside of the run
-            config.device.compile = False
+            config.device.update({key: off for key, off in _UNCOMPILED.items() if f"device.{key}" not in typed})
     environment = header.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     known = facts if isinstance(facts, Mapping) else {}
@@ -79,12 +81,14 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     from runner.loop.evaluate import modules_within
     from runner.randomness import set_deterministic
     from runner.run.measuring import Subject
+    from runner.strategy.precision import set_matmuls
     from runner.wiring.build import objects as build
     from runner.wiring.build.identity import identity_of
     from runner.wiring.build.loaders import loading_of
 
     config = asked.config
     set_deterministic(config.deterministic)
+    set_matmuls(config.device.precision.value)
     strategy, devices = build.choose_strategy(config, {}, Alone())
     folder = project_folder()
     trust = build.trust_of(asked.typed_targets, config.trust, folder=folder, source=asked.path)

@@ -41,6 +41,9 @@ class Source(Protocol):
     def position(self) -> Position:
         """Return the position before the first batch."""
 
+    def divided(self, accumulate: int) -> "Source":
+        """Return a source of the same batches, each in `accumulate` micro-batches, if it has fewer."""
+
     def batches(self, position: Any, *, epoch: int, turn: int = 0) -> Iterator[Batch]:
         """Return an endless iterator from a position, one of this source's, on."""
 

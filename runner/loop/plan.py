@@ -8,6 +8,7 @@ from runner.checkpoint.policies import EveryEpochs, EveryPart, Mode
 from runner.checkpoint.saving import Saving
 from runner.data.sources import Evaluated, Source
 from runner.learners import Learner
+from runner.loop.feeding import Feed
 from runner.loop.guard import Guard
 from runner.loop.state import TrainState
 from runner.loop.stopping import EarlyStopping
@@ -61,6 +62,8 @@ class Plan:
     pacing: Pacing
     every: Mapping[str, int] = field(default_factory=dict)
     """The models that are updated only in steps divisible by their number."""
+    feed: type[Feed] = Feed
+    """How batches come from the loader."""
     freezing: Collection[Freezing] = ()
     """The frozen parts of the models."""
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from runner.data.loaders.batches import Batch, move
 from runner.learners import training_of
 from runner.loop.answers import check_training, updates_of
 from runner.loop.evaluate import evaluate_each
+from runner.loop.feeding import Feed
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
 from runner.progress import Names, Seen
@@ -25,7 +27,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
     progress, total = state.progress, plan.strategy.processes.total
     models = {name: plan.strategy.wrap(model.train(name in state.optimizers)) for name, model in state.models.items()}
     averages = {name: plan.strategy.wrap(average.model) for name, average in state.averages.items()}
-    batches = plan.train_loader.batches(state.data, epoch=progress.epoch, turn=progress.rollbacks)
+    batches = plan.feed(plan.train_loader, state, plan.learner)
     saved_at = (progress.global_step, progress.evaluated_at)
     clock = time.monotonic()
 
@@ -54,7 +56,7 @@ def train(state: TrainState, plan: Plan) -> Ending:
             for part in plan.freezing:
                 part.apply(progress.global_step)
             for names in updates_of(plan.learner, progress.global_step, state.optimizers, plan.every):
-                _update(state, plan, models, names, batch)
+                _update(state, plan, models, names, batches)
             state.count(batch, plan.learner, total)
             progress.advance(epoch_ended=state.data.advance(batch))
             state.step_schedulers(plan.pacing)
@@ -62,13 +64,25 @@ def train(state: TrainState, plan: Plan) -> Ending:
         plan.console.advance(progress.global_step)
 
 
-def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batch: Batch) -> None:
-    """Accumulate the gradient of one model, or of several, over the micro-batches; apply it if the guard allows."""
-    optimizer, strategy = state.optimizer_of(names), plan.strategy
-    seen: list[Seen] = []
-    models = strategy.updated(models, names)
-    optimizer.zero_grad()
+def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batches: Feed) -> None:
+    """Compute the gradient of one model, or of several; apply it if the guard allows."""
+    optimizer, models = state.optimizer_of(names), plan.strategy.updated(models, names)
     plan.guard.begin(state.models)
+    seen = batches.gradient(partial(_accumulate, state, plan, models, names))
+    plan.strategy.reduce(optimizer, models)
+    if plan.guard.allows(state.scaler, optimizer, seen, names):
+        state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
+        state.progress.observe(names, seen)
+    else:
+        state.progress.skip(names, plan.skip_limit)
+
+
+def _accumulate(
+    state: TrainState, plan: Plan, models: Mapping[str, nn.Module], names: Names, batch: Batch
+) -> list[Seen]:
+    """Accumulate the gradient over the micro-batches; return the figures of each with its share."""
+    strategy, seen = plan.strategy, list[Seen]()
+    state.optimizer_of(names).zero_grad()
     for part, share in batch.micro_batches():
         with strategy.accumulating(models, last=len(seen) == len(batch.parts) - 1):
             with state.scaler.autocast():
@@ -76,12 +90,7 @@ def _update(state: TrainState, plan: Plan, models: Mapping[str, nn.Module], name
             check_training(values, plan.learner)
             state.scaler.backward(values["loss"], share * strategy.processes.size)
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
-    strategy.reduce(optimizer, models)
-    if plan.guard.allows(state.scaler, optimizer, seen, names):
-        state.scaler.step(optimizer, clip_norm=plan.clip_norm, clip_value=plan.clip_value)
-        state.progress.observe(names, seen)
-    else:
-        state.progress.skip(names, plan.skip_limit)
+    return seen
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:

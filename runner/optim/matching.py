@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 # Settings that distinguish kinds of optimizers in every release of torch.
@@ -32,6 +34,17 @@ def match_by_name(optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str,
         group["params"] = [place[name] for name in names]
         group["param_names"] = list(names)
     return {**state_dict, "param_groups": saved}
+
+
+def match_layout(optimizer: Optimizer) -> None:
+    """Lay out loaded state in memory as torch's optimizers create it: like its parameter.
+
+    Register it with `optimizer.register_load_state_dict_post_hook`; a fused step reads both in the parameter's order.
+    """
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _check_kind(own: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:

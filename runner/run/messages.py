@@ -7,6 +7,7 @@ from runner.exit_codes import FAILED, INTERRUPTED
 from runner.optim.groups import told
 from runner.signals import die_by_sigint
 from runner.wiring.overrides.arguments import command
+from runner.wiring.overrides.program import parallel_command
 from runner.wiring.resume.rules import table
 from runner.wiring.starts.prepare import Prepared
 from runner.wiring.starts.start import Origin
@@ -34,7 +35,11 @@ def announce(run: Prepared) -> None:
     if (size := run.strategy.processes.size) > 1:
         log.info("%d processes; the logs of the others are %s", size, start.directory / "logs" / "rank_N.log")
     if run.strategy.name == "data_parallel":
-        log.info("DataParallel over %s; take one device with device.index=0", run.devices)
+        log.info(
+            "DataParallel over %s; take one device with device.index=0, or, faster, one process for each: %s",
+            run.devices,
+            parallel_command(len(run.devices.indices)),
+        )
 
 
 def _start(run: Prepared) -> str:

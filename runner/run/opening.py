@@ -20,6 +20,7 @@ from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import AtOnce, Background
 from runner.checkpoint.writer.finite import non_finite
 from runner.checkpoint.writer.pickling import size_of
+from runner.loop.feeding import Feed, HalvingFeed
 from runner.loop.guard import Guard, RaisingSpikes, Skipping, SkippingSpikes, Trusting
 from runner.loop.plan import Plan
 from runner.loop.state import TrainState
@@ -86,6 +87,7 @@ def make_plan(
             by_epoch=_per_epoch(state, config.scheduler),
         ),
         every=config.learner.get("every") or {},
+        feed=Feed if config.micro_batch_size is None else HalvingFeed,
         freezing=run.freezing.values(),
     )
 

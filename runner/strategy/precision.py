@@ -1,4 +1,4 @@
-"""Number formats: plain float32, bf16, or fp16 with a gradient scaler. https://docs.pytorch.org/docs/stable/amp.html"""
+"""Number formats: float32, with or without TF32, bf16, or fp16 with a gradient scaler. https://docs.pytorch.org/docs/stable/amp.html"""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-_FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_FORMATS = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def set_matmuls(name: str) -> None:
+    """Let CUDA multiply float32 matrices in TF32 for "tf32", in float32 for other formats; convolutions do as before.
+
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#tf32-on-ampere
+    """
+    matmul = torch.backends.cuda.matmul
+    if (name == "tf32") != (matmul.fp32_precision == "tf32"):
+        matmul.allow_tf32 = name == "tf32"  # unlike `torch.set_float32_matmul_precision`, it leaves CPUs alone
 
 
 class Precision:

@@ -125,14 +125,18 @@ def in_callers_format(device: str) -> Callable[[Callable[..., Any]], Callable[..
 
 
 class Compiled(Strategy):
-    """Another strategy, whose models are compiled with `torch.compile` first."""
+    """Another strategy, whose models are compiled with `torch.compile` first; `dynamic` None lets it find out.
 
-    def __init__(self, inner: Strategy) -> None:
+    https://docs.pytorch.org/docs/stable/generated/torch.compile.html
+    """
+
+    def __init__(self, inner: Strategy, *, mode: str, dynamic: bool | None) -> None:
         self.name = inner.name
         self.device = inner.device
         self.processes = inner.processes
         self.runs_together = inner.runs_together
         self.inner = inner
+        self._options: dict[str, Any] = {"mode": mode, "dynamic": dynamic}
 
     def twin(self, model: nn.Module) -> nn.Module:
         """Return the twin of the inner strategy."""
@@ -144,7 +148,7 @@ class Compiled(Strategy):
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the compiled model, wrapped by the inner strategy."""
-        compiled: Any = torch.compile(model)
+        compiled: Any = torch.compile(model, **self._options)
         return self.inner.wrap(compiled)
 
     def updated(self, models: Models, names: str | tuple[str, ...]) -> Models:

@@ -33,7 +33,8 @@ def measured(self, parts, **counters):
     shard = sum(one.to_local().nbytes for one in parts["model"].state_dict().values()) * 3 / 2**20
     if self._own is not None:
         peak = rss("VmHWM")
-        print(f"saved: before {{before:.0f}} MB, peak {{peak:.0f}} MB, this process's state {{shard:.0f}} MB", flush=True)
+        sizes = f"before {{before:.0f}} MB, peak {{peak:.0f}} MB, this process's state {{shard:.0f}} MB"
+        print(f"saved: {{sizes}}", flush=True)
 JointSaving.save = measured
 sys.argv = ["run.py", *{words!r}]
 from runner.commands.main import main

@@ -119,3 +119,21 @@ class Spiking(StoppableClassification):
     def training(self, models: Any, name: str, batch: Any) -> Any:
         loss = super().training(models, name, batch)["loss"]
         return {"loss": loss * (50 if self.now in (4, 7) else 1)}
+
+
+class Hungry(Leading):
+    """Is out of memory, once it has run and learned, for more than `room` samples, from a step on."""
+
+    def __init__(self, room: int, since: int = 0) -> None:
+        super().__init__()
+        self.room, self.since, self.now = room, since, -1
+
+    def updates(self, step: int) -> Any:
+        self.now = step
+        return super().updates(step)
+
+    def training(self, models: Any, name: str, batch: Any) -> Any:
+        values = super().training(models, name, batch)
+        if self.now >= self.since and len(batch[0]) > self.room:
+            raise torch.OutOfMemoryError(f"no room for {len(batch[0])} samples")
+        return values

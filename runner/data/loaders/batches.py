@@ -94,6 +94,16 @@ def move(batch: Any, device: torch.device) -> Any:
     return _changed(batch, moved)
 
 
+def in_channels_last(batch: Any) -> Any:
+    """Return a batch whose tensors of 4 dimensions are in `torch.channels_last` memory format, with equal values."""
+    return _changed(batch, _channels_last)
+
+
+def _channels_last(leaf: Any) -> Any:
+    images = isinstance(leaf, Tensor) and leaf.dim() == 4 and leaf.layout is torch.strided
+    return leaf.contiguous(memory_format=torch.channels_last) if images else leaf
+
+
 def _pinned(leaf: Any) -> Any:
     return leaf.pin_memory() if callable(getattr(leaf, "pin_memory", None)) else leaf
 

@@ -1,6 +1,6 @@
 """Delivery of whole batches by torch's loader, in this process or by watched workers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ TIMEOUT = 300.0
 """Seconds to wait for a batch of the workers, unless data.timeout says otherwise."""
 
 
+def as_it_is(batch: Any) -> Any:
+    """Return the batch."""
+    return batch
+
+
 @dataclass(frozen=True)
 class Loading:
     """How to make batches from any data set of a run."""
@@ -29,6 +34,8 @@ class Loading:
     """Whether batches come in pinned memory."""
     share: Share = Share()
     """What this process takes of every batch."""
+    finish: Callable[[Any], Any] = as_it_is
+    """Changes each batch where it is made, such as its memory format."""
 
 
 class Delivery:
@@ -47,7 +54,7 @@ class Delivery:
             timeout=loading.timeout if loading.workers else 0,
             worker_init_fn=ignore_signals,
             generator=torch.Generator(),
-            collate_fn=_as_it_is,
+            collate_fn=loading.finish,
             pin_memory=loading.pin,
         )
         self._loader: Iterable[Any] = Watched(loader) if loading.workers else loader
@@ -79,7 +86,3 @@ def _raised(batches: Iterator[Any]) -> Iterator[Any]:
         if isinstance(batch, RunnerError):
             raise batch
         yield batch
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -1,6 +1,7 @@
 """Any map-style data set, its randomness made a function of (seed, epoch, index)."""
 
 from collections.abc import Sequence
+from copy import copy
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -45,6 +46,12 @@ class Keyed(Dataset[Batch]):
         self._dataset, self._seed = dataset, seed
         self._collate, self._micro_batches, self._share = collate, micro_batches, share
         self.size = size_of(dataset)
+
+    def divided(self, micro_batches: int) -> "Keyed":
+        """Return the same batches in `micro_batches` parts, if they have fewer."""
+        other = copy(self)
+        other._micro_batches = max(self._micro_batches, micro_batches)
+        return other
 
     def __getitem__(self, key: Key) -> Batch:
         """Return this process's share of the collated batch of a key; where it has none, a stand-in of one sample."""

@@ -4,6 +4,7 @@ import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
@@ -84,6 +85,12 @@ class TrainLoader:
     def position(self) -> DataPosition:
         """Return the position before the first batch."""
         return DataPosition(self.size, self.batch_size, own_order=self.order.is_own)
+
+    def divided(self, accumulate: int) -> "TrainLoader":
+        """Return a loader of the same batches, each in `accumulate` micro-batches, if it has fewer."""
+        other = copy(self)
+        other.keyed = self.keyed.divided(accumulate)
+        return other
 
     def batches(self, position: DataPosition, *, epoch: int, turn: int = 0) -> Iterator[Batch]:
         """Return an endless iterator from a position in an epoch on; leaves the global generators unchanged.

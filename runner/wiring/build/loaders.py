@@ -7,7 +7,8 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from runner.data.loaders.delivery import TIMEOUT, Loading
+from runner.data.loaders.batches import in_channels_last
+from runner.data.loaders.delivery import TIMEOUT, Loading, as_it_is
 from runner.data.loaders.loading import TrainLoader
 from runner.data.loaders.order import Own
 from runner.data.loaders.shares import Share
@@ -58,6 +59,10 @@ def share_of(processes: Processes) -> Share:
 def _check_stream(config: Config, order: Own | None, processes: Processes) -> None:
     """Raise ConfigError for what a stream cannot give: another order, or a length in epochs."""
     check_one_process(processes.size)
+    if config.micro_batch_size is not None:
+        raise ConfigError(
+            "micro_batch_size=auto makes a batch again, which a stream cannot give; use accumulate=2 or more"
+        )
     if order is not None:
         raise ConfigError("data: a stream has its own order; leave out the method `order`")
     if config.epochs is not None:
@@ -83,6 +88,7 @@ def loading_of(config: Config, data: Any, device: str, share: Share = Share()) -
         collate=collate_of(data),
         pin=device == "cuda",
         share=share,
+        finish=in_channels_last if config.device.channels_last else as_it_is,
     )
 
 

@@ -23,8 +23,10 @@ from runner.stateful import Stateful
 from runner.strategy.choosing import resolve_strategy
 from runner.strategy.devices import Devices, choose_devices
 from runner.strategy.distributed.exchange import Exchange
+from runner.strategy.layout import to_channels_last
 from runner.strategy.precision import Precision
 from runner.strategy.processes import Processes
+from runner.strategy.recomputing import recompute
 from runner.strategy.strategies import Compiled, Strategy
 from runner.wiring.build.checks import (
     check_data,
@@ -42,6 +44,7 @@ from runner.wiring.config.folder import targets_in_folder
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.schema import Config
 from runner.wiring.schema.rules import StrategyKind
+from runner.wiring.schema.running import Device
 from runner.wiring.trust.budget import Budget
 from runner.wiring.trust.built_in import ROOTS
 from runner.wiring.trust.instantiate import build
@@ -103,6 +106,9 @@ def build_problem(config: Config, trust: Trust, known: Mapping[str, Any] | None 
     seed_everything(config.seed)
     models = build_models(config.model, data, learner, trust, known)
     check_latent(learner, models)
+    if config.device.channels_last:
+        for module in [*models.values(), *modules_within(learner)]:
+            to_channels_last(module)
     return Problem(data, learner, models, trust)
 
 
@@ -158,7 +164,15 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any], processes: Proces
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
             "choose them with device=cuda device.index=[...]"
         )
-    return (Compiled(placed) if config.device.compile else placed), devices
+    if config.micro_batch_size is not None and processes.size > 1:
+        raise ConfigError(
+            "micro_batch_size=auto is for one process, which others would wait for; set accumulate=2 or more"
+        )
+    return (_compiled(placed, config.device) if config.device.compile else placed), devices
+
+
+def _compiled(placed: Strategy, options: Device) -> Strategy:
+    return Compiled(placed, mode=options.compile_mode.name, dynamic=options.compile_dynamic)
 
 
 def build_state(
@@ -166,6 +180,7 @@ def build_state(
 ) -> TrainState:
     """Return the state of a run before its first step, on its device."""
     learner = problem.learner
+    recompute(problem.models.values(), config.device.checkpoint_activations)
     decay, frozen = config.ema.decay, frozen_of(learner)
     averages = {
         name: _placed(Average(model, decay=decay), strategy)

@@ -16,7 +16,7 @@ from runner.optim.agreement import Agreement, is_known
 from runner.optim.buffers import copied
 from runner.optim.freezing import Freezing, check_patterns, frozen_part
 from runner.optim.groups import OF_A_RULE, Named, Rules, check_effects, grouped, settings_of
-from runner.optim.matching import match_by_name
+from runner.optim.matching import match_by_name, match_layout
 from runner.optim.plateau import Plateau
 from runner.optim.schedules import Horizon, Schedule, make_scheduler
 from runner.wiring.schema import Config
@@ -80,6 +80,7 @@ def build_updating(
     scheduler = _build_scheduler(config, name, optimizer, horizon, trust)
     optimizer.register_load_state_dict_pre_hook(match_by_name)
     if is_known(optimizer):
+        optimizer.register_load_state_dict_post_hook(match_layout)
         optimizer.register_load_state_dict_post_hook(Agreement(optimizer, scheduler))
     return optimizer, scheduler
 

@@ -1,5 +1,6 @@
 """How the user started the program, and the folder of the user's own code."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def start_command() -> list[str]:
     if Path(sys.argv[0]).name != SCRIPT and Path("run.py").is_file():
         return [*(launcher() or ["python"]), "run.py"]
     return [SCRIPT]
+
+
+def parallel_command(processes: int) -> str:
+    """Return today's command line as one process per GPU: torchrun's, whose strategy follows from it."""
+    program, *script = start_command()
+    words = [word for word in sys.argv[1:] if not word.startswith("strategy=")]
+    started = script or ["--no-python", program]
+    return shlex.join(["torchrun", f"--nproc-per-node={processes}", *started, *words, "strategy=auto"])
 
 
 def program_name() -> str:

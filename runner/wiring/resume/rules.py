@@ -19,8 +19,8 @@ _FREE = (
 )  # fmt: skip
 _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
 _TAKES_EFFECT = (
-    "optimizer", "scheduler", "clip_norm", "clip_value", "accumulate", "deterministic", "ema", "on_spike",
-    "spike_factor",
+    "optimizer", "scheduler", "clip_norm", "clip_value", "accumulate", "micro_batch_size", "deterministic", "ema",
+    "on_spike", "spike_factor",
 )  # fmt: skip
 _LENGTH_IN_STEPS = ("epochs", "max_steps", "max_samples")
 _LENGTH = (*_LENGTH_IN_STEPS, "max_tokens")

@@ -26,7 +26,17 @@ class Optimizing:
 
 
 @dataclass
-class Sgd(Optimizing):
+class Fusable(Optimizing):
+    foreach: bool | None = key("Update several tensors at once; null: where torch finds it faster.")
+    fused: bool | None = key("Update all tensors in one kernel, often the fastest on a GPU; null: not.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(not (self.foreach and self.fused), "optimizer.foreach", "true", "one of foreach and fused")
+
+
+@dataclass
+class Sgd(Fusable):
     momentum: float = key("Momentum.")
     weight_decay: float = key("L2 penalty.")
     nesterov: bool = key("Nesterov's momentum.")
@@ -38,7 +48,7 @@ class Sgd(Optimizing):
 
 
 @dataclass
-class Adam(Optimizing):
+class Adam(Fusable):
     betas: list[float] = key("Decay rates of the two moments.")
     weight_decay: float = key("Weight decay.")
 
@@ -55,6 +65,7 @@ class RmsProp(Optimizing):
     momentum: float = key("Momentum.")
     weight_decay: float = key("L2 penalty.")
     centered: bool = key("Normalize by the gradient's estimated variance.")
+    foreach: bool | None = key("Update several tensors at once; null: where torch finds it faster.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from runner.signals import parse_duration
-from runner.wiring.schema.rules import OnNonFinite, OnSpike, Task, key, require, require_positive
+from runner.wiring.schema.rules import MicroBatchSize, OnNonFinite, OnSpike, Task, key, require, require_positive
 from runner.wiring.schema.running import (
     Checkpoint,
     Debug,
@@ -39,6 +39,9 @@ class Root:
     max_time: Any = key("Time limit of one attempt, in seconds or as 1h30m; the run saves and stops.")
     batch_size: int = key("Samples per optimizer step, over all devices.")
     accumulate: int = key("Micro-batches per optimizer step.")
+    micro_batch_size: MicroBatchSize | None = key(
+        "auto: when a step is out of memory, double accumulate and repeat it."
+    )
     clip_norm: float | None = key("Maximum norm of the gradient.")
     clip_value: float | None = key("Maximum size of each element of the gradient.")
     on_nonfinite: OnNonFinite = key("When the loss is NaN or infinite: stop, skip the step, or rollback.")

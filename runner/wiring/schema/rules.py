@@ -75,6 +75,12 @@ class OnSpike(Enum):
     rollback = "rollback"
 
 
+class MicroBatchSize(Enum):
+    """How large the micro-batches of a step are."""
+
+    auto = "auto"
+
+
 class NoDecay(Enum):
     """The parameters without weight decay."""
 
@@ -92,8 +98,12 @@ class Precision(Enum):
     """The number format of forward passes."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
     fp16 = "fp16"
+
+
+CompileMode = Enum("CompileMode", ["default", "reduce-overhead", "max-autotune"])  # functional, for the hyphens
 
 
 class DeviceKind(Enum):

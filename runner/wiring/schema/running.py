@@ -8,6 +8,7 @@ from typing import Any
 from runner.checkpoint.policies import Mode
 from runner.errors import ConfigError
 from runner.wiring.schema.rules import (
+    CompileMode,
     DeviceKind,
     OnError,
     Precision,
@@ -20,18 +21,31 @@ from runner.wiring.schema.rules import (
     require_positive,
 )
 
+_OF_COMPILE = "it with device.compile=true"
+
 
 @dataclass
 class Device:
     kind: DeviceKind = key("Set by the option: auto, cpu, cuda, mps.")
     index: Any = key("GPU index, or a list of indices; null takes the first, or all with DataParallel.")
-    precision: Precision = key("Number format of forward passes: fp32, bf16, fp16.")
+    precision: Precision = key("Number format of forward passes: fp32, tf32, bf16, fp16.")
     compile: bool = key("Compile the model with torch.compile.")
+    compile_mode: CompileMode = key("Mode of torch.compile: default, reduce-overhead or max-autotune.")
+    compile_dynamic: bool | None = key(
+        "Let torch.compile assume dynamic shapes (true), fixed ones (false), or find out."
+    )
+    channels_last: bool = key("Keep weights and batches of 4 dimensions in torch.channels_last memory format.")
+    checkpoint_activations: list[str] = key(
+        "Classes or patterns of names of modules that compute their activations again in backward, such as [Block]."
+    )
 
     def __post_init__(self) -> None:
         indices = self.index if isinstance(self.index, list) else [] if self.index is None else [self.index]
         fine = all(type(one) is int and one >= 0 for one in indices) and len(set(indices)) == len(indices)
         require(fine and self.index != [], "device.index", self.index, "a number such as 1, or a list such as [0,2]")
+        mode, dynamic = self.compile_mode.name, str(self.compile_dynamic).lower()
+        require(self.compile or mode == "default", "device.compile_mode", mode, _OF_COMPILE)
+        require(self.compile or dynamic == "none", "device.compile_dynamic", dynamic, _OF_COMPILE)
 
 
 @dataclass

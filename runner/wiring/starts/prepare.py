@@ -12,6 +12,7 @@ from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
 from runner.randomness import seed_apart, set_deterministic
 from runner.strategy.devices import Devices
+from runner.strategy.precision import set_matmuls
 from runner.strategy.processes import Processes
 from runner.strategy.strategies import Strategy
 from runner.wiring.build import objects as build
@@ -70,6 +71,7 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     """
     config = checked(start.config)
     set_deterministic(config.deterministic)
+    set_matmuls(config.device.precision.value)
     strategy, devices = build.choose_strategy(config, start.pinned or {}, processes)
     processes = strategy.processes
     problem, identity = _problem(config, start)
