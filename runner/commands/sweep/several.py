@@ -38,13 +38,9 @@ def words_of(argv: Sequence[str]) -> list[str]:
 
 def _by_torchrun(program: str, words: Sequence[str], processes: int) -> int:
     """Return the exit code that the run's status tells, since torchrun's own is 1 for whatever is not finished."""
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import main as torchrun
+    from runner.strategy.distributed.launching import torchrun
 
-    try:
-        torchrun(["--standalone", f"--nproc-per-node={processes}", program, *words])
+    if torchrun(program, words, processes=processes):
         return FINISHED
-    except (ChildFailedError, SignalException):
-        status = read_status(OUTPUTS / str(value_of(words, "name")))
-        return INTERRUPTED if status is not None and status.state == "interrupted" else FAILED
+    status = read_status(OUTPUTS / str(value_of(words, "name")))
+    return INTERRUPTED if status is not None and status.state == "interrupted" else FAILED
