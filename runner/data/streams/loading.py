@@ -95,6 +95,7 @@ class _Requests:
 
     def __init__(self, point: StreamPoint, epoch: int = 0, turn: int = 0, *, epochs: int | None = None) -> None:
         self._start, self._first, self._turn, self._epochs = point, epoch, turn, epochs
+        self._draw = Draw(stateful=epochs is None)  # an evaluation begins anew and is never amid
         self.begin()
 
     def begin(self) -> None:
@@ -117,7 +118,7 @@ class _Requests:
                 yield None
                 sent += 1
             while epoch == self.epoch:
-                yield Draw()
+                yield self._draw
                 sent += 1
 
 

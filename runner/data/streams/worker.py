@@ -43,6 +43,9 @@ class Try(NamedTuple):
 class Draw(NamedTuple):
     """Asks a worker for its next batch; the reply is `Drawn`, or None at the end of its share."""
 
+    stateful: bool = True
+    """Whether the reply has the stream's state after the batch."""
+
 
 Request = Open | Draw | Try | None
 """None asks for nothing: it is another worker's turn."""
@@ -104,8 +107,8 @@ class Streamed(Dataset[Any]):
                     return self._tried(opening)
                 case Open():
                     return self._open(request)
-                case _:
-                    return self._draw()
+                case Draw(stateful):
+                    return self._draw(stateful)
 
     def _open(self, opening: Open) -> Opened:
         shard = opening.shard
@@ -119,17 +122,18 @@ class Streamed(Dataset[Any]):
         self._ahead = next(self._samples, _END)
         return Opened(_number(), Shard(self.state(), shard.samples, ended=True) if self._ahead is _END else None)
 
-    def _draw(self) -> Drawn | None:
+    def _draw(self, stateful: bool = True) -> Drawn | None:
         if self._ahead is _END:
             return None
         self._seed_generators(1)
         samples = [self._ahead, *islice(self._samples, self._batch_size - 1)]
-        batch, state = self._batch(samples), self.state()
+        batch, state = self._batch(samples), self.state() if stateful else None
         self._count += len(samples)
         self._seed_generators(0)
         self._ahead = next(self._samples, _END)
         ended = self._ahead is _END
-        return Drawn(_number(), Shard(self.state() if ended else state, self._count, ended), batch)
+        state = self.state() if ended and stateful else state
+        return Drawn(_number(), Shard(state, self._count, ended), batch)
 
     def _batch(self, samples: list[Any]) -> Batch:
         size = -(-len(samples) // self._micro_batches)
