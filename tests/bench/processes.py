@@ -29,7 +29,7 @@ import os, sys, time
 import torch
 torch.set_num_threads(1)
 from runner.progress import Progress
-from runner.strategy.group import Group
+from runner.strategy.distributed.group import Group
 last, marks, flag = int(sys.argv[1]), [], [0.0]
 sys.argv = ["run.py", f"max_steps={last}", "eval_every=100000", *sys.argv[2:]]
 advance, agree_soon = Progress.advance, Group.agree_soon
