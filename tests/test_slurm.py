@@ -24,6 +24,7 @@ from runner.wiring.search.sweep_options import options_of
 from tests.support import REPOSITORY, fake_slurm
 from tests.support.comparing import assert_same_run
 from tests.support.processes import RUN, run, until
+from tests.support.ranks import free_port, torchrun
 
 pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
 
@@ -278,3 +279,33 @@ def test_the_script_for_one_run_is_queued_again_at_its_limit_and_ends_in_the_sam
     script.wait()
     assert submitted(2, MENDED="1").wait(60) == 0
     assert_same_run(next(whole.glob("seed-0-*")), Path("outputs/lenet"))
+
+
+@pytest.mark.slow
+def test_the_script_for_several_hosts_is_queued_again_at_its_limit_and_ends_in_the_same_bits(cluster: Path) -> None:
+    Path("run.py").symlink_to(RUN[1])
+    line = "run.py name=lenet resume=auto model=lenet device=cuda &"
+    script = (REPOSITORY / "docs/train-several.sbatch").read_text()
+    assert line in script and "srun torchrun " in script
+    script = script.replace(line, f"run.py name=lenet resume=auto {' '.join(WORDS)} &")
+    script = script.replace("torchrun ", f"{sys.executable} -m torch.distributed.run ")
+    script = script.replace("node=4", "node=2").replace("29500", str(free_port()))
+    Path("train.sbatch").write_text(script)
+    whole = torchrun(Path(), ("--standalone", "--nproc-per-node=2"), "name=whole", *WORDS, MENDED="1")
+    said, _ = whole.communicate(timeout=90)
+    assert whole.returncode == 0, said
+
+    def submitted(restarts: int, **more: str) -> "subprocess.Popen[bytes]":
+        surroundings = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "127.0.0.1,elsewhere", "SLURM_NNODES": "1", **more}
+        surroundings |= {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
+        return subprocess.Popen(["bash", "train.sbatch"], env={**os.environ, **surroundings}, start_new_session=True)
+
+    (cluster / "7").mkdir()
+    last = Path("outputs/lenet/last.tar")
+    job = submitted(0)
+    until(last.exists, job)
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(90) != 0 and (cluster / "7/requeue").exists()
+    assert json.loads(Path("outputs/lenet/status.json").read_text())["state"] == "interrupted"
+    assert submitted(1, MENDED="1").wait(90) == 0
+    assert_same_run(Path("outputs/whole"), Path("outputs/lenet"))

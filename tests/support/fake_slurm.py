@@ -121,6 +121,8 @@ def srun(*words: str) -> None:
             options[name] = rest.pop(0)
     job = os.environ["SLURM_JOB_ID"]
     for descriptor, name in ((1, "--output"), (2, "--error")):
+        if name not in options:
+            continue
         path = options[name].replace("%j", job).replace("%t", "0")
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.setpgid(0, 0)
@@ -150,9 +152,12 @@ def sacct(*words: str) -> None:
         print(f"{path.name}|{state(path.name)}|here")
 
 
-def scontrol(verb: str, job: str) -> None:
+def scontrol(verb: str, *words: str) -> None:
+    if verb == "show":
+        print("\n".join(words[1].split(",")))
+        return
     assert verb == "requeue"
-    put(job, "requeue", "")
+    put(words[0], "requeue", "")
 
 
 if __name__ == "__main__":
