@@ -46,6 +46,15 @@ class Board:
         """Tell where this process runs."""
         self._store.set(f"place/{self._rank}", json.dumps([platform.node(), os.getpid()]))
 
+    def leave(self) -> None:
+        """Tell that this process leaves; the first, which may host the store, waits a moment for the others."""
+        deadline = time.monotonic() + _PATIENCE
+        with suppress(RuntimeError):
+            left = self._store.add("left", 1)
+            while self._rank == 0 and left < self._size and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+                left = self._store.add("left", 0)
+
     def tell(self, failure: str) -> None:
         """Leave word of why this process fails; the first word stays."""
         with suppress(RuntimeError):
