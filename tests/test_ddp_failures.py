@@ -49,7 +49,7 @@ def test_an_error_of_one_process_is_why_all_failed(work: Path, process: ForkServ
     assert codes == [1, 1] and "frame #" not in text, text
     assert status(work)["state"] == "failed" and "this process has had enough" in status(work)["reason"]
     if rank:
-        assert status(work)["reason"].startswith("rank 1: ")
+        assert "rank 1: ValueError" in status(work)["reason"]
         assert "this process has had enough" in (work / "outputs/x/logs/rank_1.log").read_text()
     assert_goes_on(process, work)
 
@@ -59,8 +59,7 @@ def test_a_process_whose_data_break_is_why_all_failed(work: Path, process: ForkS
     words = (*DISTURBED, "data._target_=tests.own.ranks.Failing")
     codes, text = run_ranks(process, work, 2, *words, variables={1: {"FAIL": "1"}})
     assert codes == [1, 1] and "frame #" not in text, text
-    reason = status(work)["reason"]
-    assert reason.startswith("rank 1: ") and "a broken disk" in reason and "sample" in reason
+    assert "rank 1: ValueError: a broken disk" in status(work)["reason"]
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def refused(process: ForkServer, work: Path, *words: str, variables: dict[int, d
             ("data._target_=tests.own.streams.Streaming", "max_steps=9", "epochs=null"),
             "a stream is read by one process",
         ),
+        (("batch_size=1", "accumulate=1"), "a batch to evaluate has 1 samples for 2 processes"),
         (("learner._target_=tests.own.ranks.Wrong",), "a number that cannot be"),
     ],
 )
