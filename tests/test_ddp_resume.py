@@ -16,14 +16,14 @@ teacher: {_target_: tests.own.distilling.Teacher}
 """
 POINTS = (*TINY[3:], "learner._target_=tests.own.learners.StoppableClassification", "scheduler=cosine")
 MLP = (*POINTS, "model=mlp", "model.hidden=[8]", "model.dropout=0.3")
-NORMED = (*POINTS, "model=own", "model._target_=tests.own.ranks.Normed")
+NORMED = (*POINTS, "accumulate=1", "model=own", "model._target_=tests.own.ranks.Normed")
 IMAGES = (
     "data=synthetic", "data.size=24", "data.shape=[1,16,16]", "batch_size=8", "epochs=2", "log_every=1", "tracker=csv",
 )  # fmt: skip
 CASES = {
     "stateful learner": (*MLP, "learner._target_=tests.own.learners.Leading"),
     "learner with a parameter": (*MLP, "learner._target_=tests.own.distilling.Tempered"),
-    "module as a learner": (*MLP, "learner._target_=tests.own.learners.LeadingModule"),
+    "module as a learner": (*MLP, "learner._target_=tests.own.learners.LeadingModule", "accumulate=1"),
     "batch norm": (*NORMED, "ema.decay=0.9"),
     "several buckets": (*NORMED, "+model.width=1500", "clip_norm=1", "epochs=2"),
     "skipping": (*NORMED, "on_nonfinite=skip", "on_spike=skip"),
