@@ -92,5 +92,5 @@ def test_a_single_run_imports_nothing_of_several_processes(work: Path) -> None:
     Path("one.py").write_text(program)
     outcome = python(work, "one.py", *TINY, "max_steps=1", "device=cpu")
     assert "'runner.strategy.processes'" in outcome.stdout, outcome.stdout + outcome.stderr
-    for name in ("group", "ddp", "board"):
-        assert f"runner.strategy.{name}" not in outcome.stdout
+    for name in ("group", "ddp", "fsdp", "board"):
+        assert f"runner.strategy.distributed.{name}'" not in outcome.stdout
