@@ -184,7 +184,11 @@ ELSEWHERE = {
     "is in use by": "ownership: beside_a_living_owner_every_start_is_refused_untouched_and_every_reader_reads",
     "is still held by processes": "ownership: what_a_dead_owner_left_behind_is_waited_for_and_then_named",
     "a run needs it": "ownership: what_a_stranger_put_in_the_lock_files_place_is_refused_and_not_written_to",
-    "start it without torchrun": "strategy: several_processes_for_one_run_are_refused_before_anything_is_made",
+    "start it without torchrun": "strategy: several_processes_are_refused_for_what_one_does",
+    "needs several processes; start them": "ddp_refusals: one_process_is_no_ddp_and_several_are_no_single",
+    "has no gradient after a backward pass": (
+        "ddp_refusals: a_parameter_that_gets_no_gradient_is_one_sentence_and_find_unused_takes_it"
+    ),
     "needs submitit": "slurm: without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made",
     "needs Slurm's": "slurm: without_slurm_or_submitit_the_sentence_says_what_is_absent_and_nothing_is_made",
     "; use another name=": "local_sweep: runs_that_are_judged_differently_cannot_come_into_one_table",

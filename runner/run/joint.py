@@ -61,6 +61,11 @@ class JointSaving:
         """Return once the main process has everything on disk, or raise why it has not."""
         self._processes.once(lambda: self._writer.settle())
 
+    def settle_alone(self) -> None:
+        """Return once this process has everything on disk that it has begun to write, or raise why it has not."""
+        if self._own is not None:
+            self._own.settle()
+
     @property
     def _writer(self) -> StoreSaving:
         assert self._own is not None, "only the main process writes"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from runner.errors import NonFinite
 from runner.loop.plan import Plan, save
 from runner.loop.state import TrainState
+from runner.run.joint import JointSaving
 
 log = logging.getLogger("runner")
 
@@ -22,12 +23,13 @@ def rescued(state: TrainState, plan: Plan) -> Iterator[None]:
 
 
 def _rescue(state: TrainState, plan: Plan, failure: BaseException) -> None:
-    if plan.strategy.processes.size > 1:  # the others may be elsewhere, or have ended
-        return
+    alone = not isinstance(plan.saving, JointSaving)  # the other processes may be elsewhere, or have ended
     try:
-        plan.saving.settle()
+        plan.saving.settle() if alone else plan.saving.settle_alone()
     except Exception as former:  # this step may still be saved
         log.warning("an earlier step could not be saved: %s", former)
+    if not alone:
+        return
     if not isinstance(failure, Exception) or not state.whole or isinstance(failure, NonFinite):
         return
     try:

@@ -73,3 +73,20 @@ class Forgetful(Judged):
 
     def summary(self, rows: Any) -> Any:
         return {"f1_of_rows": 0.0}
+
+
+class Merging(F1):
+    """Takes the others' samples too, as a metric of torcheval does."""
+
+    def merge_state(self, metrics: list["Merging"]) -> None:
+        for other in metrics:
+            self.chosen += other.chosen
+            self.targets += other.targets
+
+
+class JudgedTogether(Judged):
+    """Can be judged over several processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f1 = Merging()

@@ -42,7 +42,7 @@ def start(work: Path, *words: str, **variables: str) -> "subprocess.Popen[str]":
 def finish(process: "subprocess.Popen[str]", seconds: float = 200) -> tuple[int, str]:
     """Wait for the end; return the exit code and all that was printed."""
     out, err = process.communicate(timeout=seconds)
-    return process.returncode, out + err
+    return process.returncode, out + (err or "")
 
 
 def until(reached: Callable[[], Any], process: "subprocess.Popen[str] | None" = None) -> Any:

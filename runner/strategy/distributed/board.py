@@ -5,12 +5,15 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from runner.files import is_alive
+
+T = TypeVar("T")
 
 _PAUSE = 0.02
 _PATIENCE = 2.0  # seconds until a process that was killed is seen to have ended
@@ -46,26 +49,40 @@ class Board:
         """Tell where this process runs."""
         self._store.set(f"place/{self._rank}", json.dumps([platform.node(), os.getpid()]))
 
+    def leave(self) -> None:
+        """Tell that this process leaves; the first, which may host the store, waits a moment for the others."""
+        _answer(self._leave, None)
+
+    def _leave(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        left = self._store.add("left", 1)
+        while self._rank == 0 and left < self._size and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            left = self._store.add("left", 0)
+
     def tell(self, failure: str) -> None:
         """Leave word of why this process fails; the first word stays."""
-        with suppress(RuntimeError):
-            if self._store.add("failures", 1) == 1:
-                self._store.set("failure", f"rank {self._rank}: {failure}")
+        _answer(lambda: self._tell(failure), None)
+
+    def _tell(self, failure: str) -> None:
+        if self._store.add("failures", 1) == 1:
+            self._store.set("failure", f"rank {self._rank}: {failure}")
 
     def failure(self) -> str | None:
         """Return the first word of a failure; without one, which processes of this host have ended, or are stopped."""
+        return _answer(self._failure, None)
+
+    def _failure(self) -> str | None:
         deadline = time.monotonic() + _PATIENCE
-        with suppress(RuntimeError):
-            while True:
-                if self._store.check(["failure"]):
-                    return str(self._store.get("failure").decode())
-                if ended := list(self._in_state("Z")):
-                    return f"{', '.join(ended)} ended without a word: killed, perhaps, or out of memory"
-                if time.monotonic() > deadline:
-                    stopped = ", ".join(self._in_state("T"))
-                    return f"{stopped} is stopped" if stopped else None
-                time.sleep(_PAUSE)
-        return None
+        while True:
+            if self._store.check(["failure"]):
+                return str(self._store.get("failure").decode())
+            if ended := list(self._in_state("Z")):
+                return f"{', '.join(ended)} ended without a word: killed, perhaps, or out of memory"
+            if time.monotonic() > deadline:
+                stopped = ", ".join(self._in_state("T"))
+                return f"{stopped} is stopped" if stopped else None
+            time.sleep(_PAUSE)
 
     def _in_state(self, state: str) -> Iterator[str]:
         """Yield the processes of this host that have ended ("Z") or are stopped ("T")."""
@@ -78,10 +95,22 @@ class Board:
 
     def first_to_say(self, text: str) -> bool:
         """Return whether no other process has said this text; True if nobody can tell."""
+        digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        return _answer(lambda: bool(self._store.add(f"said/{digest}", 1) == 1), True)
+
+
+def _answer(ask: Callable[[], T], otherwise: T) -> T:
+    """Return what the store answers; `otherwise` if its host has ended, or is stopped, for which torch would wait."""
+    answers: list[T] = []
+
+    def asking() -> None:
         with suppress(RuntimeError):
-            digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
-            return bool(self._store.add(f"said/{digest}", 1) == 1)
-        return True
+            answers.append(ask())
+
+    thread = Thread(target=asking, daemon=True)
+    thread.start()
+    thread.join(2 * _PATIENCE)
+    return answers[0] if answers else otherwise
 
 
 def _state(pid: int) -> str:

@@ -47,6 +47,7 @@ def joined() -> Iterator["Group"]:
     try:
         yield Group(dist.group.WORLD, board)
     finally:
+        board.leave()
         with suppress(RuntimeError):  # the others may have ended already
             dist.destroy_process_group()
 

@@ -196,7 +196,8 @@ class Trial:
     def _way_out(self, batch: Any, count: int, error: Exception) -> str:
         if count == 1 and "more than 1 value" in str(error):
             size, parts = self._config.batch_size, self._config.accumulate
-            return f"; with batch_size={size} and accumulate={parts} one sample is left alone: choose other values"
+            of = f" in {processes} processes" if (processes := self._strategy.processes.size) > 1 else ""
+            return f"; with batch_size={size} and accumulate={parts}{of} one sample is left alone: choose other values"
         if "dtype" in str(error) and any(tensor.dtype is torch.float64 for tensor in tensors_of(batch)):
             return "; it is float64, NumPy's default, but weights are float32: convert samples to float32"
         return ""
