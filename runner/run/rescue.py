@@ -23,12 +23,12 @@ def rescued(state: TrainState, plan: Plan) -> Iterator[None]:
 
 
 def _rescue(state: TrainState, plan: Plan, failure: BaseException) -> None:
-    alone = not isinstance(plan.saving, JointSaving)  # the other processes may be elsewhere, or have ended
+    saving = plan.saving
     try:
-        plan.saving.settle() if alone else plan.saving.settle_alone()
+        saving.settle_alone() if isinstance(saving, JointSaving) else saving.settle()
     except Exception as former:  # this step may still be saved
         log.warning("an earlier step could not be saved: %s", former)
-    if not alone:
+    if isinstance(saving, JointSaving):  # the other processes may be elsewhere, or have ended
         return
     if not isinstance(failure, Exception) or not state.whole or isinstance(failure, NonFinite):
         return

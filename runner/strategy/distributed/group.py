@@ -25,6 +25,8 @@ T = TypeVar("T")
 _SAVE = "save"
 WISHES = (_SAVE, "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
 """What a process may wish; of several, the last one counts."""
+_STRONGEST = dist.AllreduceOptions()
+_STRONGEST.reduceOp = dist.ReduceOp.MAX  # type: ignore[assignment]
 _START = 1800.0  # seconds to wait for the other processes before the config is known
 
 
@@ -62,8 +64,9 @@ class Group:
         self._group, self._board = group, board
         self.tell, self.failure, self.first_to_say = board.tell, board.failure, board.first_to_say
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._pending: tuple[Tensor, Any] | None = None
         self._wish: str | None = None
+        self._flags = [torch.zeros(1, dtype=torch.int64) for _ in range(2)]
+        self._travelling: Any = None
 
     def limited(self, seconds: float) -> "Group":
         """Return a group of the same processes, which wait for each other at most this long."""
@@ -72,13 +75,14 @@ class Group:
     def agree_soon(self, wish: str | None) -> str | None:
         """Return, in every process, the strongest wish of the former call: the flag travels during the step."""
         wish = None if wish == self._wish == _SAVE else wish  # it is about to be answered
-        former, number = self._pending, torch.tensor([0 if wish is None else 1 + WISHES.index(wish)])
-        self._wish = wish
+        former, flag = self._flags
+        flag.fill_(0 if wish is None else 1 + WISHES.index(wish))
         with in_time():
-            if former is not None:
-                former[1].wait()
-            self._pending = number, dist.all_reduce(number, dist.ReduceOp.MAX, group=self._group, async_op=True)
-        return None if former is None else _wish(former[0])
+            if self._travelling is not None:
+                self._travelling.wait()
+            self._travelling = self._group.allreduce([flag], _STRONGEST)  # dist.all_reduce takes twice as long
+        self._wish, self._flags = wish, [flag, former]
+        return _wish(former)
 
     def once(self, make: Callable[[], T]) -> T:
         """Return, in every process, what the main process makes; tensors arrive on the CPU, one by one.

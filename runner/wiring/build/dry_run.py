@@ -1,11 +1,12 @@
 """A dry run of the first batches, to find mistakes before anything is written."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from runner.blame import raised
 from runner.checkpoint.difference import differences
@@ -20,7 +21,7 @@ from runner.loop.metrics import Figures
 from runner.loop.state import TrainState
 from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
-from runner.progress import each
+from runner.progress import Names, each
 from runner.randomness import isolated
 from runner.strategy.strategies import Compiled, Strategy
 from runner.wiring.build.checks import check_gradients
@@ -98,56 +99,54 @@ class Trial:
         }
         for part in self._freezing:
             part.apply(state.progress.global_step)
-        tried = set()
+        together, tried = self._strategy.processes.size > 1, set[int]()
         for batch in batches:
             self._count(batch)
             for part, size in zip(batch.parts, batch.counts, strict=True):
                 if size not in tried or self._strategy.runs_together:
+                    self._forward(models, part, size, exchange=together and not tried)
                     tried.add(size)
-                    self._forward(models, part, size)
-        if self._strategy.processes.size > 1:
-            self._exchange(models, batches[0].parts[0])
-
-    def _exchange(self, models: Mapping[str, nn.Module], part: Any) -> None:
-        """Exchange the gradients of a micro-batch, and drop them: their buckets take the order of the backward pass.
-
-        Without it the first step after a resume would add in another order than the same step of a whole run.
-
-        Raises:
-            ConfigError: a parameter has no gradient, for which the other processes would wait.
-        """
-        state, step = self._state, self._state.progress.global_step
-        for names in updates_of(self._learner, step, state.optimizers):
-            running = self._strategy.updated(models, names)
-            with self._strategy.accumulating(running, last=True), state.scaler.autocast():
-                values = training_of(self._learner)(running, names, move(part, self._strategy.device))
-                values["loss"].backward()  # type: ignore[no-untyped-call]
-            optimizer = state.optimizer_of(names)
-            check_gradients({name: state.models[name] for name in each(names)}, self._config.strategy.find_unused)
-            optimizer.zero_grad()
 
     def _count(self, batch: Batch) -> None:
-        try:
+        with self._blaming("tokens", batch.parts[0], batch.counts[0]):
             if "tokens" in self._state.progress.counts:
                 tokens_of(self._learner, batch)
-        except RunnerError:
-            raise
-        except Exception as error:
-            raise self._failure("tokens", batch.parts[0], batch.counts[0], error) from error
 
-    def _forward(self, models: Mapping[str, nn.Module], part: Any, size: int) -> None:
-        names = updates_of(self._learner, self._state.progress.global_step, self._state.optimizers)
+    def _forward(self, models: Mapping[str, nn.Module], part: Any, size: int, *, exchange: bool) -> None:
+        """Run a micro-batch, and `exchange` its gradients, which are dropped.
+
+        In an exchange the gradients' buckets take the order of the backward pass. Without one the first step after a
+        resume would add in another order than the same step of a whole run.
+        """
+        state, strategy = self._state, self._strategy
+        with self._blaming("training", part, size):
+            for names in updates_of(self._learner, state.progress.global_step, state.optimizers):
+                running = strategy.updated(models, names) if exchange else models
+                with strategy.accumulating(running, last=True):
+                    with state.scaler.autocast():
+                        values = training_of(self._learner)(running, names, move(part, strategy.device))
+                    check_training(values, self._learner)
+                    if exchange:
+                        self._drop_gradient(values["loss"], names)
+
+    def _drop_gradient(self, loss: Tensor, names: Names) -> None:
+        """Compute a gradient and drop it; raise ConfigError for a parameter that has none."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        own = {name: self._state.models[name] for name in each(names)}
+        check_gradients(own, self._config.strategy.find_unused)
+        self._state.optimizer_of(names).zero_grad()
+
+    @contextmanager
+    def _blaming(self, method: str, part: Any, size: int) -> Iterator[None]:
+        """Raise ConfigError, naming the learner's method and the batch, for an error that it raises."""
         try:
-            for name in names:
-                with self._state.scaler.autocast():
-                    values = training_of(self._learner)(models, name, move(part, self._strategy.device))
-                check_training(values, self._learner)
+            yield
         except RunnerError:
             raise
         except Exception as error:
             if isinstance(error, torch.OutOfMemoryError) and self._config.micro_batch_size is not None:
                 return  # the run goes on with smaller micro-batches
-            raise self._failure("training", part, size, error) from error
+            raise self._failure(method, part, size, error) from error
 
     def _evaluate(self, batches: list[Batch]) -> list[str]:
         averages = {name: average.model for name, average in self._state.averages.items()}
