@@ -34,6 +34,8 @@ def jobs() -> Iterator[Jobs]:
     for job in started:
         if job.poll() is None:
             kill(job)
+        assert job.stdout
+        job.stdout.close()
 
 
 def workers(job: "subprocess.Popen[str]") -> list[int]:
@@ -78,7 +80,7 @@ def test_workers_that_are_killed_are_started_again_and_go_on(work: Path, process
 @pytest.mark.slow
 def test_whole_jobs_that_are_killed_go_on_by_the_same_command(work: Path, process: ForkServer, jobs: Jobs) -> None:
     chance = random.Random(1)
-    for number in range(4):
+    for number in range(3):
         job = torchrun(work, ALONE, *LONG, "max_steps=1000000", "resume=auto")
         jobs.append(job)
         until_step(work, max(steps(work / "outputs/x"), default=0) + 1, job)
