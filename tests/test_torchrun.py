@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from runner.checkpoint.listing import steps
 from tests.support.comparing import difference, entries_of
 from tests.support.fork_server import ForkServer
-from tests.support.processes import finish
+from tests.support.processes import finish, until
 from tests.support.ranks import free_port, kill, run_ranks, torchrun
 
 LONG = (
@@ -106,11 +107,17 @@ def agent(jobs: Jobs, work: Path, nodes: str, port: int, *words: str) -> "subpro
     return jobs[-1]
 
 
+def listens(port: int) -> bool:
+    """Return whether somebody listens on a port of the loopback."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.slow
 def test_a_job_that_loses_a_host_goes_on_with_the_other(work: Path, jobs: Jobs) -> None:
     port = free_port()
     first = agent(jobs, work, "1:2", port, "max_steps=1000000")
-    time.sleep(0.5)
+    until(lambda: listens(port), first)  # it holds the meeting, and survives
     second = agent(jobs, work, "1:2", port, "max_steps=1000000")
     until_step(work, 40, first)
     kill(second)
