@@ -46,7 +46,8 @@ def live(run: Prepared) -> int:
         except BaseException as error:
             failed = isinstance(error, (Exception, SystemExit))  # sys.exit in the user's code is a failure
             error = _first_failure(run, error)
-            status("failed" if failed else "interrupted", error_line(error))
+            reason = str(error) if isinstance(error, ProcessFailed) else error_line(error)
+            status("failed" if failed else "interrupted", reason)
             if not failed:
                 raise
             return log_failure(error)
