@@ -1,32 +1,25 @@
 """A model divided over processes: the same file, in the same names and shapes, and the same promises."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import TINY
 from tests.support.comparing import assert_same_run
-from tests.support.fork_server import ForkServer, fork_server
+from tests.support.fork_server import ForkServer
 from tests.support.ranks import run_ranks
 
 FSDP = ("strategy=fsdp", "strategy.units=[Linear]", "device=cpu")
 EVERYTHING = (*TINY, "ema.decay=0.9", "scheduler=cosine", "scheduler.warmup=1")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    with fork_server(tmp_path_factory.mktemp("server")) as process:
-        yield process
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("clip_norm=1",), ("on_nonfinite=skip", "device.precision=bf16")])
-def test_a_resume_is_exact(work: Path, server: ForkServer, words: tuple[str, ...]) -> None:
-    codes, text = run_ranks(server, work, 2, *EVERYTHING, *FSDP, *words, "name=whole")
+def test_a_resume_is_exact(work: Path, process: ForkServer, words: tuple[str, ...]) -> None:
+    codes, text = run_ranks(process, work, 2, *EVERYTHING, *FSDP, *words, "name=whole")
     assert codes == [0, 0], text
-    codes, text = run_ranks(server, work, 2, *EVERYTHING, *FSDP, *words, "name=x", variables={1: {"STOP_AT": "3"}})
+    codes, text = run_ranks(process, work, 2, *EVERYTHING, *FSDP, *words, "name=x", variables={1: {"STOP_AT": "3"}})
     assert codes == [75, 75], text
-    codes, text = run_ranks(server, work, 2, "resume=outputs/x")
+    codes, text = run_ranks(process, work, 2, "resume=outputs/x")
     assert codes == [0, 0], text
     assert_same_run(work / "outputs/whole", work / "outputs/x")
