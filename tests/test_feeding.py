@@ -68,4 +68,4 @@ def test_a_stream_and_several_processes_are_refused(monkeypatch: pytest.MonkeyPa
     assert outcome.code == 2 and "which a stream cannot give; use accumulate=2" in outcome.err, outcome.err
     monkeypatch.setattr(Alone, "size", 2)
     with pytest.raises(ConfigError, match="is for one process"):
-        choose_strategy(config_of("micro_batch_size=auto", "device=cpu"), {})
+        choose_strategy(config_of("micro_batch_size=auto", "device=cpu"), {}, Alone())

@@ -19,6 +19,7 @@ from runner.loop.guard import SkippingSpikes, Trusting
 from runner.loop.stopping import EarlyStopping
 from runner.progress import Progress
 from runner.strategy.precision import Precision
+from runner.strategy.processes import Alone
 from runner.wiring.build.loaders import Position, counted_limits, horizon_of, loaders
 from tests.own.points import NoisyPoints
 from tests.support.command_line import TINY, cli, config_of
@@ -201,7 +202,7 @@ def test_a_length_that_is_counted_ends_the_run_at_the_same_step_over_a_resume(
 def test_samples_in_batches_of_one_size_are_a_known_number_of_steps_from_any_position(samples: int, steps: int) -> None:
     points = NoisyPoints()
     config = config_of(*TINY, "epochs=null", f"max_samples={samples}")
-    train, _ = loaders(config, points, "cpu")
+    train, _ = loaders(config, points, "cpu", Alone())
     for step in range(steps + 1):
         at = Position(step, step // 3, 8 * (step % 3))
         assert horizon_of(config, train, at).total_steps == steps
@@ -210,7 +211,7 @@ def test_samples_in_batches_of_one_size_are_a_known_number_of_steps_from_any_pos
 
 def test_samples_that_are_dropped_do_not_count() -> None:
     config = config_of(*TINY, "epochs=null", "max_samples=33", "data.drop_last=true")  # 16 an epoch
-    train, _ = loaders(config, NoisyPoints(), "cpu")
+    train, _ = loaders(config, NoisyPoints(), "cpu", Alone())
     assert horizon_of(config, train, Position()).total_steps == horizon_of(config, train, Position(3, 1, 8)).total_steps
     assert horizon_of(config, train, Position()).total_steps == 5
 

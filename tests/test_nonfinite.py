@@ -46,6 +46,7 @@ def test_a_mask_of_infinities_is_meant_and_saved(runs: Path, capsys: Any) -> Non
     assert entries_of(runs / "x/last.tar")["model_state_dict"]["mask"].isinf().any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_skipped_step_leaves_weights_and_metrics_finite_and_is_resumed_exactly(
     runs: Path, capsys: Any, monkeypatch: Any, workers: int

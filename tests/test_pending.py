@@ -49,6 +49,7 @@ def test_no_checkpoint_changes_a_byte_whatever_a_later_attempt_is_told(runs: Pat
     assert all(contents(run)[name] == content for name, content in before.items() if name != "best.tar")
 
 
+@pytest.mark.slow
 def test_a_change_that_was_killed_at_once_is_applied_by_a_bare_resume_bit_for_bit(
     process: ForkServer, runs: Path, capsys: Any
 ) -> None:

@@ -316,6 +316,7 @@ def test_a_config_folder_of_ones_own_serves_the_start_and_is_not_needed_to_go_on
     assert refused.code == 2 and "model.hidden is [6] in the run and cannot become [7]" in refused.err
 
 
+@pytest.mark.slow
 def test_momentum_and_centering_may_begin_with_a_resume(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *PLAIN, "name=x", "epochs=1", "optimizer=rmsprop").code == 0
     outcome = cli(capsys, "resume=outputs/x", "epochs=2", "optimizer.momentum=0.9", "optimizer.centered=true")

@@ -146,6 +146,10 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any], processes: Proces
         DeviceMissing: this machine lacks the device.
         ConfigError: the run used another number of GPUs.
     """
+    if config.micro_batch_size is not None and processes.size > 1:
+        raise ConfigError(
+            "micro_batch_size=auto is for one process, which others would wait for; set accumulate=2 or more"
+        )
     kind, index, name = config.device.kind.value, config.device.index, config.strategy.kind.value
     if kind == "auto" and pinned.get("device_kind"):
         kind = str(pinned["device_kind"])
@@ -163,10 +167,6 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any], processes: Proces
         raise ConfigError(
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
             "choose them with device=cuda device.index=[...]"
-        )
-    if config.micro_batch_size is not None and processes.size > 1:
-        raise ConfigError(
-            "micro_batch_size=auto is for one process, which others would wait for; set accumulate=2 or more"
         )
     return (_compiled(placed, config.device) if config.device.compile else placed), devices
 

@@ -28,11 +28,11 @@ class Local:
     """One process per job on this machine; the same command again continues the sweep."""
 
     _target_: str = key("Class to build.")
-    processes: int = key("Processes of each job, which torchrun starts; 1 does without torchrun.")
     n_jobs: int | None = key("Jobs at a time; default: one per GPU (at least one), what fits with Ray, all with Slurm.")
     on_failure: OnFailure = key("After a failed job: continue, or stop (start no further job).")
     retries: int = key("Further attempts of a failed job.")
     job_timeout: Any = key("Time limit of one attempt, in seconds or as 1h30m, before it is killed.")
+    processes: int = key("Processes of each job, which torchrun starts; 1 does without torchrun.")
     rerun: Rerun = key("Jobs that start over: none, failed or all; their old directories are set aside.")
     preview: bool = key("Only print what would run.")
 
