@@ -19,14 +19,10 @@ from torch.distributed.rendezvous import rendezvous
 
 from runner.errors import ProcessFailed, RunnerError
 from runner.strategy.distributed.board import Board, generation
+from runner.strategy.distributed.flag import Flag
 
 T = TypeVar("T")
 
-_SAVE = "save"
-WISHES = (_SAVE, "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
-"""What a process may wish; of several, the last one counts."""
-_STRONGEST = dist.AllreduceOptions()
-_STRONGEST.reduceOp = dist.ReduceOp.MAX  # type: ignore[assignment]
 _START = 1800.0  # seconds to wait for the other processes before the config is known
 
 
@@ -64,25 +60,16 @@ class Group:
         self._group, self._board = group, board
         self.tell, self.failure, self.first_to_say = board.tell, board.failure, board.first_to_say
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self._wish: str | None = None
-        self._flags = [torch.zeros(1, dtype=torch.int64) for _ in range(2)]
-        self._travelling: Any = None
+        self._flag = Flag(group)
 
     def limited(self, seconds: float) -> "Group":
         """Return a group of the same processes, which wait for each other at most this long."""
         return Group(dist.new_group(backend="gloo", timeout=timedelta(seconds=seconds)), self._board)
 
     def agree_soon(self, wish: str | None) -> str | None:
-        """Return, in every process, the strongest wish of the former call: the flag travels during the step."""
-        wish = None if wish == self._wish == _SAVE else wish  # it is about to be answered
-        former, flag = self._flags
-        flag.fill_(0 if wish is None else 1 + WISHES.index(wish))
+        """Return, in every process, the strongest wish of all, as `Flag` tells it."""
         with in_time():
-            if self._travelling is not None:
-                self._travelling.wait()
-            self._travelling = self._group.allreduce([flag], _STRONGEST)  # dist.all_reduce takes twice as long
-        self._wish, self._flags = wish, [flag, former]
-        return _wish(former)
+            return self._flag.exchange(wish)
 
     def once(self, make: Callable[[], T]) -> T:
         """Return, in every process, what the main process makes; tensors arrive on the CPU, one by one.
@@ -156,10 +143,6 @@ def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
     if type(value) in (dict, OrderedDict):
         return type(value)((key, _changed(item, change)) for key, item in value.items())
     return type(value)(_changed(item, change) for item in value) if type(value) in (list, tuple) else change(value)
-
-
-def _wish(number: Tensor) -> str | None:
-    return None if not (found := int(number)) else WISHES[found - 1]
 
 
 def _sums(everywhere: list[dict[str, Tensor]]) -> dict[str, Tensor]:
