@@ -99,6 +99,9 @@ def test_a_resume_keeps_to_the_kind_and_number_of_devices_unless_it_is_told(monk
             choose_strategy(config_of(f"device={kind}"), pinned, Alone())
     assert str(choose_strategy(config_of("device=cuda", "device.index=0"), pinned, Alone())[1]) == "cuda:0"
     assert choose_strategy(config_of("device=cpu"), pinned, Alone())[0].name == "single"
+    pretend(monkeypatch, 2)
+    of_four = {"device_kind": "cuda", "devices": 1, "strategy": "ddp", "processes": 4}
+    assert choose_strategy(config_of(), of_four, Alone())[0].name == "data_parallel"
     pretend(monkeypatch, 0)
     with pytest.raises(DeviceMissing):
         choose_strategy(config_of(), pinned, Alone())

@@ -162,7 +162,8 @@ def choose_strategy(config: Config, pinned: Mapping[str, Any], processes: Proces
     )
     placed, devices = resolve_strategy(name, choose_devices(kind, index), index, processes, exchange)
     count = max(1, len(devices.indices))
-    is_free = index is None and config.strategy.kind is StrategyKind.auto
+    alone = processes.size == 1 == pinned.get("processes", 1)  # else the number of processes is told
+    is_free = index is None and config.strategy.kind is StrategyKind.auto and alone
     if is_free and same_kind and count != pinned.get("devices", count):
         raise ConfigError(
             f"the run used {pinned['devices']} {kind} devices and this machine has {count}; "
