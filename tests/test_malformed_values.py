@@ -16,6 +16,7 @@ from runner.commands.tools.report import report_command
 from runner.errors import RunnerError
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
+from runner.strategy.processes import Alone
 from runner.sweeps.results.table import curve
 from runner.tracking.csv_file import CsvTracker
 from runner.wiring.config.compose import hydra_session, register
@@ -184,7 +185,7 @@ def resumed_with(run: Path, entries: dict[str, Any], place: tuple[str, ...], val
         try:
             start = choose_start(["resume=outputs/x/last.tar", "epochs=5"], searchpath, ownership.take)
             if not start.finished:
-                prepare(start)
+                prepare(start, Alone())
         except RunnerError as error:
             assert str(error)
 
