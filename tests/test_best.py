@@ -112,6 +112,7 @@ def test_of_a_run_that_was_killed_the_list_says_what_its_best_file_measures(runs
     assert list_json_command("outputs") == 0 and json.loads(capsys.readouterr().out)[0]["best_metric"] == 3
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_safe_is_on_record(process: ForkServer, runs: Path) -> None:
     words = (*TINY, "name=x", "checkpoint.every_steps=1", "checkpoint.asynchronous=false")
     code, text = process.run(runs.parent, *words, STOP_AT="3", STOP_SIGNAL="SIGKILL")

@@ -60,6 +60,7 @@ def killed_again_and_again(process: ForkServer, work: Path, words: Sequence[str]
     assert difference(entries_of(run / "last.tar"), entries_of(work / "outputs/whole/last.tar")) is None
 
 
+@pytest.mark.slow
 def test_a_few_kills(process: ForkServer, tmp_path: Path) -> None:
     killed_again_and_again(process, tmp_path, (*SMALL, *FREQUENT), kills=5)
 

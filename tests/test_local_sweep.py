@@ -98,6 +98,7 @@ def test_a_job_that_was_stopped_from_outside_ends_its_sweep_with_75_unless_anoth
     assert failed.code == 1 and "go on with:" in failed.out, failed.out + failed.err
 
 
+@pytest.mark.slow
 def test_jobs_that_are_judged_by_different_metrics_are_refused_before_any_of_them_runs(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -263,6 +263,7 @@ def test_a_job_whose_directory_another_process_has_fails_alone(work: Path, capsy
         assert times(first) == before and read_status(second) is not None
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_said_to_be_without_a_touch_and_also_where_nothing_can_be_written(
     work: Path, capsys: Any
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_change_that_was_killed_at_once_is_applied_by_a_bare_resume_bit_for_bi
     assert "apply again" not in cli(capsys, "resume=outputs/x", "epochs=5").out
 
 
+@pytest.mark.slow
 def test_a_rewind_takes_the_settings_of_the_checkpoint_that_it_goes_back_to(
     process: ForkServer, runs: Path, capsys: Any
 ) -> None:

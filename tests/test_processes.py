@@ -51,6 +51,7 @@ def test_killed_and_terminated_at_random_the_same_command_reaches_the_same_bits(
     assert_same_run(whole, tmp_path / "outputs/x")
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_dies_by_sigint_and_the_printed_command_goes_on(tmp_path: Path, whole: Path) -> None:
     process = start(tmp_path, *WORDS, "name=x")
     wait_for_step(tmp_path / "outputs/x", 25)

@@ -186,6 +186,7 @@ def test_a_namesake_from_another_package_does_not_come_between(work: Path, capsy
         assert outcome.code == 0 and "would run" in outcome.out, outcome.err
 
 
+@pytest.mark.slow
 def test_a_preview_says_what_would_run_and_makes_nothing(work: Path, capsys: Any) -> None:
     params = "hydra.sweeper.params={optimizer.lr:'interval(0,1)'}"
     outcome = cli(capsys, *SEARCH, params, "hydra.launcher.preview=true", "hydra.sweeper.n_trials=7")
@@ -248,6 +249,7 @@ def take(source: StudySource) -> Job:
     return job
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_goes_on_with_its_trials_and_draws_no_value_twice(work: Path) -> None:
     first = source_of(work, study_of(work), 6)
     done, killed = take(first), [take(first), take(first)]

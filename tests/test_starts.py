@@ -137,6 +137,7 @@ def test_warm_start_is_ignored_by_auto_and_refused_by_a_resume(runs: Path, capsy
     assert outcome.code == 2 and "is for a new run" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_moving_average_is_evaluated_stored_and_resumed_exactly(
     runs: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_moving_average_is_evaluated_stored_and_resumed_exactly(
     assert json.loads(evaluated.out.splitlines()[-1])["loss"] == entries["metrics"]["val/loss"]
 
 
+@pytest.mark.slow
 def test_a_moving_average_may_be_begun_and_given_up_by_a_resume(runs: Path, capsys: Any) -> None:
     assert cli(capsys, *PLAIN, "name=x", "epochs=1").code == 0
     assert cli(capsys, "resume=outputs/x", "epochs=2", "ema.decay=0.9").code == 0
@@ -303,6 +305,7 @@ def test_a_package_of_ones_own_needs_one_word_which_the_first_start_shows(runs: 
     assert evaluated.returncode == 0 and json.loads(evaluated.stdout.splitlines()[-1])["split"] == "test"
 
 
+@pytest.mark.slow
 def test_a_config_folder_of_ones_own_serves_the_start_and_is_not_needed_to_go_on(runs: Path, capsys: Any) -> None:
     folder = runs.parent / "mine"
     (folder / "model").mkdir(parents=True)
