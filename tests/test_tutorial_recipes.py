@@ -70,7 +70,6 @@ def test_the_general_recipe_reads_our_file(work: Path, capsys: Any) -> None:
     read_with(GENERAL, work)
 
 
-@pytest.mark.slow
 def test_the_recipe_for_several_models_reads_our_gan(work: Path, capsys: Any) -> None:
     words = ("experiment=gan_digits", "data=synthetic", "data.size=32", "epochs=1")
     assert cli(capsys, *words, "name=x").code == 0
