@@ -5,6 +5,7 @@ import shlex
 
 from runner.exit_codes import FAILED, INTERRUPTED
 from runner.optim.groups import told
+from runner.run.rank_log import FOLDER
 from runner.signals import die_by_sigint
 from runner.wiring.overrides.arguments import command
 from runner.wiring.overrides.program import parallel_command
@@ -33,7 +34,7 @@ def announce(run: Prepared) -> None:
     for name, part in run.freezing.items():
         log.info("%s: %s", name, part.told())
     if (size := run.strategy.processes.size) > 1:
-        log.info("%d processes; the logs of the others are %s", size, start.directory / "logs" / "rank_N.log")
+        log.info("%d processes; the logs of the others are %s", size, start.directory / FOLDER / "rank_N.log")
     if run.strategy.name == "data_parallel":
         log.info(
             "DataParallel over %s; take one device with device.index=0, or, faster, one process for each: %s",

@@ -6,38 +6,30 @@ https://docs.pytorch.org/docs/stable/notes/ddp.html
 import inspect
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import timedelta
 from typing import Any
 
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
-from runner.strategy.devices import Devices, available
-from runner.strategy.distributed.buffers import broadcast_buffers
+from runner.strategy.devices import Devices
 from runner.strategy.distributed.exchange import Exchange
+from runner.strategy.distributed.exchanging import Exchanging
 from runner.strategy.distributed.group import in_time
-from runner.strategy.distributed.loose import average_loose
-from runner.strategy.processes import Processes, local_size
-from runner.strategy.strategies import Models, Strategy
+from runner.strategy.processes import Processes
+from runner.strategy.strategies import Models
 
 # They are aligned once a step: a learner may run a model several times in one. The name has changed in torch 2.13.
 _NAMES = inspect.signature(DistributedDataParallel.__init__).parameters
 _LEAVING_BUFFERS: Any = {"forward_sync_buffers" if "forward_sync_buffers" in _NAMES else "broadcast_buffers": False}
 
 
-class Distributed(Strategy):
+class Distributed(Exchanging):
     """One device for each process; only the models of an update exchange gradients, also if others run in it."""
 
     name = "ddp"
 
     def __init__(self, devices: Devices, processes: Processes, exchange: Exchange) -> None:
-        self.device = devices.first
-        self.processes = processes
-        self._exchange = exchange
-        backend = "nccl" if devices.kind == "cuda" and local_size() <= available()["cuda"] else "gloo"
-        self._group = dist.new_group(backend=backend, timeout=timedelta(seconds=exchange.timeout))
+        super().__init__(devices, processes, exchange)
         self._replicas: dict[int, tuple[list[bool], Replica]] = {}
 
     def place(self, model: nn.Module) -> nn.Module:
@@ -46,10 +38,6 @@ class Distributed(Strategy):
         if self._exchange.sync_batchnorm:
             placed = nn.SyncBatchNorm.convert_sync_batchnorm(placed, self._group)  # type: ignore[no-untyped-call]
         return placed
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model itself, as it is evaluated."""
-        return model
 
     def updated(self, models: Models, names: str | tuple[str, ...]) -> Models:
         """Return replicas of the updated models, and the others as they are."""
@@ -81,14 +69,6 @@ class Distributed(Strategy):
     def accumulating(self, models: Models, *, last: bool) -> AbstractContextManager[Any]:
         """Return a context in which no gradient is exchanged, unless the micro-batch is the last one."""
         return in_time() if last else _silent(models.values())
-
-    def reduce(self, optimizer: Optimizer, models: Models) -> None:
-        """Average the gradients of parameters outside of the models, such as a learner's own."""
-        average_loose(optimizer, models, self._group)
-
-    def align(self, models: Models) -> None:
-        """Give the models that are trained, and their averages, the buffers of the main process."""
-        broadcast_buffers(models, self._group)
 
 
 class Replica(DistributedDataParallel):

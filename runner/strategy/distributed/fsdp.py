@@ -13,34 +13,27 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, OffloadPolicy, fully_shard
-from torch.optim import Optimizer
 
 from runner.errors import ConfigError
 from runner.stateful import Stateful
-from runner.strategy.devices import Devices, available
-from runner.strategy.distributed.buffers import broadcast_buffers
+from runner.strategy.devices import Devices
 from runner.strategy.distributed.exchange import Exchange
+from runner.strategy.distributed.exchanging import Exchanging
 from runner.strategy.distributed.group import in_time
-from runner.strategy.distributed.loose import average_loose
 from runner.strategy.distributed.sharding import Pair, deliver, localized, stand_ins
-from runner.strategy.processes import Processes, local_size
-from runner.strategy.strategies import Models, Strategy
+from runner.strategy.processes import Processes
+from runner.strategy.strategies import Models
 
 
-class FullySharded(Strategy):
+class FullySharded(Exchanging):
     """One device for each process; each holds its shard of every parameter."""
 
     name = "fsdp"
     runs_together = True
 
     def __init__(self, devices: Devices, processes: Processes, exchange: Exchange) -> None:
-        self.device = devices.first
-        self.processes = processes
-        self._exchange = exchange
-        backend = "nccl" if devices.kind == "cuda" and local_size() <= available()["cuda"] else "gloo"
-        patience = timedelta(seconds=exchange.timeout)
-        self._group = dist.new_group(backend=backend, timeout=patience)
-        self._delivery = dist.new_group(backend="gloo", timeout=patience)
+        super().__init__(devices, processes, exchange)
+        self._delivery = dist.new_group(backend="gloo", timeout=timedelta(seconds=exchange.timeout))
         self._mesh = DeviceMesh.from_group(self._group, devices.kind)
 
     def twin(self, model: nn.Module) -> nn.Module:
@@ -71,21 +64,9 @@ class FullySharded(Strategy):
                 )
         yield from (module for module in model.modules() if type(module).__name__ in self._exchange.units)
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model itself, which gathers its parameters where it is called."""
-        return model
-
     def accumulating(self, models: Models, *, last: bool) -> AbstractContextManager[Any]:
         """Return a context in which gradients are exchanged only of the last micro-batch."""
         return _exchanging(models, last)
-
-    def reduce(self, optimizer: Optimizer, models: Models) -> None:
-        """Average the gradients of parameters outside of the models, such as a learner's own."""
-        average_loose(optimizer, models, self._group)
-
-    def align(self, models: Models) -> None:
-        """Give the models of every process the buffers of the main process."""
-        broadcast_buffers(models, self._group)
 
     def localize(self, part: Stateful, state: Any) -> Any:
         """Return a part's whole state as this process's shard of it."""
