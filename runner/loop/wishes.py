@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from runner.signals import Stop
-from runner.strategy.processes import SAVE, Processes
+from runner.strategy.processes import Processes
+
+_SAVE = "save"
 
 
 class Wishes:
@@ -19,9 +21,9 @@ class Wishes:
     def stop(self) -> str | None:
         """Return why every process stops, None to go on; call it between two steps, or two batches."""
         if not self._stops:
-            wish = self._stop.requested() or (SAVE if self._asks_for_save() else None)
+            wish = self._stop.requested() or (_SAVE if self._asks_for_save() else None)
             agreed = self._processes.agree_soon(wish)
-            if agreed == SAVE:
+            if agreed == _SAVE:
                 self._saves = True
             elif agreed is not None:
                 self._stop.request(agreed)

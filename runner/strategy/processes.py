@@ -18,9 +18,6 @@ if TYPE_CHECKING:  # the command line counts processes before it imports torch
 
 T = TypeVar("T")
 
-SAVE = "save"
-"""The wish for a checkpoint."""
-
 
 class Processes(Protocol):
     """One process's view of all processes of a run."""

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from runner.strategy.processes import SAVE
-
-WISHES = (SAVE, "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
+_SAVE = "save"
+WISHES = (_SAVE, "max_time", "SIGHUP", "SIGUSR1", "SIGTERM", "SIGINT")
 """What a process may wish; of several, the last one counts."""
 _STRONGEST = dist.AllreduceOptions()
 _STRONGEST.reduceOp = dist.ReduceOp.MAX  # type: ignore[assignment]
