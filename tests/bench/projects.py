@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tests.bench.loop import REPOSITORY, TIMED, _python
 
-ROUNDS, STEPS, BATCHES = 5, {"gpt": 100, "bert": 150}, 600
+ROUNDS, STEPS, BATCHES = 5, {"gpt": 150, "bert": 400}, 600
 SIZES = {"gpt": ["model.width=64", "model.depth=2"], "bert": ["model.config.hidden_size=128"]}
 FILES = ["abc.py", "bisect.py", "fnmatch.py", "glob.py", "queue.py", "sched.py", "string.py", "types.py"]
 
