@@ -44,11 +44,11 @@ def collated(samples: Any, numbers: Sequence[int], *, own: Collate | None, name:
 
 def _collated_by(collate: Collate, samples: list[Any]) -> Any:
     """Return what people's own `collate` makes of samples; ConfigError, naming it, where it makes nothing."""
-    name, forms = getattr(collate, "__qualname__", type(collate).__name__), form_of(list(samples))
+    name, given = getattr(collate, "__qualname__", type(collate).__name__), list(samples)
     try:
         batch = collate(samples)
     except Exception as error:
-        raise ConfigError(f"{name} raised {raised(error)} on the samples {forms}") from error
+        raise ConfigError(f"{name} raised {raised(error)} on the samples {form_of(given)}") from error
     if batch is None:
-        raise ConfigError(f"{name} returned None for the samples {forms}; return a batch")
+        raise ConfigError(f"{name} returned None for the samples {form_of(given)}; return a batch")
     return batch
