@@ -170,14 +170,22 @@ def temporary_beside(path: Path) -> Path:
 
 
 def remove_stale_temporaries(directory: Path) -> None:
-    """Delete the temporary files that dead processes of this host left in `directory`.
+    """Delete the temporary files and folders that dead processes of this host left in `directory`.
 
     Call it before this process writes there: a name with its own pid is from an earlier process.
     """
     for path in directory.glob(f".*.tmp-{_HOST}-*-*"):
         owner = path.name.rsplit("-", 2)[1]
         if owner.isdigit() and (int(owner) == os.getpid() or not is_alive(int(owner))):
-            path.unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_alive(pid: int) -> bool:

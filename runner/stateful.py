@@ -1,6 +1,7 @@
 """`Stateful` is the only bridge between the loop and the checkpoint."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -16,3 +17,14 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: Any, /) -> Any:
         """Restore what `state_dict` returned, completely, or raise."""
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Stands in a state for a tensor whose values are still in shards."""
+
+    name: str
+    """Its name in the shards."""
+    dtype: Any
+    """A `torch.dtype`."""
+    shape: tuple[int, ...]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.facts import facts
 from runner.checkpoint.listing import BEST, LAST, StepFile, by_name, located, run_directory_of, step_files
 from runner.checkpoint.policies import Mode, Saved, ranked
+from runner.checkpoint.sharded.opening import verify
 from runner.errors import CheckpointError
 
 
@@ -46,7 +46,7 @@ def _unlisted(run: Path, checkpoint: Path) -> Iterator[StepFile]:
     best = [run / BEST] if step_files(run) or checkpoint.name in (LAST, BEST) else []
     for path in dict.fromkeys((*best, checkpoint)):
         with suppress(CheckpointError, OSError):
-            if path.is_file() and (file := located(path, run)).path == path and by_name(path) is None:
+            if path.exists() and (file := located(path, run)).path == path and by_name(path) is None:
                 yield file
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from runner.checkpoint.archive.verify import check_regular
 from runner.checkpoint.reader.header import read_header
+from runner.checkpoint.sharded.manifest import GENERAL, is_sharded
 
 _FACTS = ("global_step", "epoch", "metrics", "loss", "created", "environment")
 
 
 def facts(path: Path) -> Mapping[str, Any]:
     """Return the entries of a checkpoint that are neither states nor config; raises as `read_header`."""
-    status = check_regular(path)
+    status = check_regular(path / GENERAL if is_sharded(path) else path)
     return _read(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
 
 

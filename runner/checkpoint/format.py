@@ -13,10 +13,11 @@ from torch import nn
 
 from runner.checkpoint.archive.verify import opened
 from runner.checkpoint.plain import plain_copy
-from runner.checkpoint.reader.building import build
+from runner.checkpoint.reader.building import build, build_outline
 from runner.checkpoint.reader.entries import FORMAT, VERSION, check_schema, states, version_of
 from runner.checkpoint.reader.entries import SUFFIX as SUFFIX
 from runner.checkpoint.reader.header import structure_of
+from runner.checkpoint.sharded.opening import opened_checkpoint
 from runner.errors import CheckpointMismatch, CheckpointRefused
 from runner.stateful import Stateful
 from runner.text import error_line, one_line
@@ -95,8 +96,18 @@ def read_plain(path: Path) -> Any:
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `archive.verify.opened` and `header.structure_of`.
     """
-    with opened(path) as archive:
+    with opened_checkpoint(path) as archive:
         return build(archive, structure_of(archive))
+
+
+def read_outline(path: Path) -> dict[str, Any]:
+    """Return the entries of a general checkpoint, with `Absent` for each tensor in shards; every byte is checked.
+
+    Raises:
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `read_entries`.
+    """
+    with opened_checkpoint(path) as archive:
+        return _current_version(path, build_outline(archive, structure_of(archive)))
 
 
 def _current_version(path: Path, entries: Any) -> dict[str, Any]:

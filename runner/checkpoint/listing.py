@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.checkpoint.facts import facts
 from runner.checkpoint.reader.header import verified_header
+from runner.checkpoint.sharded.manifest import is_sharded
 from runner.errors import CheckpointError, CheckpointMissing
 
 FOLDER = "checkpoints"
@@ -48,12 +49,16 @@ def run_directory_of(checkpoint: Path) -> Path:
 
 
 def step_files(run_directory: Path) -> list[StepFile]:
-    """Return the checkpoint files of a run, oldest first: only regular files with our names."""
+    """Return the checkpoints of a run, oldest first: only files and sharded directories with our names, no links."""
     folder = run_directory / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return []
     named = (by_name(path) for path in folder.iterdir())
-    return sorted(file for file in named if file and file.path.is_file() and not file.path.is_symlink())
+    return sorted(file for file in named if file and _is_checkpoint(file.path) and not file.path.is_symlink())
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.is_file() or is_sharded(path)
 
 
 def steps(run_directory: Path) -> dict[int, Path]:
@@ -100,8 +105,8 @@ def named_checkpoints(run_directory: Path) -> list[Path]:
 
 
 def _lies_in(run_directory: Path, path: Path) -> bool:
-    """Return whether a path is a file of the run, or a link to one."""
-    return path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(run_directory.resolve()))
+    """Return whether a path is a checkpoint of the run, or a link to one."""
+    return _is_checkpoint(path) and (not path.is_symlink() or path.resolve().is_relative_to(run_directory.resolve()))
 
 
 def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:
@@ -120,13 +125,18 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
     return None, passed_over
 
 
+def is_run_directory(path: Path) -> bool:
+    """Return whether a path is a directory, and not that of a sharded checkpoint."""
+    return path.is_dir() and not is_sharded(path)
+
+
 def checkpoint_in(path: Path, preferred: str = BEST) -> Path:
     """Return a file's path as it is; for a run directory its `preferred` file, or else its newest valid checkpoint.
 
     Raises:
         CheckpointMissing: the directory has no valid checkpoint.
     """
-    if not path.is_dir():
+    if not is_run_directory(path):
         return path
     if _lies_in(path, path / preferred):
         return path / preferred

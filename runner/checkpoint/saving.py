@@ -22,6 +22,10 @@ from runner.stateful import Stateful
 log = logging.getLogger("runner")
 
 
+Write = Callable[[CheckpointStore, Callable[[], None], Mapping[str, Any], Image], None]
+"""Puts a state into the store, once the function that it is given has found the state ready; raises like `save`."""
+
+
 class Saving(Protocol):
     """What the loop knows about checkpoints."""
 
@@ -92,15 +96,17 @@ class StoreSaving:
         meant: Collection[str] = (),
         before: Callable[[], object] = lambda: None,
         after: Callable[[], object] = lambda: None,
+        write: Write | None = None,
     ) -> None:
         """Add `description` to each checkpoint; `worker` calls `before`, writes, and then calls `after`.
 
-        NaN and infinity are allowed in the tensors named by `meant`, such as a mask.
+        NaN and infinity are allowed in the tensors named by `meant`, such as a mask. `write` puts a checkpoint into
+        the store in another form than as one file.
         """
         self._store = store
         self._worker = worker
         self._tolerance = tolerance
-        self._before, self._after = before, after
+        self._before, self._after, self._put = before, after, write or _as_file
         self._meant = frozenset(meant)
         self._triggers, self._requests = tuple(triggers), tuple(requests)
         self._description = dict(description)
@@ -142,10 +148,19 @@ class StoreSaving:
         self._worker.settle()
         return counters != self._safe
 
-    def take(self, parts: Mapping[str, Stateful], counters: Mapping[str, Any], absent: Sequence[Tensor] = ()) -> None:
-        """Copy the parts' states; those of `absent` tensors come later, into the memory that `place` returns."""
+    def take(
+        self,
+        parts: Mapping[str, Stateful],
+        counters: Mapping[str, Any],
+        absent: Sequence[Tensor] = (),
+        further: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Copy the parts' states, with `further` entries.
+
+        Those of `absent` tensors come later, into the memory that `place` returns.
+        """
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        entries = compose_entries(parts, {**counters, **self._description, "created": created})
+        entries = compose_entries(parts, {**counters, **self._description, "created": created, **(further or {})})
         self._image.take(entries, {identity(tensor.untyped_storage()) for tensor in absent})
         self._taken = entries, counters
         self._saved_at = time.monotonic()
@@ -167,6 +182,13 @@ class StoreSaving:
             raise failure
 
     def _write(self, entries: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
+        self._tolerance.attempt(lambda: self._put(self._store, lambda: self._check(entries), entries, self._image))
+        if not self._tolerance.failures:
+            self._safe = counters
+            self._after()
+
+    def _check(self, entries: Mapping[str, Any]) -> None:
+        """Raise NonFinite if the state that was taken must not be written."""
         self._image.wait()
         if spoilt := sorted(non_finite(entries, self._image.tensor) - self._meant):
             raise NonFinite(
@@ -174,7 +196,8 @@ class StoreSaving:
                 "go on from the last good checkpoint, or start again, with a smaller optimizer.lr or clip_norm=1"
             )
         self._before()
-        self._tolerance.attempt(lambda: self._store.save(entries, self._image))
-        if not self._tolerance.failures:
-            self._safe = counters
-            self._after()
+
+
+def _as_file(store: CheckpointStore, ready: Callable[[], None], entries: Mapping[str, Any], image: Image) -> None:
+    ready()
+    store.save(entries, image)

@@ -4,13 +4,13 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.best import Standing, metric_of
 from runner.checkpoint.listing import (
     BEST,
@@ -25,9 +25,12 @@ from runner.checkpoint.listing import (
     step_files,
 )
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
+from runner.checkpoint.sharded.folder import Digests, link_folder, remove_checkpoint, write_folder
+from runner.checkpoint.sharded.manifest import bytes_of
+from runner.checkpoint.sharded.opening import verify
 from runner.checkpoint.writer.image import Image
 from runner.errors import CheckpointError, SaveFailed
-from runner.files import Disk, make_directory, remove_stale_temporaries, temporary_beside, write_durably
+from runner.files import Disk, make_directory, remove, remove_stale_temporaries, temporary_beside, write_durably
 
 log = logging.getLogger("runner")
 
@@ -79,11 +82,24 @@ class CheckpointStore:
         Raises:
             SaveFailed: the file could not be written; all earlier files are unchanged.
         """
-        taken, step = image or _taken(entries), entries["global_step"]
+        taken = image or _taken(entries)
+        write = partial(taken.write, disk=self._disk)
+        return self._saved(entries, lambda path: write_durably(path, write, self._disk))
+
+    def save_sharded(self, entries: Mapping[str, Any], image: Image, add: Callable[[Path], Digests]) -> Path:
+        """Write a checkpoint as a directory: `image` as its general file, and the shards that `add` puts beside it.
+
+        Like `save`; `add` returns the digests of the shards, which are on the disk then.
+        """
+        general = partial(image.write, disk=self._disk)
+        return self._saved(entries, lambda path: write_folder(path, general, add, self._disk))
+
+    def _saved(self, entries: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        step = entries["global_step"]
         path = checkpoint_path(self._run_directory, step)
         try:
             path = self._free(step)
-            write_durably(path, lambda file: taken.write(file, self._disk), self._disk)
+            write(path)
             self._metrics[path] = entries["metrics"].get(self._monitor)
             saved = self._listing()
             if path not in {one.path for one in saved}:  # somebody deleted it, or its folder
@@ -95,7 +111,7 @@ class CheckpointStore:
             self._prune(saved)
             if not self._measured:
                 self._measured = True
-                self.check_space(path.stat().st_size)
+                self.check_space(bytes_of(path))
         return path
 
     def _free(self, step: int) -> Path:
@@ -115,14 +131,14 @@ class CheckpointStore:
                 self._disk.replace(path, _unused(folder / SUPERSEDED / path.name))
             for changed in (folder / SUPERSEDED, folder, self._run_directory):  # or a power cut undoes the move
                 self._disk.sync_directory(changed)
-        if best is not None and best > at and (self._run_directory / BEST).is_file():
+        if best is not None and best > at and (self._run_directory / BEST).exists():
             self._disk.unlink(self._run_directory / BEST)
             self._disk.sync_directory(self._run_directory)
 
     def _located_best(self) -> StepFile | None:
         best = self._run_directory / BEST
         with suppress(CheckpointError):
-            return located(best, self._run_directory) if best.is_file() else None
+            return located(best, self._run_directory) if best.exists() else None
         return None
 
     def _take_along(self, standing: Standing) -> None:
@@ -183,10 +199,13 @@ class CheckpointStore:
         self._link(target, pointer)
 
     def _link(self, target: Path, name: Path) -> None:
-        """Make `name` a hard link to a file, atomically, or a durable copy where there are no hard links."""
+        """Make `name` another name of a checkpoint, atomically: a hard link, or a durable copy where there are none."""
         temporary = temporary_beside(name)
         try:
-            self._disk.link(target, temporary)
+            if target.is_dir():
+                _name_folder(target, temporary, name)
+            else:
+                self._disk.link(target, temporary)
         except OSError:  # no hard links, or another file system
             with open(target, "rb") as source:
                 write_durably(name, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._disk)
@@ -195,7 +214,7 @@ class CheckpointStore:
             self._disk.replace(temporary, name)
         except BaseException:
             with suppress(OSError):
-                self._disk.unlink(temporary)
+                remove(temporary)
             raise
 
     def _prune(self, saved: Sequence[Saved]) -> None:
@@ -203,7 +222,7 @@ class CheckpointStore:
         for entry in saved:
             if entry.path not in kept:
                 with suppress(OSError):  # go on with the others
-                    self._disk.unlink(entry.path)
+                    remove_checkpoint(entry.path, self._disk)
 
     def _failed(self, path: Path, error: OSError) -> SaveFailed:
         with suppress(OSError):
@@ -213,6 +232,14 @@ class CheckpointStore:
                 "and every earlier checkpoint is untouched"
             )
         return SaveFailed(f"{path} could not be written: {error.strerror or error}")
+
+
+def _name_folder(target: Path, temporary: Path, name: Path) -> None:
+    """Make `temporary`, which becomes `name`, another name of a folder: a pointer to it, or one with its files."""
+    if name.name in (LAST, BEST):
+        temporary.symlink_to(target.relative_to(name.parent))
+    else:
+        link_folder(target, temporary)
 
 
 def _unused(path: Path) -> Path:

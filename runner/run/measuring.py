@@ -10,7 +10,7 @@ from typing import Any
 from torch.nn import Module
 
 from runner.blame import raised
-from runner.checkpoint.format import read_entries, restore_part
+from runner.checkpoint.format import restore_part
 from runner.checkpoint.reader.entries import states
 from runner.data.loaders.delivery import Loading
 from runner.data.sources import evaluated
@@ -24,6 +24,7 @@ from runner.stateful import Stateful
 from runner.strategy.precision import Precision
 from runner.wiring.build.identity import IDENTITY, compare_identities
 from runner.wiring.schema import Config
+from runner.wiring.starts.restore import read_for
 from runner.wiring.trust.forwards import bounded
 
 
@@ -65,7 +66,7 @@ def running(subject: Subject) -> Iterator[tuple[dict[str, Any], Any]]:
         ConfigError: the models or the learner raised an error on the data.
     """
     config, strategy = subject.config, subject.strategy
-    entries = strategy.processes.once(lambda: read_entries(subject.path))
+    entries = read_for(strategy, subject.path)
     _restore(subject, entries)
     loaders = {name: evaluated(one, subject.loading) for name, one in sets_of(subject.dataset).items()}
     precision = Precision(config.device.precision.value, strategy.device)
@@ -91,7 +92,7 @@ def _restore(subject: Subject, entries: Mapping[str, Any]) -> None:
             raise CheckpointMismatch(f"{subject.path} has no model {name}; it belongs to another learner")
         part = inference_part(name, stored)
         take_buffers(model, stored[part])
-        restore_part(part, model, subject.strategy.localize(model, stored[part]), subject.path)
+        restore_part(part, model, subject.strategy.localize(model, stored[part], subject.path), subject.path)
     if isinstance(subject.learner, Stateful):
         if "learner" in stored:
             if isinstance(subject.learner, Module):

@@ -17,7 +17,7 @@ from runner.checkpoint.policies import (
 )
 from runner.checkpoint.saving import NoSaving, Saving, StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
-from runner.checkpoint.writer.background import AtOnce, Background
+from runner.checkpoint.writer.background import AtOnce, Background, Worker
 from runner.checkpoint.writer.finite import non_finite
 from runner.checkpoint.writer.pickling import size_of
 from runner.loop.feeding import Feed, HalvingFeed
@@ -30,16 +30,17 @@ from runner.optim import Plateau
 from runner.optim.pacing import Pacing
 from runner.progress import Progress
 from runner.run.joint import Following, JointSaving
+from runner.run.sharded import ShardedSaving, ShardWriting
 from runner.run_directory.demand import Demand
 from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
-from runner.strategy.processes import Processes
+from runner.strategy.processes import Processes, own_part
 from runner.tracking import Console, Tracker, Trackers
 from runner.wiring.build.identity import IDENTITY, facts_of
 from runner.wiring.build.trackers import build_trackers
 from runner.wiring.build.updating import counts_epochs, node_of
 from runner.wiring.schema import Config
-from runner.wiring.schema.rules import OnError, OnNonFinite, OnSpike
+from runner.wiring.schema.rules import Form, OnError, OnNonFinite, OnSpike
 from runner.wiring.schema.running import Checkpoint
 from runner.wiring.starts.prepare import Prepared
 
@@ -112,58 +113,74 @@ def _saving(
     options, processes = run.config.checkpoint, run.strategy.processes
     if not isinstance(options, Checkpoint):
         return NoSaving()
-    own = None if processes.rank else _storing(run, options, stop, environment, record, trackers)
-    if own is not None and processes.size == 1:
-        return own
-    return JointSaving(run.strategy, own, Following(run.rhythm.saving, stop.save_requested))
+    states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
+    meant = frozenset[str]().union(*processes.gather(non_finite(states, own_part)))
+    following = Following(run.rhythm.saving, stop.save_requested)
+    writing = ShardWriting(run.strategy, processes.limited(run.config.strategy.timeout)) if is_divided(run) else None
+    own = None
+    if processes.rank == 0:
+        store = _store(run, options, run.strategy.stand_ins(states)[0])
+        record(store.best)
+        own = StoreSaving(
+            store,
+            run.rhythm.saving,
+            _description(run, environment),
+            requests=[Demand(run.start.directory, stop.save_requested), *run.rhythm.requests],
+            worker=_worker(options),
+            tolerance=Tolerance(options.error_limit if options.on_error is OnError.warn else 0),
+            meant=meant,
+            before=_flushing(run, trackers),
+            after=lambda: record(store.best),
+            write=None if writing is None else writing.lead,
+        )
+    if writing is not None:
+        return ShardedSaving(run.strategy, own, following, writing, _worker(options))
+    return own if own is not None and processes.size == 1 else JointSaving(run.strategy, own, following)
 
 
-def _storing(
-    run: Prepared,
-    options: Checkpoint,
-    stop: Stop,
-    environment: Mapping[str, Any],
-    record: Callable[[Saved | None], None],
-    trackers: Tracker,
-) -> StoreSaving:
-    """Return the main process's saving into the run's checkpoint folder, which it creates."""
-    keep = retentions(options)
-    store = CheckpointStore(run.start.directory, keep=keep, monitor=options.monitor, mode=options.mode)
-    store.prepare(run.start.standing)
-    record(store.best)
-    devices = run.devices
-    resolved = {
-        "device_kind": devices.kind,
-        "devices": max(1, len(devices.indices)),
-        "strategy": run.strategy.name,
-        "processes": run.strategy.processes.size,
-    }
-    description = {
-        "config": run.config_text,
-        "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
-        IDENTITY: run.identity,
-    }
-    states, _ = run.strategy.stand_ins(
-        {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
-    )
-    store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
+def is_divided(run: Prepared) -> bool:
+    """Return whether checkpoints are directories with the shards of each process."""
+    options = run.config.checkpoint
+    return isinstance(options, Checkpoint) and options.form is Form.sharded and run.strategy.runs_together
+
+
+def _worker(options: Checkpoint) -> Worker:
+    return Background() if options.asynchronous else AtOnce()
+
+
+def _flushing(run: Prepared, trackers: Tracker) -> Callable[[], None]:
+    """Return what comes before each write: this process still owns the run, and its records are on the disk."""
     tenure = Tenure(run.start.directory)
 
     def before() -> None:
         tenure.check()
         trackers.flush()
 
-    return StoreSaving(
-        store,
-        run.rhythm.saving,
-        description,
-        requests=[Demand(run.start.directory, stop.save_requested), *run.rhythm.requests],
-        worker=Background() if options.asynchronous else AtOnce(),
-        tolerance=Tolerance(options.error_limit if options.on_error is OnError.warn else 0),
-        meant=non_finite(states),
-        before=before,
-        after=lambda: record(store.best),
-    )
+    return before
+
+
+def _store(run: Prepared, options: Checkpoint, states: Mapping[str, Any]) -> CheckpointStore:
+    """Return the store in the run's checkpoint folder, which it creates."""
+    keep = retentions(options)
+    store = CheckpointStore(run.start.directory, keep=keep, monitor=options.monitor, mode=options.mode)
+    store.prepare(run.start.standing)
+    store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
+    return store
+
+
+def _description(run: Prepared, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each checkpoint says of the run."""
+    resolved = {
+        "device_kind": run.devices.kind,
+        "devices": max(1, len(run.devices.indices)),
+        "strategy": run.strategy.name,
+        "processes": run.strategy.processes.size,
+    }
+    return {
+        "config": run.config_text,
+        "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
+        IDENTITY: run.identity,
+    }
 
 
 def retentions(options: Checkpoint) -> list[Retention]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from runner.checkpoint.best import Standing, standing
 from runner.checkpoint.facts import facts
-from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.policies import Saved
 from runner.checkpoint.ranks import of_rank
@@ -22,7 +21,7 @@ from runner.wiring.build.debug import watched
 from runner.wiring.schema.rules import OnNonFinite, OnSpike
 from runner.wiring.starts.best_so_far import keep_record
 from runner.wiring.starts.prepare import Prepared
-from runner.wiring.starts.restore import restore_all
+from runner.wiring.starts.restore import read_for, restore_all
 from runner.wiring.starts.start import Origin
 
 log = logging.getLogger("runner")
@@ -73,7 +72,7 @@ def _roll_back(run: Prepared, *, attempt: str | None, failure: NonFinite) -> Sta
     checkpoint = processes.once(lambda: _usable(run.start.directory, attempt))
     if checkpoint is None or times > limit:
         raise failure
-    entries = processes.once(lambda: read_entries(checkpoint))
+    entries = read_for(run.strategy, checkpoint)
     own = of_rank(entries, checkpoint, rank=processes.rank, size=processes.size)
     restore_all(state, own, checkpoint, run.strategy)
     state.progress.rollbacks, state.whole = times, True

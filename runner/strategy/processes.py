@@ -92,6 +92,12 @@ class Alone:
         return self
 
 
+def own_part(tensor: "Tensor") -> "Tensor":
+    """Return the part of a tensor that this process has: of a divided one its shard, of another one all."""
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return local
+
+
 def world_size() -> int:
     """Return how many processes were started for one run, as torchrun tells; 1 without it."""
     size = os.environ.get("WORLD_SIZE", "")

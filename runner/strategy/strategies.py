@@ -5,6 +5,7 @@ The state keeps the bare modules; the result of `wrap` is never saved, so no `mo
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -54,8 +55,8 @@ class Strategy(Protocol):
         """Give the models of every process the buffers of the main process."""
         return None
 
-    def localize(self, part: Stateful, state: Any) -> Any:
-        """Return the state of a part, read from a file, as this process restores it."""
+    def localize(self, part: Stateful, state: Any, source: Path) -> Any:
+        """Return the state of a part, read from the checkpoint `source`, as this process restores it."""
         return state
 
     def stand_ins(self, states: Any) -> tuple[Any, list[Any]]:
@@ -65,6 +66,14 @@ class Strategy(Protocol):
     def deliver(self, pairs: list[Any], place: Callable[[Tensor], Tensor]) -> None:
         """Fill what `stand_ins` returned, in memory that `place` returns in the main process."""
         return None
+
+    def copied(self, pairs: list[Any]) -> list[Tensor]:
+        """Return copies of the divided tensors that `stand_ins` returned, in memory of this process."""
+        return []
+
+    def write_shards(self, folder: Path, tensors: Mapping[str, Tensor]) -> list[Path]:
+        """Write this process's parts of copied tensors into a folder, durably, and return its files."""
+        return []
 
 
 _NOTHING = nullcontext()
@@ -167,9 +176,9 @@ class Compiled(Strategy):
         """Align the models as the inner strategy does."""
         self.inner.align(models)
 
-    def localize(self, part: Stateful, state: Any) -> Any:
+    def localize(self, part: Stateful, state: Any, source: Path) -> Any:
         """Return the state as the inner strategy restores it."""
-        return self.inner.localize(part, state)
+        return self.inner.localize(part, state, source)
 
     def stand_ins(self, states: Any) -> tuple[Any, list[Any]]:
         """Return the states as the inner strategy does."""
@@ -178,3 +187,11 @@ class Compiled(Strategy):
     def deliver(self, pairs: list[Any], place: Callable[[Tensor], Tensor]) -> None:
         """Fill what the inner strategy does."""
         self.inner.deliver(pairs, place)
+
+    def copied(self, pairs: list[Any]) -> list[Tensor]:
+        """Return the copies of the inner strategy."""
+        return self.inner.copied(pairs)
+
+    def write_shards(self, folder: Path, tensors: Mapping[str, Tensor]) -> list[Path]:
+        """Write what the inner strategy does."""
+        return self.inner.write_shards(folder, tensors)

@@ -89,16 +89,6 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         raise _damaged(path, f"reading it failed: {error}") from error
 
 
-def verify(path: Path) -> None:
-    """Check that a file is an undamaged archive of `torch.save`, without reading its content.
-
-    Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened`.
-    """
-    with opened(path) as archive:
-        archive.check()
-
-
 def _open_now(path: str, flags: int) -> int:
     """Open a path that may have become a pipe, without waiting for its writer."""
     return os.open(path, flags | os.O_NONBLOCK)
@@ -115,7 +105,7 @@ def _archive(path: Path, file: BinaryIO) -> Archive:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return the status of a regular file that is not empty; raise as `verify` for anything else."""
+    """Return the status of a regular file that is not empty; raise as `opened` for anything else."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -1,7 +1,7 @@
 """Build tensors from the facts in a structure and the bytes in its file, without running the file's code."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,9 @@ from torch.storage import TypedStorage, UntypedStorage
 from runner.checkpoint.archive.verify import Archive
 from runner.checkpoint.reader.inert import Device, Dtype, QuantizedFacts, Size, SparseFacts, Storage, TensorFacts
 from runner.checkpoint.reader.structure import Structure, uncollected
+from runner.checkpoint.sharded.opening import ShardedArchive
+from runner.checkpoint.sharded.table import PREFIX
+from runner.stateful import Absent
 from runner.text import first_line
 
 # torch types these too narrowly, or not at all.
@@ -30,7 +33,18 @@ def build(archive: Archive, structure: Structure) -> Any:
         ValueError: a checksum does not match, the values of a sparse or quantized tensor are inconsistent, or torch
             does not know a dtype.
     """
-    memory = _read(archive, structure.storages.values(), structure.byte_order)
+    return _built(archive, structure, structure.storages.values())
+
+
+def build_outline(archive: Archive, structure: Structure) -> Any:
+    """Return a checked structure as `build` does, with `Absent` for each tensor in shards, whose bytes are checked."""
+    divided = isinstance(archive, ShardedArchive)
+    here = [storage for key, storage in structure.storages.items() if not (divided and key.startswith(PREFIX))]
+    return _built(archive, structure, here)
+
+
+def _built(archive: Archive, structure: Structure, wanted: Collection[Storage]) -> Any:
+    memory = _read(archive, wanted, structure.byte_order)
     archive.check([name for name in archive.members if name.removeprefix("data/") not in memory])
     return built(structure.content, memory)
 
@@ -105,11 +119,14 @@ class _Builder:
             if type(item) not in _PLAIN:
                 value[place] = self.built(item)
 
-    def _tensor(self, facts: TensorFacts) -> Tensor:
+    def _tensor(self, facts: TensorFacts) -> Any:
         if isinstance(facts, SparseFacts):
             return self._sparse(facts)
         if isinstance(facts, QuantizedFacts):
             return self._quantized(facts)
+        key = facts.storages[0].key
+        if key.startswith(PREFIX) and key not in self._storages:
+            return Absent(key.removeprefix(PREFIX), _dtype(facts.dtype), facts.shape)
         tensor = torch.empty(0, dtype=_dtype(facts.dtype))
         tensor.set_(self._storages[facts.storages[0].key], facts.offset, facts.shape, facts.stride)
         if facts.marks:

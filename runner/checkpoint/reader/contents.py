@@ -5,12 +5,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from runner.checkpoint.archive.verify import opened
 from runner.checkpoint.reader.entries import SUFFIX, check_if_ours
 from runner.checkpoint.reader.header import verified_structure
 from runner.checkpoint.reader.inert import TensorFacts
 from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
 from runner.checkpoint.reader.tree import leaves
+from runner.checkpoint.sharded.manifest import bytes_of
+from runner.checkpoint.sharded.opening import opened_checkpoint
 
 
 class Kind(Enum):
@@ -53,7 +54,7 @@ class Contents:
     path: Path
     kind: Kind
     size: int
-    """Bytes of the file."""
+    """Bytes of the file, or of all files of a sharded checkpoint."""
     states: dict[str, State]
     """By entry name; the name is empty where the file itself is a state_dict."""
     entries: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +77,7 @@ def read_contents(path: Path) -> Contents:
             entries = {"metadata": weights.metadata} if weights.metadata else {}
             leaves_ = [(name, facts) for name, (_, facts) in weights.tensors.items()]
             return Contents(path, Kind.safetensors, path.stat().st_size, {"": State(leaves_)}, entries)
-    with opened(path) as archive:
+    with opened_checkpoint(path) as archive:
         return _sorted_out(path, verified_structure(archive).content)
 
 
@@ -85,7 +86,7 @@ def _state(value: Any) -> State:
 
 
 def _sorted_out(path: Path, content: Any) -> Contents:
-    size = path.stat().st_size
+    size = bytes_of(path)
     if not isinstance(content, dict):
         return Contents(path, Kind.other, size, {"": _state(content)})
     if check_if_ours(path, content):

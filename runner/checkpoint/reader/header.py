@@ -1,15 +1,18 @@
 """Read the header of a checkpoint (config, step, metrics), without torch and without its tensors."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from runner.checkpoint.archive.foreign import code_inside
-from runner.checkpoint.archive.verify import Archive, opened
+from runner.checkpoint.archive.verify import Archive
 from runner.checkpoint.reader.entries import FORMAT, check_if_ours
 from runner.checkpoint.reader.inert import Inert
 from runner.checkpoint.reader.pickle_machine import Foreign, Unreasonable
 from runner.checkpoint.reader.structure import Structure, read_structure
 from runner.checkpoint.reader.summary import MEMBER, summary
+from runner.checkpoint.sharded.opening import ShardedArchive, opened_checkpoint
+from runner.checkpoint.sharded.table import ENTRY, put_back
 from runner.errors import CheckpointDamaged, CheckpointRefused
 from runner.text import printable
 
@@ -28,7 +31,7 @@ def read_header(path: Path) -> dict[str, Any]:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `structure_of`; also refused if the file holds
             no dictionary, or is a checkpoint of this program with an invalid entry.
     """
-    with opened(path) as archive:
+    with opened_checkpoint(path) as archive:
         return _entries(path, structure_of(archive))
 
 
@@ -38,7 +41,7 @@ def verified_header(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: as `read_header`.
     """
-    with opened(path) as archive:
+    with opened_checkpoint(path) as archive:
         return _entries(path, verified_structure(archive))
 
 
@@ -61,8 +64,25 @@ def structure_of(archive: Archive) -> Structure:
         raise CheckpointRefused(f"{path} is refused: {error}") from error
     except Exception as error:
         raise CheckpointDamaged(f"{path} cannot be read as a checkpoint ({printable(str(error)[:200])})") from error
-    _check_stored(archive, structure)
     _check_summary(archive, structure.content)
+    structure = _joined(archive, structure)
+    _check_stored(archive, structure)
+    return structure
+
+
+def _joined(archive: Archive, structure: Structure) -> Structure:
+    """Return the structure with the divided tensors of a sharded checkpoint in their places."""
+    content = structure.content
+    if isinstance(archive, ShardedArchive):
+        if not isinstance(content, dict):
+            raise ValueError("its general file holds no entries")
+        divided = {storage.key: storage for storage in put_back(content)}
+        return replace(structure, storages={**structure.storages, **divided})
+    if isinstance(content, dict) and content.get("format") == FORMAT and ENTRY in content:
+        raise CheckpointRefused(
+            f"{archive.path} is a part of a sharded checkpoint, whose other tensors are beside it; name the directory "
+            f"{archive.path.parent}"
+        )
     return structure
 
 
@@ -70,9 +90,9 @@ def holds_code(path: Path) -> bool:
     """Return whether a file of torch's names foreign classes or functions, as a whole module does; runs none.
 
     Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened`.
+        CheckpointMissing, CheckpointDamaged, CheckpointRefused: see `opened_checkpoint`.
     """
-    with opened(path) as archive:
+    with opened_checkpoint(path) as archive:
         try:
             structure_of(archive)
         except CheckpointRefused as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from runner.checkpoint.archive.verify import check_regular
 from runner.checkpoint.listing import FOLDER, by_name, candidates, named_checkpoints
 from runner.checkpoint.reader.contents import Kind, read_contents
+from runner.checkpoint.sharded.manifest import is_sharded
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused, LeadsElsewhere, RunnerError
 from runner.run_directory.attempts import FOLDER as ATTEMPTS
 from runner.run_directory.attempts import read_attempt, records
@@ -115,7 +116,7 @@ def _examined(path: Path, sound: _Sound) -> _Finding:
 def _check(path: Path, sound: _Sound) -> None:
     if _is_run(path):
         check_inside(path)
-    elif path.is_dir():
+    elif path.is_dir() and not is_sharded(path):
         raise CheckpointMissing(f"{path} is not a run directory: it has neither a checkpoint nor a {FILE}")
     elif path.name == FILE:
         _check_status(path)
@@ -129,7 +130,7 @@ def _check(path: Path, sound: _Sound) -> None:
 
 def _check_checkpoint(path: Path, sound: _Sound) -> None:
     """Check every byte and every claim of a file, once for all its names, and then its name."""
-    status = check_regular(path)
+    status = path.stat() if is_sharded(path) else check_regular(path)
     step = sound.get((status.st_dev, status.st_ino))
     if step is None:
         contents = read_contents(path)

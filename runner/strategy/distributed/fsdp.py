@@ -3,10 +3,11 @@
 https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -22,6 +23,7 @@ from runner.strategy.distributed.exchanging import Exchanging
 from runner.strategy.distributed.group import in_time
 from runner.strategy.distributed.sharding import Pair, deliver, localized, stand_ins
 from runner.strategy.processes import Processes
+from runner.strategy.shard_files import copied, read_shards, write_shards
 from runner.strategy.strategies import Models
 
 
@@ -68,9 +70,14 @@ class FullySharded(Exchanging):
         """Return a context in which gradients are exchanged only of the last micro-batch."""
         return _exchanging(models, last)
 
-    def localize(self, part: Stateful, state: Any) -> Any:
-        """Return a part's whole state as this process's shard of it."""
-        return localized(part, state)
+    def localize(self, part: Stateful, state: Any, source: Path) -> Any:
+        """Return a part's whole state as this process's shard of it; what is absent is read from `source`."""
+        absent: dict[str, Tensor] = {}
+        local = localized(part, state, absent)
+        if absent:
+            with in_time():
+                read_shards(source, absent, self._delivery)
+        return local
 
     def stand_ins(self, states: Any) -> tuple[Any, list[Pair]]:
         """Return states with untouched whole tensors in place of divided ones, and these pairs."""
@@ -80,6 +87,15 @@ class FullySharded(Exchanging):
         """Bring all shards into the main process's whole tensors, whose memory `place` returns."""
         with in_time():
             deliver(pairs, place, self._delivery)
+
+    def copied(self, pairs: list[Pair]) -> list[Tensor]:
+        """Return copies of the divided tensors, for `write_shards`."""
+        return [copied(divided) for _, divided in pairs]
+
+    def write_shards(self, folder: Path, tensors: Mapping[str, Tensor]) -> list[Path]:
+        """Write this process's parts of copied tensors, durably, and return its files."""
+        with in_time():
+            return write_shards(folder, tensors, self._delivery)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from runner.stateful import Stateful
+from runner.stateful import Absent, Stateful
 
 Pair = tuple[Tensor, DTensor]
 
@@ -54,25 +54,33 @@ def deliver(pairs: list[Pair], place: Callable[[Tensor], Tensor], group: Any) ->
             dist.recv(rows, other, group=group)
 
 
-def localized(part: Stateful, state: Any) -> Any:
-    """Return a part's whole state with the divided tensors that the part has itself."""
+def localized(part: Stateful, state: Any, absent: dict[str, Tensor]) -> Any:
+    """Return a part's whole state with the divided tensors that the part has itself.
+
+    A tensor that stands in shards becomes an empty one, which is added to `absent` by its name there.
+    """
     if isinstance(part, Optimizer):
-        return _of_optimizer(part, state)
-    return _like(part.state_dict(), state)
+        return _of_optimizer(part, state, absent)
+    return _like(part.state_dict(), state, absent)
 
 
-def _like(own: Any, state: Any) -> Any:
-    if isinstance(own, DTensor) and isinstance(state, Tensor) and own.shape == state.shape:
+def _like(own: Any, state: Any, absent: dict[str, Tensor]) -> Any:
+    divided = isinstance(own, DTensor) and own.shape == getattr(state, "shape", None)
+    if isinstance(state, Absent):
+        empty = torch.empty_like(own, dtype=state.dtype) if divided else torch.empty(state.shape, dtype=state.dtype)
+        absent[state.name] = empty
+        return empty
+    if divided and isinstance(state, Tensor):
         return distribute_tensor(state, own.device_mesh, own.placements, src_data_rank=None)
     if isinstance(own, Mapping) and type(state) in (dict, type(own)):
-        copy = type(state)((key, _like(own.get(key), item)) for key, item in state.items())
+        copy = type(state)((key, _like(own.get(key), item, absent)) for key, item in state.items())
         if hasattr(state, "_metadata"):
             copy._metadata = state._metadata
         return copy
     return state
 
 
-def _of_optimizer(optimizer: Optimizer, state: Any) -> Any:
+def _of_optimizer(optimizer: Optimizer, state: Any, absent: dict[str, Tensor]) -> Any:
     """Return an optimizer's state, matched to its parameters by name, with divided moments."""
     own = {
         name: parameter
@@ -85,7 +93,7 @@ def _of_optimizer(optimizer: Optimizer, state: Any) -> Any:
         for name, index in zip(group.get("param_names", ()), group["params"], strict=False)
     }
     moments = {
-        index: {key: _like(own.get(named.get(index, "")), value) for key, value in one.items()}
+        index: {key: _like(own.get(named.get(index, "")), value, absent) for key, value in one.items()}
         for index, one in state["state"].items()
     }
     return {**state, "state": moments}

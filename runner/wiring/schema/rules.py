@@ -87,6 +87,13 @@ class NoDecay(Enum):
     norm_and_bias = "norm_and_bias"
 
 
+class Form(Enum):
+    """The form of a checkpoint of divided models: one file, or a directory of shards."""
+
+    file = "file"
+    sharded = "sharded"
+
+
 class OnError(Enum):
     """The reaction to a failed save."""
 

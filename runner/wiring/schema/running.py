@@ -10,6 +10,7 @@ from runner.errors import ConfigError
 from runner.wiring.schema.rules import (
     CompileMode,
     DeviceKind,
+    Form,
     OnError,
     Precision,
     StrategyKind,
@@ -75,6 +76,7 @@ class Checkpoint(NoCheckpoint):
     keep_last: int = key("Number of newest checkpoints to keep, at least 2.")
     keep_best: int = key("Number of best checkpoints to keep.")
     keep_every: int | None = key("Keep every checkpoint whose step is a multiple of this.")
+    form: Form = key("One file (file), or with strategy=fsdp a directory to which each process writes (sharded).")
     asynchronous: bool = key("Write in the background; training waits only for a copy of its state in memory.")
     on_error: OnError = key("After a failed save: stop the run, or warn and continue.")
     error_limit: int = key("Failed saves in a row tolerated by on_error=warn.")

@@ -14,6 +14,7 @@ from runner.checkpoint.listing import (
     FOLDER,
     SUPERSEDED,
     StepFile,
+    is_run_directory,
     located,
     newest_valid,
     run_directory_of,
@@ -86,7 +87,7 @@ def choose_start(overrides: Sequence[str], searchpath: Sequence[str], own: Calla
     if resume == "auto":
         return _automatic(asked)
     path = local_path(resume, "resume")
-    return _newest_in(asked, path) if path.is_dir() else _from_file(asked, path)
+    return _newest_in(asked, path) if is_run_directory(path) else _from_file(asked, path)
 
 
 def _begun_by_this_job(asked: _Asked, resume: str | None) -> str | None:
@@ -101,7 +102,7 @@ def _begun_by_this_job(asked: _Asked, resume: str | None) -> str | None:
         places: Iterable[Path] = [OUTPUTS / asked.name]
     elif resume is not None:
         path = local_path(resume, "resume")
-        places = [path if path.is_dir() else run_directory_of(path)]
+        places = [path if is_run_directory(path) else run_directory_of(path)]
     else:
         places = begun_by(job)
     for directory in places:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from runner.checkpoint.weights.match import Report
 from runner.data.sources import Evaluated, Source
 from runner.data.splits import sets_of
+from runner.errors import ConfigError
 from runner.loop.state import TrainState
 from runner.optim.freezing import Freezing
 from runner.optim.schedules import Horizon
@@ -27,6 +29,8 @@ from runner.wiring.config.settled import needed_again, settled, text_of
 from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.effects import Today
 from runner.wiring.schema import Config
+from runner.wiring.schema.rules import Form
+from runner.wiring.schema.running import Checkpoint
 from runner.wiring.starts import restore as restoring
 from runner.wiring.starts.rhythm import Rhythm, rhythm_of
 from runner.wiring.starts.start import Origin, Start
@@ -75,11 +79,12 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     strategy, devices = build.choose_strategy(config, start.pinned or {}, processes)
     processes = strategy.processes
     problem, identity = _problem(config, start)
+    start = replace(start, notices=[*start.notices, *_check_form(config, strategy)])
     _monitor_training(config, start, problem)
     train_loader, val_loaders = loaders(config, problem.data, devices.kind, processes)
     check_same_order(train_loader, processes)
     restoring.check_monitor(config.checkpoint, problem)
-    loaded = restoring.prepare_models(problem, start, config.warm_start, processes)
+    loaded = restoring.prepare_models(problem, start, config.warm_start, strategy)
     reports, entries = loaded.reports, loaded.entries
     start = replace(start, notices=[*start.notices, *loaded.notices])
     start = restoring.check_data(start, entries, identity, config, train_loader.size, processes)
@@ -131,6 +136,20 @@ def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any
     problem = build.build_problem(config, trust)
     identity = identity_of(problem.data)
     return replace(problem, data=limited(problem.data, config.debug, config.batch_size)), identity
+
+
+def _check_form(config: Config, strategy: Strategy) -> list[str]:
+    """Return a notice if `checkpoint.form=sharded` has no effect; raise ConfigError if its package is missing."""
+    options = config.checkpoint
+    if not isinstance(options, Checkpoint) or options.form is Form.file:
+        return []
+    if not strategy.runs_together:
+        return [f"checkpoint.form=sharded: strategy={strategy.name} divides nothing, so each checkpoint is one file"]
+    if find_spec("safetensors") is None:
+        raise ConfigError(
+            "checkpoint.form=sharded needs the package safetensors; install it with python -m pip install safetensors"
+        )
+    return []
 
 
 def _monitor_training(config: Config, start: Start, problem: build.Problem) -> None:

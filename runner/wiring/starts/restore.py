@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.best import standing
-from runner.checkpoint.format import SUFFIX, read_entries, read_plain, restore
+from runner.checkpoint.format import SUFFIX, read_entries, read_outline, read_plain, restore
 from runner.checkpoint.policies import Mode
 from runner.checkpoint.ranks import of_rank, world_size_of
 from runner.checkpoint.reader.header import read_header
@@ -60,13 +60,13 @@ class Loaded:
     """Whether the entries are those that this very process, of as many, has written."""
 
 
-def prepare_models(problem: Problem, start: Start, options: WarmStart, processes: Processes) -> Loaded:
+def prepare_models(problem: Problem, start: Start, options: WarmStart, strategy: Strategy) -> Loaded:
     """Warm-start and freeze the models, before optimizers exist; return what was loaded.
 
     Raises:
         CheckpointError: a file is damaged or refused, or belongs to another model.
     """
-    path = start.checkpoint
+    path, processes = start.checkpoint, strategy.processes
     if path is None:
         reports = processes.once(lambda: warm_start(problem.models, options) if options.path else {})
         if processes.size > 1:
@@ -74,7 +74,7 @@ def prepare_models(problem: Problem, start: Start, options: WarmStart, processes
         return Loaded(reports)
     if start.origin is Origin.adopted:
         return Loaded(entries=processes.once(lambda: read_plain(path)))
-    entries = processes.once(lambda: read_entries(path))
+    entries = read_for(strategy, path)
     freeze_as_stored(problem.models, problem.learner, entries)
     own = of_rank(entries, path, rank=processes.rank, size=processes.size)
     if (wrote := world_size_of(entries, path)) == processes.size:
@@ -84,6 +84,12 @@ def prepare_models(problem: Problem, start: Start, options: WarmStart, processes
         "the data, but no longer exactly"
     )
     return Loaded(entries=own, notices=[notice])
+
+
+def read_for(strategy: Strategy, path: Path) -> dict[str, Any]:
+    """Return, in every process, the entries of a checkpoint; what a strategy divides may stay in its shards."""
+    read = read_outline if strategy.runs_together else read_entries
+    return strategy.processes.once(lambda: read(path))
 
 
 def _count(processes: int) -> str:
@@ -227,7 +233,7 @@ def restore_all(state: TrainState, entries: Mapping[str, Any], path: Path, strat
         if isinstance(part, nn.Module):
             take_buffers(part, entries.get(f"{name}{SUFFIX}"))
     own = {f"{name}{SUFFIX}": part for name, part in state.parts().items()}
-    placed = {key: strategy.localize(own[key], value) if key in own else value for key, value in entries.items()}
+    placed = {key: strategy.localize(own[key], value, path) if key in own else value for key, value in entries.items()}
     restore(state.parts(), placed, path)
 
 

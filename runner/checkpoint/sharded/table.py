@@ -1,0 +1,85 @@
+"""Where the divided tensors stand in the entries of a sharded checkpoint: its entry `shards`.
+
+The general file has None in place of each; `shards` gives, by the tensor's name in the shards, the keys that lead to
+the place, the dtype and the shape.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from runner.checkpoint.reader.inert import ITEM_BYTES, Storage, TensorFacts
+
+ENTRY = "shards"
+PREFIX = "shard:"
+"""Before the name of a divided tensor, where a storage has a key."""
+
+
+def outlined(states: Any, divided: Collection[int]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Return states with None for each tensor of the `divided` ids, the entry `shards`, and those tensors by name."""
+    table: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
+
+    def outline(value: Any, at: tuple[Any, ...]) -> Any:
+        if id(value) in divided:
+            name = _unused(".".join(map(str, at)), tensors)
+            table[name] = {"at": list(at), "dtype": str(value.dtype), "shape": list(value.shape)}
+            tensors[name] = value
+            return None
+        if isinstance(value, Mapping):
+            copy = type(value)((key, outline(item, (*at, key))) for key, item in value.items())  # type: ignore[call-arg]
+            if hasattr(value, "_metadata"):
+                copy._metadata = value._metadata  # type: ignore[attr-defined]
+            return copy
+        if type(value) in (list, tuple):
+            return type(value)(outline(item, (*at, index)) for index, item in enumerate(value))
+        return value
+
+    return outline(states, ()), table, tensors
+
+
+def _unused(name: str, taken: Mapping[str, Any]) -> str:
+    return name if name not in taken else _unused(f"{name}'", taken)
+
+
+def put_back(content: dict[str, Any]) -> Iterator[Storage]:
+    """Put the facts of the divided tensors into their places, and yield their storages; removes the entry `shards`.
+
+    Raises:
+        ValueError: the entry is malformed.
+    """
+    table = content.pop(ENTRY, None)
+    if not isinstance(table, dict):
+        raise ValueError(f"its {ENTRY} is not a table")
+    for name, entry in table.items():
+        if type(name) is not str or not isinstance(entry, dict) or entry.keys() != {"at", "dtype", "shape"}:
+            raise ValueError(f"its {ENTRY} is malformed")
+        facts = _facts(name, str(entry["dtype"]), entry["shape"])
+        _put(content, entry["at"], facts)
+        yield facts.storages[0]
+
+
+def _facts(name: str, dtype: str, shape: Any) -> TensorFacts:
+    fine = isinstance(shape, list) and all(type(length) is int and 0 <= length < 2**63 for length in shape)
+    if not fine or len(shape) > 64 or dtype not in ITEM_BYTES:
+        raise ValueError(f"its {ENTRY} gives {name[:60]!r} an invalid shape or dtype")
+    strides = tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
+    storage = Storage("storage", f"{PREFIX}{name}", dtype, math.prod(shape) * ITEM_BYTES[dtype])
+    return TensorFacts("tensor", dtype, tuple(shape), (storage,), 0, strides)
+
+
+def _put(content: Any, at: Any, facts: TensorFacts) -> None:
+    if not isinstance(at, list) or not 0 < len(at) <= 64:
+        raise ValueError(f"its {ENTRY} leads nowhere")
+    for key in at[:-1]:
+        content = _below(content, key)
+    if _below(content, at[-1]) is not None:
+        raise ValueError(f"its {ENTRY} has two tensors for one place")
+    content[at[-1]] = facts
+
+
+def _below(content: Any, key: Any) -> Any:
+    inside = isinstance(content, dict) and type(key) in (str, int) and key in content
+    if not inside and not (isinstance(content, list) and type(key) is int and 0 <= key < len(content)):
+        raise ValueError(f"its {ENTRY} leads to a place that is not there")
+    return content[key]
