@@ -12,6 +12,8 @@ from collections.abc import Callable
 from runner.errors import RunnerError
 
 _PATHS = ("file", "directory", "paths", "one", "other", "output")
+_EXPORTS = ("state_dict", "safetensors", "module")  # of models
+_FORMS = ("general", "sharded")  # of a whole checkpoint
 _EPILOG = (
     "Exit codes: 0 success (diff: equal), 1 diff: the files differ, verify: damage that a resume can do without, "
     "2 a file or an argument is wrong."
@@ -137,14 +139,22 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _add_export(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "export the models of a file for inference elsewhere, and compare each with the original"
-    more = "Several models get one file each: OUTPUT with the model's name before the ending."
+    text = "export the models of a file for use elsewhere, or a whole checkpoint in another form; each is compared"
+    more = (
+        "Several models get one file each: OUTPUT with the model's name before the ending. general (one file) and "
+        "sharded (a directory) are the two forms of a whole checkpoint."
+    )
     tool = tools.add_parser("export", help=text, description=text, epilog=more)
     tool.add_argument(
         "file",
         help="a checkpoint, a run directory (its best.tar), .pt, .safetensors, or with --trust a module",
     )
-    tool.add_argument("--format", choices=("state_dict", "safetensors", "module"), required=True)
+    tool.add_argument("--format", choices=(*_EXPORTS, *_FORMS), required=True)
+    tool.add_argument(
+        "--shard-size", type=_bytes, default="5GB", metavar="SIZE",
+        help="safetensors, sharded: the most bytes of a file, such as 500MB (default 5GB); above it, safetensors are "
+        "several files with Hugging Face's index",
+    )  # fmt: skip
     tool.add_argument("--output", help="by default beside FILE, with another ending; never overwritten")
     tool.add_argument("--weights", choices=("ema", "raw"), default="ema", help="ema (default): where the file has them")
     tool.add_argument(
@@ -162,8 +172,27 @@ def _export(arguments: argparse.Namespace) -> int:
 
     if arguments.trust:  # a trusted package may be here; installed ones come first
         sys.path.append(os.getcwd())
+    if arguments.format in _FORMS:
+        from runner.commands.tools.convert import convert_command
+
+        return convert_command(arguments.file, arguments.format, arguments.output, largest=arguments.shard_size)
     average = arguments.weights == "ema"
-    return export_command(arguments.file, arguments.format, arguments.output, average=average, trust=arguments.trust)
+    return export_command(
+        arguments.file,
+        arguments.format,
+        arguments.output,
+        average=average,
+        trust=arguments.trust,
+        largest=arguments.shard_size,
+    )
+
+
+def _bytes(text: str) -> int:
+    """Return a size such as 500MB in bytes; raise ValueError for anything else."""
+    for unit, size in {"GB": 10**9, "MB": 10**6, "KB": 10**3}.items():
+        if text.upper().endswith(unit) and text[:-2].isdecimal() and int(text[:-2]):
+            return int(text[:-2]) * size
+    raise argparse.ArgumentTypeError(f"{text!r} is no size; write one such as 500MB or 5GB")
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -63,6 +63,8 @@ def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked
             config.data.augment = "none"
         if "device.compile" not in typed:  # it writes code outside of the run
             config.device.update({key: off for key, off in _UNCOMPILED.items() if f"device.{key}" not in typed})
+        if not typed & {"strategy", "strategy.kind"}:  # one process evaluates what several have trained
+            config.strategy.kind = "auto"
     environment = header.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     known = facts if isinstance(facts, Mapping) else {}

@@ -86,7 +86,7 @@ def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | 
     """
     best, processes = run.start.directory / "best.tar", run.strategy.processes
     test = getattr(run.problem.data, "test", None)
-    if ending is Ending.interrupted or test is None or not processes.once(best.is_file):
+    if ending is Ending.interrupted or test is None or not processes.once(best.exists):
         return ending, None
     loading = loading_of(run.config, run.problem.data, run.devices.kind, share_of(processes))
     made = run.state.models, run.problem.learner, test, loading

@@ -19,7 +19,7 @@ from runner.errors import CheckpointDamaged, CheckpointRefused
 
 ENDING = ".safetensors"
 _LARGEST = 24 << 20  # bytes of JSON
-_DTYPES = {
+DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "C64": "complex64",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu", "F8_E4M3FNUZ": "float8_e4m3fnuz",
     "F8_E5M2FNUZ": "float8_e5m2fnuz", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
@@ -83,7 +83,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _facts(name: str, entry: Mapping[str, Any]) -> tuple[str, tuple[int, int], TensorFacts]:
-    dtype, shape, (begin, end) = f"torch.{_DTYPES[entry['dtype']]}", tuple(entry["shape"]), entry["data_offsets"]
+    dtype, shape, (begin, end) = f"torch.{DTYPES[entry['dtype']]}", tuple(entry["shape"]), entry["data_offsets"]
     if not all(type(length) is int and 0 <= length < 2**63 for length in (*shape, begin, end)) or len(shape) > 64:
         raise ValueError("a tensor has an invalid shape")
     if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:

@@ -17,7 +17,7 @@ from runner.checkpoint.reader.safetensors_header import opened_weights
 from runner.checkpoint.sharded.manifest import GENERAL, Digest
 from runner.errors import CheckpointDamaged, CheckpointRefused
 
-_INFO, _OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"  # torch.distributed.checkpoint's names
+INFO, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"  # torch.distributed.checkpoint's names
 _CHUNK = 4 << 20  # bytes
 
 
@@ -99,9 +99,9 @@ def _row_bytes(facts: TensorFacts) -> int:
 def _rows(path: Path) -> list[_Rows]:
     """Return the rows in a file, in the order of their bytes."""
     with opened_weights(path) as weights:
-        said = json.loads(weights.metadata.get(_INFO, "{}"))
+        said = json.loads(weights.metadata.get(INFO, "{}"))
         return [
-            _Rows(name, start, facts.size, _first(path, said[name][_OFFSETS], facts), facts)
+            _Rows(name, start, facts.size, _first(path, said[name][OFFSETS], facts), facts)
             for name, (start, facts) in weights.tensors.items()
         ]
 

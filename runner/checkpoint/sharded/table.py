@@ -9,19 +9,26 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from runner.checkpoint.reader.inert import ITEM_BYTES, Storage, TensorFacts
+from runner.errors import Unsavable
 
 ENTRY = "shards"
+_OF_TUPLE = None  # in place of a key: what is in a tuple cannot be put back
 PREFIX = "shard:"
 """Before the name of a divided tensor, where a storage has a key."""
 
 
 def outlined(states: Any, divided: Collection[int]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Return states with None for each tensor of the `divided` ids, the entry `shards`, and those tensors by name."""
+    """Return states with None for each tensor of the `divided` ids, the entry `shards`, and those tensors by name.
+
+    Raises:
+        Unsavable: a divided tensor is in a tuple, or under a key that is neither a text nor a number.
+    """
     table: dict[str, Any] = {}
     tensors: dict[str, Any] = {}
 
     def outline(value: Any, at: tuple[Any, ...]) -> Any:
         if id(value) in divided:
+            _check_place(at)
             name = _unused(".".join(map(str, at)), tensors)
             table[name] = {"at": list(at), "dtype": str(value.dtype), "shape": list(value.shape)}
             tensors[name] = value
@@ -31,11 +38,19 @@ def outlined(states: Any, divided: Collection[int]) -> tuple[Any, dict[str, Any]
             if hasattr(value, "_metadata"):
                 copy._metadata = value._metadata  # type: ignore[attr-defined]
             return copy
-        if type(value) in (list, tuple):
-            return type(value)(outline(item, (*at, index)) for index, item in enumerate(value))
-        return value
+        if type(value) is list:
+            return [outline(item, (*at, index)) for index, item in enumerate(value)]
+        return tuple(outline(item, (*at, _OF_TUPLE)) for item in value) if type(value) is tuple else value
 
     return outline(states, ()), table, tensors
+
+
+def _check_place(at: tuple[Any, ...]) -> None:
+    if any(type(key) not in (str, int) for key in at):
+        raise Unsavable(
+            f"{'.'.join(map(str, at))} is a divided tensor in a tuple, or under a key that is neither a text nor a "
+            "number, where a sharded checkpoint cannot put it back; let its state_dict return a list or a dict"
+        )
 
 
 def _unused(name: str, taken: Mapping[str, Any]) -> str:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from runner.checkpoint.format import read_plain
-from runner.checkpoint.reader.building import built
 from runner.checkpoint.reader.entries import part_of
-from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
-from runner.errors import CheckpointMismatch, CheckpointRefused, ConfigError
+from runner.checkpoint.reader.safetensors_header import ENDING
+from runner.checkpoint.weights.indexed import INDEX, read_indexed
+from runner.checkpoint.weights.safetensors import load_safetensors
+from runner.errors import CheckpointMismatch, CheckpointRefused
 
 BARE = ""
 _EMA = "ema"
@@ -68,7 +68,7 @@ def read_source(path: Path) -> Source:
     Raises:
         CheckpointMissing, CheckpointDamaged, CheckpointRefused: it cannot be opened safely, or holds no weights.
     """
-    content = load_safetensors(path) if path.suffix == ENDING else read_plain(path)
+    content = _content(path)
     if not isinstance(content, Mapping):
         raise CheckpointRefused(f"{path} holds a {type(content).__name__}, not weights; name the file of a state_dict")
     if _is_weights(content):
@@ -81,6 +81,12 @@ def read_source(path: Path) -> Source:
     if not parts:
         raise CheckpointRefused(f"{path} holds no weights: none of its entries is a state_dict of a model")
     return Source(path, parts)
+
+
+def _content(path: Path) -> Any:
+    if path.name.endswith(INDEX):
+        return read_indexed(path)
+    return load_safetensors(path) if path.suffix == ENDING else read_plain(path)
 
 
 def _is_weights(value: Mapping[Any, Any]) -> bool:
@@ -96,49 +102,3 @@ def _is_extra(name: str) -> bool:
 
 def _is_nested(value: Any) -> bool:
     return isinstance(value, (Mapping, list, tuple))
-
-
-def safetensors_bytes(weights: Weights, path: Path) -> bytes:
-    """Return weights as the bytes of a `.safetensors` file; tied weights are written under each name.
-
-    Raises:
-        ConfigError: the package is not installed, or a value is not a dense tensor.
-    """
-    odd = [
-        name for name, value in weights.items() if not isinstance(value, Tensor) or value.layout is not torch.strided
-    ]
-    if odd:
-        raise ConfigError(f"{path} has {odd[0]!r}, which is not a dense tensor, so a .safetensors file cannot hold it")
-    try:
-        from safetensors.torch import save
-    except ImportError as error:
-        raise _absent(path) from error
-    return save({name: value.detach().cpu().clone().contiguous() for name, value in weights.items()})
-
-
-def read_safetensors_back(path: Path) -> Weights:
-    """Return what the safetensors package reads from a file that this program has just written."""
-    from safetensors.torch import load_file
-
-    found: Weights = load_file(path)
-    return found
-
-
-def load_safetensors(path: Path) -> Weights:
-    """Return the weights in a `.safetensors` file, each in its own memory.
-
-    Raises:
-        CheckpointMissing, CheckpointDamaged, CheckpointRefused: missing, truncated, or another kind of file.
-    """
-    with opened_weights(path) as weights:
-        memory = {name: torch.empty(facts.size, dtype=torch.uint8) for name, (_, facts) in weights.tensors.items()}
-        for name, (begin, facts) in weights.tensors.items():
-            weights.file.seek(begin)
-            if weights.file.readinto(memory[name].numpy()) != facts.size:  # type: ignore[attr-defined]
-                raise ValueError(f"its tensor {name[:100]!r} ends early")
-        storages = {name: tensor.untyped_storage() for name, tensor in memory.items()}
-        return dict(built({name: facts for name, (_, facts) in weights.tensors.items()}, storages))
-
-
-def _absent(path: Path) -> ConfigError:
-    return ConfigError(f"{path} needs the package safetensors; install it with python -m pip install safetensors")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from runner.checkpoint.format import read_back, read_entries, read_module, write
 from runner.checkpoint.listing import checkpoint_in
 from runner.checkpoint.reader.entries import FORMAT
 from runner.checkpoint.reader.header import holds_code, read_header
-from runner.checkpoint.weights.sources import BARE, read_safetensors_back, read_source, safetensors_bytes
+from runner.checkpoint.weights.indexed import INDEX, file_names, grouped, index_of, read_indexed
+from runner.checkpoint.weights.safetensors import read_safetensors_back, safetensors_bytes
+from runner.checkpoint.weights.sources import BARE, read_source
+from runner.checkpoint.writer.pickling import size_of
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable, RunnerError
 from runner.files import Disk, temporary_beside, write_durably
 from runner.loop.evaluate import evaluation_mode
@@ -53,8 +57,12 @@ class Original:
     """The model's outputs for the sample; None if it takes other inputs."""
 
 
-def export_command(file: str, form: str, output: str | None, *, average: bool, trust: Sequence[str] | None) -> int:
+def export_command(
+    file: str, form: str, output: str | None, *, average: bool, trust: Sequence[str] | None, largest: int
+) -> int:
     """Write each model of a file in another form, and keep it only if it reads back equal to the original.
+
+    Safetensors of more than `largest` bytes become several files with an index.
 
     Raises:
         RunnerError: the file cannot be opened or trusted, lacks what the form needs, or the output exists.
@@ -63,8 +71,8 @@ def export_command(file: str, form: str, output: str | None, *, average: bool, t
     originals = _originals(path, average=average, trust=trust)
     targets = {name: _target(path, output, name if len(originals) > 1 else BARE, kind) for name in originals}
     for name, original in originals.items():
-        how = _export(original, targets[name], kind, path)
-        print(f"{printable(targets[name])}: {'the model' if name == BARE else printable(name)} as {kind.name}, {how}")
+        target, how = _export(original, targets[name], kind, path, largest)
+        print(f"{printable(target)}: {'the model' if name == BARE else printable(name)} as {kind.name}, {how}")
     if kind is Form.module:
         print("torch.load(..., weights_only=False) runs the code in a whole module; open only files that you trust")
     return 0
@@ -75,7 +83,7 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
         print(f"{printable(path)} is a pickled module: opening it runs its code, as --trust allows", file=sys.stderr)
         model = read_module(path)
         return {BARE: Original(model.state_dict(), model)}
-    if path.suffix == Form.safetensors.value or not _is_ours(path):
+    if path.suffix == Form.safetensors.value or path.name.endswith(INDEX) or not _is_ours(path):
         return {name: Original(weights) for name, weights in read_source(path).parts.items()}
     entries = read_entries(path)
     models = load_models(path, trust or (), folder=None, average=average)
@@ -121,13 +129,46 @@ def _target(path: Path, output: str | None, name: str, kind: Form) -> Path:
     return target
 
 
-def _export(original: Original, target: Path, kind: Form, path: Path) -> str:
-    """Write a temporary file, compare it, then move it to its name; return how it was compared."""
+def _export(original: Original, target: Path, kind: Form, path: Path, largest: int) -> tuple[Path, str]:
+    """Write one model; return what to name to whoever reads it, and how it was compared."""
+    if kind is Form.safetensors and size_of(dict(original.weights)) > largest:
+        return _export_indexed(original, target, path, largest)
     write, read = _ways(original, kind, path)
+    return target, _kept_if_equal(target, write, lambda written: _compared(original, read(written), path))
+
+
+def _export_indexed(original: Original, target: Path, path: Path, largest: int) -> tuple[Path, str]:
+    """Write several safetensors, then their index."""
+    groups = grouped(original.weights, largest)
+    stem = target.name.removesuffix(Form.safetensors.value)
+    named = dict(zip(file_names(stem, len(groups)), groups, strict=True))
+    index = target.with_name(f"{stem}{INDEX}")
+    for taken in (target.with_name(name) for name in (*named, index.name)):
+        if taken.exists() or taken.is_symlink():
+            raise NameTaken(f"{taken} exists already; name another file with --output")
+    for name, group in named.items():
+        part = Original(group)
+        write, read = _ways(part, Form.safetensors, path)
+        _kept_if_equal(target.with_name(name), write, partial(_read_and_compare, part, read, path))
+    content = index_of(named)
+    how = _kept_if_equal(index, lambda file: file.write(content), lambda written: _of_index(original, written, path))
+    return index, how
+
+
+def _of_index(original: Original, written: Path, path: Path) -> str:
+    return _compared(original, read_indexed(written), path)
+
+
+def _read_and_compare(part: Original, read: Callable[[Path], Any], path: Path, written: Path) -> str:
+    return _compared(part, read(written), path)
+
+
+def _kept_if_equal(target: Path, write: Callable[[Any], Any], compare: Callable[[Path], str]) -> str:
+    """Write a temporary file, compare it, then move it to its name; return how it was compared."""
     temporary, disk = temporary_beside(target), Disk()
     try:
         write_durably(temporary, write, disk)
-        how = _compared(original, read(temporary), path)
+        how = compare(temporary)
         disk.link(temporary, target)
         disk.unlink(temporary)
         disk.sync_directory(target.parent)

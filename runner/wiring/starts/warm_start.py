@@ -9,6 +9,7 @@ from torch import nn
 
 from runner.checkpoint.format import SUFFIX
 from runner.checkpoint.listing import checkpoint_in
+from runner.checkpoint.weights.indexed import weights_in
 from runner.checkpoint.weights.match import Fitting, Report, check_patterns, fit, matches, require_enough
 from runner.checkpoint.weights.sources import Weights, read_source
 from runner.errors import CheckpointMismatch, ConfigError
@@ -38,7 +39,8 @@ def warm_start(models: Mapping[str, nn.Module], options: WarmStart) -> dict[str,
     started = {name: model for name, model in models.items() if not parts or name in parts}
     names = [name for model in started.values() for name in model.state_dict()]
     _require_matches({"include": options.include, "exclude": options.exclude}, names, "name")
-    path = checkpoint_in(local_path(str(options.path), "warm_start.path"))
+    named = local_path(str(options.path), "warm_start.path")
+    path = weights_in(named) or checkpoint_in(named)
     source, averaged = read_source(path), options.weights is rules.Weights.ema
     found = {name: source.choose(name, named=parts.get(name), averaged=averaged) for name in started}
     reports = {name: _load(started[name], name, weights, source.path, options) for name, weights in found.items()}

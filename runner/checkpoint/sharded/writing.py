@@ -1,0 +1,64 @@
+"""Write a whole checkpoint in either form, by one process."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from runner.checkpoint.reader.entries import SUFFIX
+from runner.checkpoint.sharded.folder import Digests, write_folder
+from runner.checkpoint.sharded.manifest import digest
+from runner.checkpoint.sharded.shards import INFO, OFFSETS
+from runner.checkpoint.sharded.table import ENTRY, outlined
+from runner.checkpoint.weights.indexed import grouped
+from runner.checkpoint.weights.safetensors import WRITABLE, safetensors_bytes
+from runner.checkpoint.writer.image import Image
+from runner.files import Disk, write_durably
+
+
+def write_general(path: Path, entries: Mapping[str, Any], disk: Disk) -> None:
+    """Write the entries of a general checkpoint as one file, durably; an earlier file is replaced."""
+    image = Image()
+    image.take(entries)
+    write_durably(path, lambda file: image.write(file, disk), disk)
+
+
+def write_sharded(path: Path, entries: Mapping[str, Any], largest: int, disk: Disk) -> None:
+    """Write the entries of a general checkpoint as a directory with shards of at most `largest` bytes, durably."""
+    named = {name: value for name, value in entries.items() if name.endswith(SUFFIX)}
+    outline, table, tensors = outlined(named, {id(tensor) for tensor in _shardable(named)})
+    image = Image()
+    image.take({**entries, **outline, ENTRY: table})
+
+    def general(file: BinaryIO) -> None:
+        image.write(file, disk)
+
+    write_folder(path, general, lambda folder: _write_shards(folder, tensors, largest, disk), disk)
+
+
+def _shardable(value: Any) -> list[Tensor]:
+    """Return the tensors that can be in shards: they have rows, and a dtype that safetensors knows."""
+    if isinstance(value, Mapping):
+        return [tensor for key, item in value.items() if type(key) in (str, int) for tensor in _shardable(item)]
+    if type(value) is list:
+        return [tensor for item in value for tensor in _shardable(item)]
+    fine = isinstance(value, Tensor) and value.layout is torch.strided and value.dim() > 0 and value.dtype in WRITABLE
+    return [value] if fine else []
+
+
+def _write_shards(folder: Path, tensors: Mapping[str, Tensor], largest: int, disk: Disk) -> Digests:
+    digests = {}
+    for number, group in enumerate(grouped(tensors, largest), start=1):
+        path = folder / f"shard-{number:05d}-model-00001-of-00001.safetensors"  # as torch.distributed.checkpoint names
+        offsets = {name: {OFFSETS: [0] * tensor.dim()} for name, tensor in group.items()}
+        content = safetensors_bytes(group, path, {INFO: json.dumps(offsets), "DCP_VERSION": "1.0", "format": "pt"})
+
+        def write(file: BinaryIO, content: bytes = content) -> None:
+            file.write(content)
+
+        write_durably(path, write, disk)
+        digests[path.name] = digest(path)
+    return digests

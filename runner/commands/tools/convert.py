@@ -1,0 +1,50 @@
+"""`python -m runner export --format general|sharded`: a whole checkpoint in its other form, compared with the first."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from runner.checkpoint.difference import differences
+from runner.checkpoint.format import read_entries
+from runner.checkpoint.listing import LAST, checkpoint_in
+from runner.checkpoint.sharded.writing import write_general, write_sharded
+from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
+from runner.files import Disk, remove, temporary_beside
+from runner.text import printable
+
+
+def convert_command(file: str, form: str, output: str | None, *, largest: int) -> int:
+    """Write a checkpoint of this program in another form, and keep it only if it reads back equal.
+
+    Raises:
+        RunnerError: the checkpoint cannot be read, or the output exists or cannot be written.
+    """
+    path, disk = checkpoint_in(Path(file), LAST), Disk()
+    entries = read_entries(path)
+    target = _target(path, output, form)
+    write: Callable[[Path], None] = (
+        (lambda place: write_general(place, entries, disk))
+        if form == "general"
+        else (lambda place: write_sharded(place, entries, largest, disk))
+    )
+    temporary = temporary_beside(target)
+    try:
+        write(temporary)
+        if any(differences(entries, read_entries(temporary))):
+            raise CheckpointRefused(f"{path} could not be converted: the copy differs when read back; nothing was kept")
+        disk.replace(temporary, target)
+        disk.sync_directory(target.parent)
+    except OSError as error:
+        raise NotWritable(f"{target} could not be written: {error.strerror or error}; name another --output") from error
+    finally:
+        remove(temporary)
+    print(f"{printable(target)}: the whole checkpoint as {form}, with equal tensors")
+    return 0
+
+
+def _target(path: Path, output: str | None, form: str) -> Path:
+    target = Path(output) if output else path.with_name(f"{path.stem}.{form}.tar")
+    if target.exists() or target.is_symlink():
+        raise NameTaken(f"{target} exists already; name another with --output")
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target.parent} is not a folder; make it, or name another place with --output")
+    return target
