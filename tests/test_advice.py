@@ -203,6 +203,11 @@ ELSEWHERE = {
     "has not counted its {} from its start": "lengths: what_nobody_counts_is_no_length",
     "cannot be reached: the run has not": "lengths: what_nobody_counts_is_no_length",
     "which a stream cannot give; use accumulate": "feeding: a_stream_and_several_processes_are_refused",
+    "divides nothing, so each checkpoint is one file": (
+        "fsdp: without_a_divided_model_a_checkpoint_is_one_file_and_that_is_said"
+    ),
+    "exists already; name another with --output": "convert: what_is_there_is_never_overwritten",
+    "or name another place with --output": "convert: a_place_that_is_not_there_is_told",
     "from here on, in micro-batches of": (
         "feeding: a_run_goes_on_as_one_whose_micro_batches_were_made_smaller_at_that_step"
     ),

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from runner.checkpoint.archive.foreign import check_known
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.header import read_header
+from runner.checkpoint.sharded.opening import verify
 from runner.commands.tools.verify import verify_command
 from runner.errors import CheckpointDamaged, CheckpointRefused
 from tests.support.command_line import cli

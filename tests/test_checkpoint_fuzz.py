@@ -17,10 +17,10 @@ import torch
 
 import runner
 from runner.checkpoint.format import read_entries, read_plain
+from runner.checkpoint.inert import TensorFacts
 from runner.checkpoint.reader.contents import read_contents
 from runner.checkpoint.reader.entries import FORMAT
 from runner.checkpoint.reader.header import verified_header
-from runner.checkpoint.reader.inert import TensorFacts
 from runner.commands.tools.inspect import inspect_command
 from runner.errors import RunnerError
 from tests.support.command_line import SMALL, cli

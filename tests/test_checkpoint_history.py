@@ -22,10 +22,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import BEST, LAST, newest_valid, steps
 from runner.checkpoint.policies import KeepBest, KeepLast, KeepPinned, Mode, Retention
+from runner.checkpoint.sharded.opening import verify
 from runner.checkpoint.store import CheckpointStore
 from runner.errors import CheckpointError, SaveFailed
 from tests.support.checkpoints import behind, entries_at

@@ -11,11 +11,11 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from runner.checkpoint.archive import layout as archive
 from runner.checkpoint.archive.framing import find_members
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.reader import pickle_machine as machine
 from runner.checkpoint.reader import structure
 from runner.checkpoint.reader.contents import read_contents
 from runner.checkpoint.reader.header import verified_header
+from runner.checkpoint.sharded.opening import verify
 from runner.checkpoint.writer import readable
 from runner.checkpoint.writer.image import Image
 from runner.errors import Unsavable

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from runner.checkpoint.archive import verify as integrity
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import compose_entries, read_entries
+from runner.checkpoint.sharded.opening import verify
 from runner.errors import (
     CheckpointDamaged,
     CheckpointError,
@@ -269,7 +269,7 @@ def test_a_file_that_a_writer_replaces_while_it_is_opened_is_judged_by_itself(
         return size
 
     monkeypatch.setattr(integrity, "check_regular", replaced_meanwhile)
-    integrity.verify(small)
+    verify(small)
     assert not large.exists()  # it was replaced in time
 
 

@@ -16,20 +16,21 @@ WORDS = (
     *TINY[3:], "model=mlp", "model.hidden=[8]", "learner._target_=tests.own.ranks.Noting", "optimizer=sgd",
     "optimizer.momentum=0.9", "data._target_=tests.own.points.NoisyPoints", "+data.size=80", "epochs=3", "device=cpu",
 )  # fmt: skip
-WAYS = {
+WAYS: dict[str, tuple[Any, ...]] = {
     "single": (1, "strategy=single"),
     "data_parallel": (1, "strategy=data_parallel"),
     "ddp of 2": (2, "strategy=ddp"),
     "ddp of 3": (3, "strategy=ddp"),
     "fsdp of 2": (2, "strategy=fsdp"),
+    "sharded fsdp of 2": (2, "strategy=fsdp", "checkpoint.form=sharded"),
 }
 STOP, STEPS = 9, 30
 
 
 def trained(process: ForkServer, work: Path, way: str, *words: str, at: str = "", code: int = 0) -> str:
     """Train in one way, or let it be stopped; return what was printed."""
-    size, strategy = WAYS[way]
-    codes, text = run_ranks(process, work, size, *words, strategy, variables={size - 1: {"STOP_AT": at}})
+    size, *ours = WAYS[way]
+    codes, text = run_ranks(process, work, size, *words, *ours, variables={size - 1: {"STOP_AT": at}})
     assert codes == [code] * size, text
     return text
 
@@ -71,6 +72,9 @@ def test_what_one_way_saves_every_way_continues(work: Path, process: ForkServer,
     expected = whole(work, "whole")
     for then in WAYS:
         text = trained(process, work, then, "resume=outputs/x/last.tar", f"name={then.replace(' ', '_')}")
+        assert (work / f"outputs/{then.replace(' ', '_')}/last.tar").is_dir() is (
+            "fsdp" in then and "sharded" in first + then
+        )
         found = whole(work, then.replace(" ", "_"))
         assert shapes(found) == shapes(expected)
         assert ("but no longer exactly" in text) is (WAYS[first][0] != WAYS[then][0]), text

@@ -1,13 +1,23 @@
 """A model divided over processes: the same file, in the same names and shapes, and the same promises."""
 
+import os
+import random
+import shutil
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from runner.checkpoint.listing import step_files
+from runner.checkpoint.sharded.opening import verify
+from runner.commands.tools.verify import verify_command
+from runner.run_directory.status import read_status
 from tests.support.command_line import TINY
 from tests.support.comparing import assert_same_run
 from tests.support.fork_server import ForkServer
-from tests.support.ranks import run_ranks
+from tests.support.ranks import run_ranks, start_ranks
 
 FSDP = ("strategy=fsdp", "strategy.units=[Linear]", "device=cpu")
 EVERYTHING = (*TINY, "ema.decay=0.9", "scheduler=cosine", "scheduler.warmup=1")
@@ -23,3 +33,87 @@ def test_a_resume_is_exact(work: Path, process: ForkServer, words: tuple[str, ..
     codes, text = run_ranks(process, work, 2, "resume=outputs/x")
     assert codes == [0, 0], text
     assert_same_run(work / "outputs/whole", work / "outputs/x")
+
+
+SHARDED = (*FSDP, "checkpoint.form=sharded", "checkpoint.every_steps=2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("checkpoint.asynchronous=false",), ("clip_norm=1", "checkpoint.keep_last=3")])
+def test_a_sharded_run_is_the_run_and_its_resume_is_exact(
+    work: Path, process: ForkServer, words: tuple[str, ...]
+) -> None:
+    for name, form in (("file", FSDP), ("sharded", SHARDED)):
+        codes, text = run_ranks(process, work, 2, *EVERYTHING, *form, *words, f"name={name}")
+        assert codes == [0, 0], text
+    assert_same_run(work / "outputs/file", work / "outputs/sharded")
+    codes, text = run_ranks(process, work, 2, *EVERYTHING, *SHARDED, *words, "name=x", variables={1: {"STOP_AT": "3"}})
+    assert codes == [75, 75], text
+    codes, text = run_ranks(process, work, 2, "resume=outputs/x/last.tar")
+    assert codes == [0, 0], text
+    assert_same_run(work / "outputs/sharded", work / "outputs/x")
+
+
+DISTURBED = ("learner._target_=tests.own.ranks.Disturbed", "model.hidden=[512]", "name=x")
+
+
+def test_a_shard_that_cannot_be_written_fails_the_save_in_all_processes(work: Path, process: ForkServer) -> None:
+    variables = {1: {"DO": "full", "AT": "3"}}
+    codes, text = run_ranks(process, work, 2, *EVERYTHING, *SHARDED, *DISTURBED, variables=variables)
+    assert codes == [1, 1] and "rank 1 could not write" in text and "File too large" in text, text
+    assert [path.name for path in (work / "outputs/x/checkpoints").iterdir()] == ["step_0000000002.tar"]
+    assert verify_command([str(work / "outputs/x")], as_json=False) == 0
+
+
+def test_a_failed_save_is_borne_by_all_processes(work: Path, process: ForkServer) -> None:
+    words, variables = ("checkpoint.on_error=warn", "checkpoint.error_limit=99"), {1: {"DO": "full", "AT": "3"}}
+    codes, text = run_ranks(process, work, 2, *EVERYTHING, *SHARDED, *DISTURBED, *words, variables=variables)
+    assert "training goes on (failure 1" in text and "step 9/9" in text, text
+    assert codes == [1, 1]  # the last one failed, too
+
+
+def test_a_number_that_is_not_finite_in_one_shard_is_saved_by_none(work: Path, process: ForkServer) -> None:
+    words = ("model=own", "model._target_=tests.own.ranks.Idle", "strategy.find_unused=true", *DISTURBED[:1], "name=x")
+    variables = {1: {"DO": "spoil", "AT": "3"}}
+    codes, text = run_ranks(process, work, 2, *EVERYTHING[3:], *SHARDED, *words, variables=variables)
+    assert codes == [1, 1] and "_state_dict.idle became NaN or infinite and was not saved" in text, text
+    assert [path.name for path in (work / "outputs/x/checkpoints").iterdir()] == ["step_0000000002.tar"]
+
+
+def test_without_a_divided_model_a_checkpoint_is_one_file_and_that_is_said(work: Path, process: ForkServer) -> None:
+    code, text = process.run(work, *TINY, "checkpoint.form=sharded", "max_steps=1", "name=x")
+    assert code == 0 and "strategy=single divides nothing" in text
+    assert (work / "outputs/x/last.tar").is_file()
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_leave_whole_directories_and_the_run_goes_on_exactly(
+    work: Path, process: ForkServer
+) -> None:
+    words = (*EVERYTHING, *SHARDED, "checkpoint.every_steps=1", "checkpoint.keep_last=3")
+    codes, text = run_ranks(process, work, 2, *words, "name=whole")
+    assert codes == [0, 0], text
+    draw, kills = random.Random(4), 0
+    while kills < 8:
+        ranks = start_ranks(process, work, 2, *words, "name=x", "resume=auto")
+        time.sleep(draw.uniform(1.2, 2.6))
+        victims = draw.choice([ranks, ranks[:1], ranks[1:]])
+        for one in (*victims, *ranks):  # torchrun, too, ends the others
+            with suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGKILL)
+        kills += sum(not one.ended() for one in ranks) > 0
+        assert all([one.finish()[0] is not None for one in ranks])
+        for file in step_files(work / "outputs/x"):
+            verify(file.path)
+        if read_status_of(work) == "finished":
+            shutil.rmtree(work / "outputs/x")
+    codes, text = run_ranks(process, work, 2, *words, "name=x", "resume=auto")
+    assert codes == [0, 0], text
+    assert_same_run(work / "outputs/whole", work / "outputs/x")
+    assert not list((work / "outputs/x/checkpoints").glob(".*"))
+
+
+def read_status_of(work: Path) -> str | None:
+    """Return the state of the run, None before it has one."""
+    status = read_status(work / "outputs/x")
+    return None if status is None else status.state

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.checkpoint.archive.verify import verify
+from runner.checkpoint.sharded.opening import verify
 from tests.support import REPOSITORY
 from tests.support.fork_server import ForkServer
 

@@ -144,7 +144,7 @@ def test_a_flag_that_is_none_is_answered_with_the_override(
 def test_an_option_of_a_typed_group_never_gets_the_advice_to_add_a_key(session: None) -> None:
     for word in ("optimizer.lrr=1", "checkpoint.foo=1", "device.gpu=1", "early_stopping.foo=1"):
         assert "+" not in refusal(word)
-    assert refusal("checkpoint.foo=1").startswith("checkpoint=every_epoch has no key foo; it has monitor, mode, ")
+    assert refusal("checkpoint.zzz=1").startswith("checkpoint=every_epoch has no key zzz; it has monitor, mode, ")
     assert refusal("optimizer.lrr=1").startswith("optimizer=adamw has no key lrr; ")
 
 

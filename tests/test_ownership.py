@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from runner.checkpoint.archive.verify import verify
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
+from runner.checkpoint.sharded.opening import verify
 from runner.commands.tools.list_runs import list_command
 from runner.errors import CheckpointMissing, LeadsElsewhere, RunInUse
 from runner.run_directory.claim import holds_run, is_taken

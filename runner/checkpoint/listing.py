@@ -1,5 +1,6 @@
 """List the checkpoints of a run directory, from the directory itself, without torch."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -127,7 +128,7 @@ def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError
 
 def is_run_directory(path: Path) -> bool:
     """Return whether a path is a directory, and not that of a sharded checkpoint."""
-    return path.is_dir() and not is_sharded(path)
+    return os.path.isdir(path) and not is_sharded(path)
 
 
 def checkpoint_in(path: Path, preferred: str = BEST) -> Path:

@@ -116,7 +116,7 @@ def _saving(
     states = {f"{name}{SUFFIX}": part.state_dict() for name, part in run.state.parts().items()}
     meant = frozenset[str]().union(*processes.gather(non_finite(states, own_part)))
     following = Following(run.rhythm.saving, stop.save_requested)
-    writing = ShardWriting(run.strategy, processes.limited(run.config.strategy.timeout)) if is_divided(run) else None
+    writing = _shard_writing(run, meant) if is_divided(run) else None
     own = None
     if processes.rank == 0:
         store = _store(run, options, run.strategy.stand_ins(states)[0])
@@ -136,6 +136,10 @@ def _saving(
     if writing is not None:
         return ShardedSaving(run.strategy, own, following, writing, _worker(options))
     return own if own is not None and processes.size == 1 else JointSaving(run.strategy, own, following)
+
+
+def _shard_writing(run: Prepared, meant: frozenset[str]) -> ShardWriting:
+    return ShardWriting(run.strategy, run.strategy.processes.limited(run.config.strategy.timeout), meant)
 
 
 def is_divided(run: Prepared) -> bool:

@@ -28,9 +28,12 @@ from runner.strategy.strategies import Strategy
 class ShardWriting:
     """How the processes write one sharded checkpoint together, in the background of each."""
 
-    def __init__(self, strategy: Strategy, behind: Processes) -> None:
-        """`behind` are the processes as the threads that write see them."""
-        self._strategy, self._behind = strategy, behind
+    def __init__(self, strategy: Strategy, behind: Processes, meant: frozenset[str]) -> None:
+        """`behind` are the processes as the threads that write see them.
+
+        NaN and infinity are allowed in the tensors named by `meant` in the main process.
+        """
+        self._strategy, self._behind, self._meant = strategy, behind, meant
         self._copies: Mapping[str, Tensor] = {}
         self._joined = False
 
@@ -66,7 +69,7 @@ class ShardWriting:
             SaveFailed: a process could not write.
         """
         spoilt = self._behind.gather(non_finite(self._copies, own_part))
-        self._behind.once(lambda: _check_finite(sorted(frozenset().union(*spoilt))))
+        self._behind.once(lambda: _check_finite(sorted(frozenset().union(*spoilt) - self._meant)))
         files = self._strategy.write_shards(folder, self._copies)
         everywhere = self._behind.gather(_digests(files))
         failures = [one for one in everywhere if isinstance(one, SaveFailed)]

@@ -37,7 +37,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], group: Any) -> lis
     try:
         save(dict(tensors), storage_writer=writer, process_group=group)
     except CheckpointException as error:
-        raise SaveFailed(f"{folder}: {_first(error)}") from error
+        raise SaveFailed(_first(error)) from error
     return sorted(folder.glob(f"shard-{dist.get_rank(group) + 1:05d}-*"))
 
 

@@ -1,17 +1,20 @@
 """Learners and data that behave otherwise in one process of several, or write down what they saw there."""
 
 import os
+import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from runner.models import Mlp
+from runner.strategy.processes import own_part
 from tests.own.learners import StoppableClassification
 from tests.own.points import NoisyPoints, Points
 
@@ -77,7 +80,8 @@ class Noting(StoppableClassification):
 
 
 class Disturbed(StoppableClassification):
-    """Does what the variable DO says in the update that follows step AT: raise, exit, sleep, nan, spike, stop, kill."""
+    """Does what the variable DO says in the update that follows step AT: raise, exit, sleep, nan, spike, stop, kill,
+    full, spoil."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,6 +103,10 @@ class Disturbed(StoppableClassification):
             sys.exit(0)
         if what == "sleep":
             time.sleep(1)
+        if what == "full":  # from now on, its files are short
+            resource.setrlimit(resource.RLIMIT_FSIZE, (6000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        if what == "spoil":
+            own_part(cast(Idle, models[name]).idle.detach()).fill_(torch.inf)
         if what in ("stop", "kill"):
             os.kill(os.getpid(), signal.SIGSTOP if what == "stop" else signal.SIGKILL)
         factor = {"nan": torch.nan, "spike": 1000.0}.get(what, 1.0)
@@ -106,6 +114,14 @@ class Disturbed(StoppableClassification):
             factor = 1.0 if Path("done").exists() else torch.nan
             Path("done").touch()
         return {"loss": values["loss"] * factor}
+
+
+class Idle(Mlp):
+    """Has a parameter that is trained and never used."""
+
+    def __init__(self, in_features: int, num_classes: int, hidden: Sequence[int] = ()) -> None:
+        super().__init__(in_features, num_classes, hidden)
+        self.idle = nn.Parameter(torch.zeros(4))
 
 
 class _Failing(Points):

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,30 @@ import torch
 
 def entries_of(path: Path) -> dict[str, Any]:
     """Read a checkpoint with plain PyTorch."""
-    entries = torch.load(path, weights_only=True)
+    entries = torch.load(path / "general.tar" if path.is_dir() else path, weights_only=True)
     assert isinstance(entries, dict)
+    if path.is_dir():
+        _join(entries, path)
     return entries
+
+
+def _join(entries: dict[str, Any], folder: Path) -> None:
+    """Put the tensors of a sharded checkpoint into their places, with torch.distributed.checkpoint's own reader."""
+    from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+
+    table = entries.pop("shards")
+    tensors = {
+        name: torch.empty(one["shape"], dtype=getattr(torch, one["dtype"].removeprefix("torch.")))
+        for name, one in table.items()
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+    for name, one in table.items():
+        place: Any = entries
+        for key in one["at"][:-1]:
+            place = place[key]
+        place[one["at"][-1]] = tensors[name]
 
 
 def difference(one: Any, other: Any, place: str = "") -> str | None:

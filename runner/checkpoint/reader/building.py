@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.storage import TypedStorage, UntypedStorage
 
 from runner.checkpoint.archive.verify import Archive
-from runner.checkpoint.reader.inert import Device, Dtype, QuantizedFacts, Size, SparseFacts, Storage, TensorFacts
+from runner.checkpoint.inert import Device, Dtype, QuantizedFacts, Size, SparseFacts, Storage, TensorFacts
 from runner.checkpoint.reader.structure import Structure, uncollected
 from runner.checkpoint.sharded.opening import ShardedArchive
 from runner.checkpoint.sharded.table import PREFIX

@@ -5,10 +5,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.archive.safetensors_header import ENDING, opened_weights
+from runner.checkpoint.inert import TensorFacts
 from runner.checkpoint.reader.entries import SUFFIX, check_if_ours
 from runner.checkpoint.reader.header import verified_structure
-from runner.checkpoint.reader.inert import TensorFacts
-from runner.checkpoint.reader.safetensors_header import ENDING, opened_weights
 from runner.checkpoint.reader.tree import leaves
 from runner.checkpoint.sharded.manifest import bytes_of
 from runner.checkpoint.sharded.opening import opened_checkpoint

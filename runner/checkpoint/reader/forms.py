@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pickle import UnpicklingError
 from typing import Any
 
-from runner.checkpoint.reader.inert import (
+from runner.checkpoint.inert import (
     ITEM_BYTES,
     Device,
     Dtype,

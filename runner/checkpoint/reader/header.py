@@ -6,8 +6,8 @@ from typing import Any
 
 from runner.checkpoint.archive.foreign import code_inside
 from runner.checkpoint.archive.verify import Archive
+from runner.checkpoint.inert import Inert
 from runner.checkpoint.reader.entries import FORMAT, check_if_ours
-from runner.checkpoint.reader.inert import Inert
 from runner.checkpoint.reader.pickle_machine import Foreign, Unreasonable
 from runner.checkpoint.reader.structure import Structure, read_structure
 from runner.checkpoint.reader.summary import MEMBER, summary

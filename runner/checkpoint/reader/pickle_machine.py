@@ -12,8 +12,8 @@ from pickle import UnpicklingError
 from pickletools import read_float8, read_int4, read_long1, read_uint1, read_uint2, read_uint4, read_unicodestring4
 from typing import Any, ClassVar
 
+from runner.checkpoint.inert import Size, Storage, TensorFacts
 from runner.checkpoint.reader.forms import is_key, made, named, storage
-from runner.checkpoint.reader.inert import Size, Storage, TensorFacts
 
 MOST_ODD_KEYS = 5_000  # keys whose hashes a file can make collide
 _COPIED = (str, bytes, list, dict, tuple, Size)

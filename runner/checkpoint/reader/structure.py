@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
 
-from runner.checkpoint.reader.inert import Device, Dtype, Size, Storage, TensorFacts
+from runner.checkpoint.inert import Device, Dtype, Size, Storage, TensorFacts
 from runner.checkpoint.reader.pickle_machine import SCALARS, Machine, Unreasonable
 from runner.checkpoint.reader.tree import MOST_LEVELS, leaves
 from runner.text import printable

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runner.checkpoint.reader.inert import Inert
+from runner.checkpoint.inert import Inert
 from runner.text import printable
 
 MOST_LEVELS = 64

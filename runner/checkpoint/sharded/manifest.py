@@ -32,7 +32,7 @@ class Digest:
 
 def is_sharded(path: Path) -> bool:
     """Return whether a path is the directory of a sharded checkpoint, or a link to one."""
-    return path.is_dir() and os.path.lexists(path / MANIFEST)
+    return os.path.isdir(path) and os.path.lexists(path / MANIFEST)
 
 
 def bytes_of(path: Path) -> int:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.archive.safetensors_header import opened_weights
 from runner.checkpoint.archive.verify import open_regular
-from runner.checkpoint.reader.inert import ITEM_BYTES, TensorFacts
-from runner.checkpoint.reader.safetensors_header import opened_weights
+from runner.checkpoint.inert import ITEM_BYTES, TensorFacts
 from runner.checkpoint.sharded.manifest import GENERAL, Digest
 from runner.errors import CheckpointDamaged, CheckpointRefused
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from runner.checkpoint.reader.inert import ITEM_BYTES, Storage, TensorFacts
+from runner.checkpoint.inert import ITEM_BYTES, Storage, TensorFacts
 from runner.errors import Unsavable
 
 ENTRY = "shards"

@@ -4,13 +4,14 @@ https://huggingface.co/docs/safetensors/index
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from runner.checkpoint.reader.safetensors_header import ENDING
+from runner.checkpoint.archive.safetensors_header import ENDING
 from runner.checkpoint.weights.safetensors import load_safetensors
 from runner.errors import CheckpointDamaged, CheckpointMissing
 from runner.small_files import Malformed, read_entries
@@ -49,7 +50,7 @@ def index_of(groups: Mapping[str, Mapping[str, Tensor]]) -> bytes:
 def weights_in(folder: Path) -> Path | None:
     """Return the index, or the only file, of a folder as Hugging Face's libraries save a model; None without one."""
     names = (f"{_MODEL}{INDEX}", f"{_MODEL}{ENDING}")
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if os.path.isfile(folder / name)), None)
 
 
 def read_indexed(path: Path) -> dict[str, Any]:

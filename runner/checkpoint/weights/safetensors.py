@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from runner.checkpoint.archive.safetensors_header import DTYPES, opened_weights
 from runner.checkpoint.reader.building import built
-from runner.checkpoint.reader.safetensors_header import DTYPES, opened_weights
 from runner.errors import ConfigError
 
 WRITABLE = frozenset(getattr(torch, name) for name in DTYPES.values() if hasattr(torch, name))

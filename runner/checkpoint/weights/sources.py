@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from runner.checkpoint.archive.safetensors_header import ENDING
 from runner.checkpoint.format import read_plain
 from runner.checkpoint.reader.entries import part_of
-from runner.checkpoint.reader.safetensors_header import ENDING
 from runner.checkpoint.weights.indexed import INDEX, read_indexed
 from runner.checkpoint.weights.safetensors import load_safetensors
 from runner.errors import CheckpointMismatch, CheckpointRefused

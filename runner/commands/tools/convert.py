@@ -6,7 +6,7 @@ from pathlib import Path
 from runner.checkpoint.difference import differences
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import LAST, checkpoint_in
-from runner.checkpoint.sharded.writing import write_general, write_sharded
+from runner.checkpoint.writer.whole import write_general, write_sharded
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
 from runner.files import Disk, remove, temporary_beside
 from runner.text import printable

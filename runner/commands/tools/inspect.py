@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.checkpoint.inert import TensorFacts
 from runner.checkpoint.listing import LAST, checkpoint_in
 from runner.checkpoint.reader.contents import Contents, Kind, State, read_contents
-from runner.checkpoint.reader.inert import TensorFacts
 from runner.checkpoint.reader.tree import brief, glimpse
 from runner.text import printable
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from runner.checkpoint.archive.foreign import check_known
 from runner.checkpoint.archive.verify import open_regular
-from runner.checkpoint.reader.inert import ITEM_BYTES, Storage, TensorFacts
+from runner.checkpoint.inert import ITEM_BYTES, Storage, TensorFacts
 from runner.errors import CheckpointDamaged, CheckpointRefused
 
 ENDING = ".safetensors"

@@ -1,0 +1,110 @@
+"""A checkpoint converts between its forms, and large weights become several files, each read back equal."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from runner.__main__ import main as tools
+from tests.support.command_line import SMALL, Outcome, cli
+from tests.support.comparing import difference, entries_of
+
+RUN = (*SMALL, "model.hidden=[100]", "tracker=none", "max_steps=3", "name=x")
+FILE = "outputs/x/last.tar"
+
+
+@pytest.fixture
+def export(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """A way to call the tool, in a directory that has a run."""
+    assert cli(capsys, *RUN).code == 0
+
+    def call(*words: str) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["runner", "export", *words])
+        code = tools()
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+def test_a_file_becomes_a_directory_and_a_file_again(export: Callable[..., Outcome]) -> None:
+    assert export(FILE, "--format", "sharded", "--shard-size", "1KB", "--output", "s.tar").code == 0
+    assert len(list(Path("s.tar").glob("*.safetensors"))) > 1
+    assert export("s.tar", "--format", "general", "--output", "g.tar").code == 0
+    assert difference(entries_of(Path("s.tar")), entries_of(Path(FILE))) is None
+    assert difference(entries_of(Path("g.tar")), entries_of(Path(FILE))) is None
+    assert entries_of(Path("g.tar"))["config"] == entries_of(Path(FILE))["config"]
+    assert not list(Path().glob(".*.tmp-*"))
+
+
+def test_a_directory_is_taken_wherever_a_file_is(
+    export: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(FILE, "--format", "sharded", "--output", "s.tar").code == 0
+    figures = [json.loads(cli(capsys, "task=evaluate", f"checkpoint_path={path}").out) for path in (FILE, "s.tar")]
+    assert figures[0]["loss"] == figures[1]["loss"]
+    assert cli(capsys, "resume=s.tar", "name=y", "max_steps=4").code == 0
+    assert cli(capsys, *RUN[:-2], "max_steps=1", "warm_start.path=s.tar", "name=z").code == 0
+    assert (Path("outputs/y/last.tar")).is_file()
+
+
+def test_large_weights_are_several_files_with_an_index_that_warm_starts_a_run(
+    export: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("hub").mkdir()
+    words = ("--format", "safetensors", "--shard-size", "1KB", "--output", "hub/model.safetensors")
+    outcome = export(FILE, *words)
+    assert outcome.code == 0 and "hub/model.safetensors.index.json: the model as safetensors" in outcome.out
+    index = json.loads(Path("hub/model.safetensors.index.json").read_text())
+    found = {name: load_file(f"hub/{file}")[name] for name, file in index["weight_map"].items()}
+    stored = entries_of(Path(FILE))["model_state_dict"]
+    assert found.keys() == stored.keys() and all(torch.equal(found[name], stored[name]) for name in stored)
+    assert len(set(index["weight_map"].values())) > 1
+    assert index["metadata"]["total_size"] == sum(one.numel() * one.element_size() for one in stored.values())
+    for name, path in {"a": "hub", "b": "hub/model.safetensors.index.json"}.items():
+        outcome = cli(capsys, *RUN[:-2], "max_steps=1", f"warm_start.path={path}", f"name={name}")
+        assert outcome.code == 0 and "loaded 4" in outcome.err + outcome.out
+    assert export(FILE, *words).code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{}", "weight_map names no files"),
+        ('{"weight_map": {"a": "../x.safetensors"}}', "weight_map names no files"),
+        ('{"weight_map": {"a": "y.safetensors"}}', "no checkpoint at hub/y.safetensors"),
+        ('{"weight_map": {"a": "x.safetensors"}}', "has no 'a'"),
+        ("[", "is not JSON"),
+    ],
+)
+def test_a_damaged_index_is_told(
+    export: Callable[..., Outcome], capsys: pytest.CaptureFixture[str], content: str, reason: str
+) -> None:
+    Path("hub").mkdir()
+    assert export(FILE, "--format", "safetensors", "--output", "hub/x.safetensors").code == 0
+    Path("hub/model.safetensors.index.json").write_text(content)
+    outcome = cli(capsys, *RUN[:-2], "max_steps=1", "warm_start.path=hub/model.safetensors.index.json", "name=a")
+    assert outcome.code == 2 and reason in outcome.err, outcome.err
+
+
+def test_what_is_there_is_never_overwritten(export: Callable[..., Outcome]) -> None:
+    Path("s.tar").mkdir()
+    outcome = export(FILE, "--format", "sharded", "--output", "s.tar")
+    assert outcome.code == 2 and "s.tar exists already" in outcome.err
+    assert export(FILE, "--format", "sharded", "--output", "t.tar").code == 0  # what it advises
+
+
+def test_a_place_that_is_not_there_is_told(export: Callable[..., Outcome]) -> None:
+    outcome = export(FILE, "--format", "general", "--output", "no/s.tar")
+    assert outcome.code == 2 and "no is not a folder" in outcome.err
+    Path("no").mkdir()
+    assert export(FILE, "--format", "general", "--output", "no/s.tar").code == 0  # what it advises
+
+
+@pytest.mark.parametrize("size", ["5", "5TB", "0GB", "-1GB"])
+def test_a_size_that_is_none_is_told(export: Callable[..., Outcome], size: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        export(FILE, "--format", "sharded", "--shard-size", size)
