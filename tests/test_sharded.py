@@ -136,6 +136,7 @@ def at(*keys: Any, shape: Any = (2, 3), dtype: str = "torch.float32") -> dict[st
         at("epoch"),
         at(),
         at("model_state_dict", "weight", shape=(3, 3)),
+        at("model_state_dict", "weight", shape=(3, 2)),
         at("model_state_dict", "weight", shape=(-1, -6)),
         at("model_state_dict", "weight", shape=(2**62, 2**62, 0)),
         at("model_state_dict", "weight", dtype="torch.object"),

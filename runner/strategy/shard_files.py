@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
-from runner.errors import SaveFailed
+from runner.errors import CheckpointMismatch, SaveFailed
 from runner.text import one_line
 
 
@@ -37,16 +37,23 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], group: Any) -> lis
     try:
         save(dict(tensors), storage_writer=writer, process_group=group)
     except CheckpointException as error:
-        raise SaveFailed(_first(error)) from error
+        raise SaveFailed(f"a shard failed on {_first(error)}") from error
     return sorted(folder.glob(f"shard-{dist.get_rank(group) + 1:05d}-*"))
 
 
 def read_shards(folder: Path, tensors: Mapping[str, Tensor], group: Any) -> None:
-    """Fill the tensors, of which this process has its parts, from shards of any number of processes."""
+    """Fill the tensors, of which this process has its parts, from shards of any number of processes.
+
+    Raises:
+        CheckpointMismatch: a process could not read its part.
+    """
     reader = HuggingFaceStorageReader(str(folder))
-    load(dict(tensors), storage_reader=reader, process_group=group)
+    try:
+        load(dict(tensors), storage_reader=reader, process_group=group)
+    except CheckpointException as error:
+        raise CheckpointMismatch(f"{folder} could not be read: {_first(error)}") from error
 
 
 def _first(error: CheckpointException) -> str:
     rank, failure = next(iter(error.failures.items()))
-    return one_line(f"rank {rank} could not write: {failure[0]}", 300)
+    return one_line(f"rank {rank}: {failure[0]}", 300)

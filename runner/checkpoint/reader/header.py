@@ -76,8 +76,14 @@ def _joined(archive: Archive, structure: Structure) -> Structure:
     if isinstance(archive, ShardedArchive):
         if not isinstance(content, dict):
             raise ValueError("its general file holds no entries")
-        divided = {storage.key: storage for storage in put_back(content)}
-        return replace(structure, storages={**structure.storages, **divided})
+        divided = {name: facts for name, facts in put_back(content)}
+        for name, facts in divided.items():
+            if archive.shards.kinds.get(name) != (facts.dtype, facts.shape):
+                raise CheckpointDamaged(
+                    f"{archive.path} is damaged (its shards have another {printable(name[:100])!r})"
+                )
+        storages = {facts.storages[0].key: facts.storages[0] for facts in divided.values()}
+        return replace(structure, storages={**structure.storages, **storages})
     if isinstance(content, dict) and content.get("format") == FORMAT and ENTRY in content:
         raise CheckpointRefused(
             f"{archive.path} is a part of a sharded checkpoint, whose other tensors are beside it; name the directory "

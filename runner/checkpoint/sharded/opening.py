@@ -1,6 +1,7 @@
 """Open a checkpoint once, whether a file or the directory of a sharded one."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from runner.checkpoint.archive.layout import Member
 from runner.checkpoint.archive.verify import Archive, opened
+from runner.checkpoint.inert import ITEM_BYTES
 from runner.checkpoint.sharded.manifest import GENERAL, damaged, is_sharded, read_manifest
 from runner.checkpoint.sharded.shards import Shards
 from runner.checkpoint.sharded.table import PREFIX
@@ -51,13 +53,18 @@ def opened_checkpoint(path: Path) -> Iterator[Archive]:
         if hashlib.file_digest(archive.file, "sha256").hexdigest() != files[GENERAL].sha256:  # type: ignore[arg-type]
             raise damaged(path, f"the bytes of its {GENERAL} are not those that were written")
         shards = Shards(path, files)
-        members = {f"{_DATA}{name}": Member(name, size, 0, 0) for name, size in shards.sizes.items()}
+        members = {f"{_DATA}{name}": Member(name, _bytes(kind), 0, 0) for name, kind in shards.kinds.items()}
         try:
             yield ShardedArchive(path, archive.file, {**archive.members, **members}, shards)
         except RunnerError:
             raise
         except ValueError as error:
             raise damaged(path, str(error)) from error
+
+
+def _bytes(kind: tuple[str, tuple[int, ...]]) -> int:
+    dtype, shape = kind
+    return math.prod(shape) * ITEM_BYTES[dtype]
 
 
 def verify(path: Path) -> None:

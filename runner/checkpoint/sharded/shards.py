@@ -47,13 +47,13 @@ class Shards:
         """
         self._directory, self._files = directory, files
         self._rows = {name: _rows(directory / name) for name in files if name != GENERAL}
-        self.sizes: dict[str, int] = {}
-        """Bytes of each whole tensor, by name."""
+        self.kinds: dict[str, tuple[str, tuple[int, ...]]] = {}
+        """The dtype and the shape of each whole tensor, by name."""
         by_name: dict[str, list[_Rows]] = {}
         for one in (one for rows in self._rows.values() for one in rows):
             by_name.setdefault(one.name, []).append(one)
         for name, parts in by_name.items():
-            self.sizes[name] = _whole(directory, sorted(parts, key=lambda one: (one.first, one.size)))
+            self.kinds[name] = _whole(directory, sorted(parts, key=lambda one: (one.first, one.size)))
 
     def check(self, names: Collection[str], kept: Mapping[str, memoryview]) -> None:
         """Check every byte of the files that hold these tensors; read those in `kept` into that memory.
@@ -115,11 +115,11 @@ def _first(path: Path, offsets: Any, facts: TensorFacts) -> int:
     return first
 
 
-def _whole(directory: Path, parts: list[_Rows]) -> int:
-    """Return the bytes of a tensor, whose parts come in the order of their rows."""
-    rows, kind = 0, (parts[0].facts.dtype, parts[0].facts.shape[1:])
+def _whole(directory: Path, parts: list[_Rows]) -> tuple[str, tuple[int, ...]]:
+    """Return the dtype and the shape of a tensor, whose parts come in the order of their rows."""
+    rows, dtype, row = 0, parts[0].facts.dtype, parts[0].facts.shape[1:]
     for part in parts:
-        if (part.facts.dtype, part.facts.shape[1:]) != kind or part.first != rows:
+        if (part.facts.dtype, part.facts.shape[1:]) != (dtype, row) or part.first != rows:
             raise CheckpointDamaged(f"{directory} is damaged (the shards of {part.name[:100]!r} do not fit together)")
         rows += part.facts.shape[0]
-    return sum(part.size for part in parts)
+    return dtype, (rows, *row)

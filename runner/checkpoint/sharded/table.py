@@ -57,8 +57,8 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
     return name if name not in taken else _unused(f"{name}'", taken)
 
 
-def put_back(content: dict[str, Any]) -> Iterator[Storage]:
-    """Put the facts of the divided tensors into their places, and yield their storages; removes the entry `shards`.
+def put_back(content: dict[str, Any]) -> Iterator[tuple[str, TensorFacts]]:
+    """Put the facts of the divided tensors into their places, and yield them by name; removes the entry `shards`.
 
     Raises:
         ValueError: the entry is malformed.
@@ -71,7 +71,7 @@ def put_back(content: dict[str, Any]) -> Iterator[Storage]:
             raise ValueError(f"its {ENTRY} is malformed")
         facts = _facts(name, str(entry["dtype"]), entry["shape"])
         _put(content, entry["at"], facts)
-        yield facts.storages[0]
+        yield name, facts
 
 
 def _facts(name: str, dtype: str, shape: Any) -> TensorFacts:
