@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import Subset, TensorDataset
 
+import runner
 from runner.data.memory import InMemory
 from runner.data.selection import selection
 from tests.own.points import Points
@@ -111,6 +112,14 @@ def test_an_evaluation_is_of_the_whole_split(runs: Path, capsys: Any, word: str)
 
 
 @pytest.mark.filterwarnings("ignore:Error detected in")
+@pytest.mark.parametrize("word", ["limit_train=1", "overfit=1"])
+def test_the_model_of_limited_data_is_built_from_its_file(runs: Path, capsys: Any, word: str) -> None:
+    words = ("model=lenet", "data=synthetic", "data.shape=[1,32,32]", "max_steps=1", "tracker=none", f"debug.{word}")
+    assert cli(capsys, *words, "name=x").code == 0
+    assert entries_of(Path("outputs/x/last.tar"))["environment"]["facts"]["in_channels"] == 1
+    assert runner.load("outputs/x")(torch.zeros(1, 1, 32, 32)).shape == (1, 10)
+
+
 def test_anomaly_names_the_operation_that_made_a_nan(capsys: Any) -> None:
     words = (*TINY, "learner._target_=tests.own.nonfinite.NanGradient", "debug=anomaly", "name=x")
     outcome = cli(capsys, *words)

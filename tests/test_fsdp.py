@@ -49,7 +49,7 @@ def test_a_sharded_run_is_the_run_and_its_resume_is_exact(
         assert codes == [0, 0], text
     assert_same_run(work / "outputs/file", work / "outputs/sharded")
     figures = [process.run(work, "task=evaluate", f"checkpoint_path=outputs/{name}") for name in ("file", "sharded")]
-    assert all(code == 0 for code, _ in figures)  # one process evaluates what two have trained
+    assert all(code == 0 for code, _ in figures), figures  # one process evaluates what two have trained
     assert len({json.loads(text.splitlines()[-1])["loss"] for _, text in figures}) == 1
     codes, text = run_ranks(process, work, 2, *EVERYTHING, *SHARDED, *words, "name=x", variables={1: {"STOP_AT": "3"}})
     assert codes == [75, 75], text

@@ -13,7 +13,7 @@ from runner.checkpoint.reader.entries import version_of
 from runner.checkpoint.reader.header import verified_header
 from runner.errors import ConfigError
 from runner.places import local_path
-from runner.strategy.processes import OF_PROCESSES, Alone
+from runner.strategy.processes import Alone
 from runner.text import printable
 from runner.wiring.config.compose import checked
 from runner.wiring.config.folder import typed_targets
@@ -22,6 +22,7 @@ from runner.wiring.overrides.program import project_folder
 from runner.wiring.resume.rules import Use
 from runner.wiring.resume.stored_config import effective_config
 from runner.wiring.schema import Config
+from runner.wiring.schema.rules import StrategyKind
 
 if TYPE_CHECKING:  # it imports torch
     from runner.run.measuring import Subject
@@ -63,8 +64,8 @@ def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked
             config.data.augment = "none"
         if "device.compile" not in typed:  # it writes code outside of the run
             config.device.update({key: off for key, off in _UNCOMPILED.items() if f"device.{key}" not in typed})
-        if str(config.strategy.kind) in OF_PROCESSES and not typed & {"strategy", "strategy.kind"}:
-            config.strategy.kind = "auto"  # one process evaluates what several have trained
+        if config.strategy.kind in (StrategyKind.ddp, StrategyKind.fsdp) and not typed & {"strategy", "strategy.kind"}:
+            config.strategy.kind = StrategyKind.auto  # one process evaluates what several have trained
     environment = header.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     known = facts if isinstance(facts, Mapping) else {}

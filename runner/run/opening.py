@@ -36,7 +36,7 @@ from runner.run_directory.ownership import Tenure
 from runner.signals import Stop
 from runner.strategy.processes import Processes, own_part
 from runner.tracking import Console, Tracker, Trackers
-from runner.wiring.build.identity import IDENTITY, facts_of
+from runner.wiring.build.identity import IDENTITY
 from runner.wiring.build.trackers import build_trackers
 from runner.wiring.build.updating import counts_epochs, node_of
 from runner.wiring.schema import Config
@@ -182,7 +182,7 @@ def _description(run: Prepared, environment: Mapping[str, Any]) -> dict[str, Any
     }
     return {
         "config": run.config_text,
-        "environment": {**environment, **resolved, "facts": facts_of(run.problem.data)},
+        "environment": {**environment, **resolved, "facts": run.facts},
         IDENTITY: run.identity,
     }
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from runner.errors import ConfigError
 from runner.strategy.devices import Devices, available
 from runner.strategy.distributed.exchange import Exchange
-from runner.strategy.processes import OF_PROCESSES, Processes, is_launched, local_rank
+from runner.strategy.processes import Processes, is_launched, local_rank
 from runner.strategy.strategies import DataParallel, Single, Strategy
+
+_OF_PROCESSES = ("ddp", "fsdp")
 
 
 def resolve_strategy(
@@ -22,7 +24,7 @@ def resolve_strategy(
     """
     if processes.size > 1:
         return _of_several(name, devices, index, processes, exchange)
-    if name in OF_PROCESSES:
+    if name in _OF_PROCESSES:
         if not is_launched():
             raise ConfigError(
                 f"strategy={name} needs several processes; start them with torchrun --nproc-per-node=2 run.py ..."
@@ -41,7 +43,7 @@ def resolve_strategy(
 def _of_several(
     name: str, devices: Devices, index: int | Sequence[int] | None, processes: Processes, exchange: Exchange
 ) -> tuple[Strategy, Devices]:
-    if name not in ("auto", *OF_PROCESSES):
+    if name not in ("auto", *_OF_PROCESSES):
         raise ConfigError(
             f"strategy={name} runs in one process, and torchrun started {processes.size}; use strategy=ddp or fsdp, "
             "or start it without torchrun"

@@ -18,9 +18,6 @@ if TYPE_CHECKING:  # the command line counts processes before it imports torch
 
 T = TypeVar("T")
 
-OF_PROCESSES = ("ddp", "fsdp")
-"""The strategies of several processes."""
-
 
 class Processes(Protocol):
     """One process's view of all processes of a run."""

@@ -20,7 +20,7 @@ from runner.strategy.strategies import Strategy
 from runner.wiring.build import objects as build
 from runner.wiring.build.debug import limited
 from runner.wiring.build.dry_run import Trial
-from runner.wiring.build.identity import identity_of
+from runner.wiring.build.identity import facts_of, identity_of
 from runner.wiring.build.loaders import check_counts, check_same_order, counted_limits, horizon_of, loaders
 from runner.wiring.build.trackers import build_trackers, tracker_overrides
 from runner.wiring.build.updating import build_freezing
@@ -63,6 +63,8 @@ class Prepared:
     """The warm start's report of each model."""
     identity: Mapping[str, Any]
     """The identity of the data."""
+    facts: Mapping[str, Any]
+    """The facts of the data that models are built with."""
     again: Sequence[str]
     """The overrides that a later attempt must repeat."""
 
@@ -78,7 +80,7 @@ def prepare(start: Start, processes: Processes) -> Prepared:
     set_matmuls(config.device.precision.value)
     strategy, devices = build.choose_strategy(config, start.pinned or {}, processes)
     processes = strategy.processes
-    problem, identity = _problem(config, start)
+    problem, identity, facts = _problem(config, start)
     start = replace(start, notices=[*start.notices, *_check_form(config, strategy)])
     _monitor_training(config, start, problem)
     train_loader, val_loaders = loaders(config, problem.data, devices.kind, processes)
@@ -126,16 +128,18 @@ def prepare(start: Start, processes: Processes) -> Prepared:
         reports=reports,
         again=_again(start),
         identity=identity,
+        facts=facts,
     )
 
 
-def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any]]:
-    """Return the problem on the limited data, and the identity of the whole data."""
+def _problem(config: Config, start: Start) -> tuple[build.Problem, dict[str, Any], dict[str, Any]]:
+    """Return the problem on the limited data, and the identity and the facts of the whole data."""
     source = None if start.origin is Origin.adopted else start.checkpoint
     trust = build.trust_of(start.typed_targets, config.trust, folder=project_folder(), source=source)
     problem = build.build_problem(config, trust)
-    identity = identity_of(problem.data)
-    return replace(problem, data=limited(problem.data, config.debug, config.batch_size)), identity
+    whole = problem.data
+    limited_problem = replace(problem, data=limited(whole, config.debug, config.batch_size))
+    return limited_problem, identity_of(whole), facts_of(whole)
 
 
 def _check_form(config: Config, strategy: Strategy) -> list[str]:
