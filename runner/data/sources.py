@@ -8,7 +8,6 @@ from runner.data.loaders.delivery import Loading
 from runner.data.loaders.loading import EvaluationLoader
 from runner.data.streams.loading import StreamEvaluation
 from runner.data.streams.worker import is_stream
-from runner.errors import ConfigError
 from runner.stateful import Stateful
 
 
@@ -56,14 +55,4 @@ def evaluated(dataset: Any, loading: Loading) -> Evaluated:
     """Return a loader of a whole data set; ConfigError if the data set is unusable."""
     if not is_stream(dataset):
         return EvaluationLoader(dataset, loading)
-    check_one_process(loading.share.size)
     return StreamEvaluation(dataset, loading)
-
-
-def check_one_process(processes: int) -> None:
-    """Raise ConfigError for a stream in several processes."""
-    if processes > 1:
-        raise ConfigError(
-            f"a stream is read by one process, and torchrun started {processes}; make the data map-style, with "
-            "__len__ and __getitem__, or start the run without torchrun"
-        )

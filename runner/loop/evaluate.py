@@ -32,8 +32,7 @@ def evaluate(
         for batch in loader:
             if stop():
                 return None
-            if batch.here:
-                figures.add(learner.evaluation(models, move(batch.whole, strategy.device)), batch.here)
+            figures.measure(models, move(batch.whole, strategy.device), batch.here)
         return figures.of_all()
 
 

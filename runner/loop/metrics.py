@@ -1,12 +1,14 @@
 """The figures of a whole data set, from a learner's values per batch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from copy import deepcopy
+from functools import partial, reduce
 from itertools import zip_longest
+from operator import add
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from runner.errors import ConfigError
 from runner.learners import Accumulator, Learner, Summarizing
@@ -20,6 +22,9 @@ class Figures:
 
     def __init__(self, learner: Learner, strategy: Strategy) -> None:
         self._learner, self._device, self._processes = learner, strategy.device, strategy.processes
+        self._runs_together = strategy.runs_together
+        self._spare: Learner | None = None
+        """A copy that gets stand-ins, so that they leave no trace in the learner's accumulators."""
         self._totals: dict[str, Tensor] = {}
         self._accumulators: dict[str, Accumulator] = {}
         self._rows: dict[str, list[Tensor]] = {}
@@ -31,6 +36,29 @@ class Figures:
     def __exit__(self, *_: object) -> None:
         for accumulator in self._accumulators.values():
             accumulator.reset()
+
+    def measure(self, models: Mapping[str, nn.Module], part: Any, count: int) -> Any:
+        """Evaluate a batch of `count` samples, and return the learner's values; None for a stand-in, with 0 samples.
+
+        Raises:
+            ConfigError: see `add`.
+        """
+        if count:
+            values = self._learner.evaluation(models, part)
+            self.add(values, count)
+            return values
+        if self._runs_together or not (self._samples or self._spare):
+            self._stand_in(models, part)
+        return None
+
+    def _stand_in(self, models: Mapping[str, nn.Module], part: Any) -> None:
+        """Run what other processes run now; without a sample here, take part in their accumulators with empty ones."""
+        self._spare = self._spare or deepcopy(self._learner)
+        values = self._spare.evaluation(models, part)
+        if not self._samples and isinstance(values, Mapping):
+            self._accumulators = {name: value for name, value in values.items() if isinstance(value, Accumulator)}
+            for accumulator in self._accumulators.values():
+                accumulator.reset()
 
     def add(self, values: Mapping[str, Any], count: int) -> None:
         """Add a learner's values for `count` samples.
@@ -81,8 +109,8 @@ class Figures:
 
 def _sums(totals: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the sums over all processes, from those of each."""
-    first, *others = totals
-    return {name: sum((one[name] for one in others if name in one), total) for name, total in first.items()}
+    names = dict.fromkeys(name for one in totals for name in one)
+    return {name: reduce(add, (one[name] for one in totals if name in one)) for name in names}
 
 
 def _in_order(rows: Sequence[Mapping[str, Sequence[Tensor]]]) -> dict[str, Tensor]:
@@ -96,7 +124,7 @@ def _in_order(rows: Sequence[Mapping[str, Sequence[Tensor]]]) -> dict[str, Tenso
                 if piece is not None
             ]
         )
-        for name in rows[0]
+        for name in dict.fromkeys(name for one in rows for name in one)
     }
 
 

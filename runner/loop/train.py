@@ -14,6 +14,7 @@ from runner.loop.evaluate import evaluate_each
 from runner.loop.feeding import Feed
 from runner.loop.plan import Ending, Plan, save
 from runner.loop.state import TrainState
+from runner.optim.buffers import kept_buffers
 from runner.progress import Names, Seen
 from runner.randomness import isolated
 
@@ -84,13 +85,19 @@ def _accumulate(
     strategy, seen = plan.strategy, list[Seen]()
     state.optimizer_of(names).zero_grad()
     for part, share in batch.micro_batches():
+        put_back = _nothing if share else kept_buffers(state.models)  # a stand-in counts for no running statistic
         with strategy.accumulating(models, last=len(seen) == len(batch.parts) - 1):
             with state.scaler.autocast():
                 values = training_of(plan.learner)(models, names, move(part, strategy.device))
             check_training(values, plan.learner)
             state.scaler.backward(values["loss"], share * strategy.processes.size)
+        put_back()
         seen.append(({metric: value.detach() for metric, value in values.items()}, share))
     return seen
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _evaluate(state: TrainState, plan: Plan, models: Mapping[str, nn.Module]) -> None:

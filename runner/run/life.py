@@ -17,7 +17,7 @@ from runner.run_directory.environment import describe_environment, summary
 from runner.run_directory.status import EARLY_STOPPING, read_status
 from runner.signals import Stop, parse_duration
 from runner.text import error_line
-from runner.wiring.build.loaders import loading_of, share_of
+from runner.wiring.build.loaders import loading_of
 from runner.wiring.starts.prepare import Prepared
 
 log = logging.getLogger("runner")
@@ -88,7 +88,7 @@ def _test(run: Prepared, stop: Stop, ending: Ending) -> tuple[Ending, Metrics | 
     test = getattr(run.problem.data, "test", None)
     if ending is Ending.interrupted or test is None or not processes.once(best.exists):
         return ending, None
-    loading = loading_of(run.config, run.problem.data, run.devices.kind, share_of(processes))
+    loading = loading_of(run.config, run.problem.data, run.devices.kind, processes)
     made = run.state.models, run.problem.learner, test, loading
     subject = Subject(best, *made, run.config, run.strategy, run.problem.trust)
     metrics = measure(subject, Wishes(processes, stop).stop)

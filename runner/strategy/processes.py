@@ -5,7 +5,7 @@ Each process makes the same calls in the same order. One process is the null for
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -39,6 +39,12 @@ class Processes(Protocol):
     def gather(self, value: T) -> list[T]:
         """Return the values of all processes by rank, in the main process; nothing elsewhere."""
 
+    def tally(self, numbers: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Return, in every process, the numbers of all by rank; all give equally many."""
+
+    def offered(self, value: T | None) -> T | None:
+        """Return, in every process, the first value by rank that is not None."""
+
     def total(self, figures: "Mapping[str, Figure]") -> "Mapping[str, Figure]":
         """Return, in every process, the sum of each figure over all processes."""
 
@@ -71,6 +77,14 @@ class Alone:
     def gather(self, value: T) -> list[T]:
         """Return the value."""
         return [value]
+
+    def tally(self, numbers: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Return the numbers."""
+        return [numbers]
+
+    def offered(self, value: T | None) -> T | None:
+        """Return the value."""
+        return value
 
     def total(self, figures: "Mapping[str, Figure]") -> "Mapping[str, Figure]":
         """Return the figures."""

@@ -21,15 +21,18 @@ def free_port() -> int:
 
 
 def start_ranks(
-    server: ForkServer, work: Path, size: int, *words: str, variables: Mapping[int, Mapping[str, str]] | None = None
+    server: ForkServer,
+    work: Path,
+    size: int,
+    *words: str,
+    program: str = RUN[1],
+    variables: Mapping[int, Mapping[str, str]] | None = None,
 ) -> list[Started]:
-    """Fork the processes of one run, some with variables of their own, by rank."""
+    """Fork the processes of one run, or of another program, some with variables of their own, by rank."""
     shared = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1"}
     shared |= {"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    return [
-        server.start(work, *words, RANK=str(rank), LOCAL_RANK=str(rank), **shared, **(variables or {}).get(rank, {}))
-        for rank in range(size)
-    ]
+    own = [{"RANK": str(rank), "LOCAL_RANK": str(rank), **(variables or {}).get(rank, {})} for rank in range(size)]
+    return [server.start(work, *words, program=program, **shared, **one) for one in own]
 
 
 def run_ranks(

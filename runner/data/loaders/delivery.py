@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from runner.data.loaders.collating import Collate
-from runner.data.loaders.shares import Share
+from runner.data.loaders.shares import Everyone, OneProcess, Share
 from runner.data.loaders.workers import Watched, ignore_signals
 from runner.errors import RunnerError
 
@@ -32,10 +32,15 @@ class Loading:
     """Makes a batch from a list of samples; None uses torch's `default_collate`."""
     pin: bool = False
     """Whether batches come in pinned memory."""
-    share: Share = Share()
-    """What this process takes of every batch."""
+    everyone: Everyone = OneProcess()
+    """The processes that share every batch."""
     finish: Callable[[Any], Any] = as_it_is
     """Changes each batch where it is made, such as its memory format."""
+
+    @property
+    def share(self) -> Share:
+        """What this process takes of every batch."""
+        return Share(self.everyone.rank, self.everyone.size)
 
 
 class Delivery:

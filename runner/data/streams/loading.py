@@ -5,14 +5,16 @@ depend on which worker is faster.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from runner.data.loaders.batches import Batch, Shard, StreamPoint
 from runner.data.loaders.delivery import Delivery, Loading
 from runner.data.loaders.loading import sendable
+from runner.data.streams.epochs import Requests, batches_of
+from runner.data.streams.joining import Joint, Opening
 from runner.data.streams.position import StreamPosition
-from runner.data.streams.worker import Draw, Drawn, Open, Opened, Request, Streamed, Tried, Try, empty
+from runner.data.streams.sharding import Sharding
+from runner.data.streams.worker import Begin, Open, Streamed, Tried, Try, empty
 from runner.errors import ConfigError
 from runner.stateful import Stateful
 
@@ -28,7 +30,7 @@ class StreamLoader:
         """Load a stream, each batch in `accumulate` micro-batches.
 
         Raises:
-            ConfigError: the stream has no state.
+            ConfigError: the stream has no state, or a batch has no sample for a process.
         """
         if not isinstance(dataset, Stateful):
             raise ConfigError(
@@ -36,7 +38,8 @@ class StreamLoader:
                 "`state_dict()` and `load_state_dict(state)`, or make it map-style, with __len__ and __getitem__"
             )
         self.loading = loading
-        self._streamed = Streamed(dataset, seed, loading.batch_size, collate=loading.collate, micro_batches=accumulate)
+        self._streamed = _streamed(dataset, seed, loading, accumulate)
+        self._opening: Opening | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +48,7 @@ class StreamLoader:
 
     def position(self) -> StreamPosition:
         """Return the position before the first batch."""
-        return StreamPosition(StreamPoint((Shard(),) * _shards(self.loading)))
+        return StreamPosition(StreamPoint((Shard(),) * _shards(self.loading)), processes=self.loading.share.size)
 
     def divided(self, accumulate: int) -> "StreamLoader":
         """Return this loader; the config refuses what would divide it."""
@@ -57,18 +60,32 @@ class StreamLoader:
         Raises:
             ConfigError: an epoch of the stream is empty.
         """
-        requests = _Requests(position.point, epoch, turn)
-        return _batches(iter(Delivery(self._streamed, requests, self.loading)), requests, self._streamed.name)
+        joint, requests = self._opened().joint, Requests(position.point, epoch, turn)
+        return batches_of(iter(Delivery(self._streamed, requests, self.loading)), requests, joint, self.name)
 
     def tried(self, position: Any, *, epoch: int, turn: int = 0) -> Tried:
-        """Return trial batches of the first shard from a position on, by a worker if there are workers.
+        """Return trial batches of this process's first shard that has not ended, from a position on.
 
         Raises:
             ConfigError: the stream raised an error, or gives no sample.
         """
-        shards = position.point.shards
-        going = next((shard for shard in shards if not shard.ended), shards[0])
-        return _tried(self._streamed, self.loading, Open(epoch, turn, going))
+        joint, shards = self._opened().joint, position.point.shards
+        number = next((number for number, shard in enumerate(shards) if not shard.ended), 0)
+        own = _reply(self._streamed, self.loading, Try(Open(epoch, turn, shards[number])), number)
+        return _joined(own, joint, self.name, epoch)
+
+    def notices(self) -> list[str]:
+        """Return what is doubtful about the division of the stream."""
+        return self._opened().notices(self.name)
+
+    def _opened(self) -> Opening:
+        """Return how the stream begins; several processes read its first batch."""
+        if self._opening is None:
+            first = None
+            if self.loading.share.size > 1:
+                first = _reply(self._streamed, self.loading, Begin())
+            self._opening = Opening(self.loading.everyone, first and first.first)
+        return self._opening
 
 
 class StreamEvaluation:
@@ -76,81 +93,43 @@ class StreamEvaluation:
 
     def __init__(self, dataset: Any, loading: Loading) -> None:
         self.loading = loading
-        self._streamed = Streamed(dataset, 0, loading.batch_size, collate=loading.collate)
+        self._streamed, self._joint = _streamed(dataset, 0, loading), Joint(loading.everyone)
         start = StreamPoint((Shard(self._streamed.state()),) * _shards(loading))
-        self._requests = _Requests(start, epochs=1)
+        self._requests = Requests(start, epochs=1)
         self._delivery = Delivery(self._streamed, self._requests, loading, persistent=loading.workers > 0)
 
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over all batches."""
-        return _batches(iter(self._delivery), self._requests, self._streamed.name)
+        return batches_of(iter(self._delivery), self._requests, self._joint, self._streamed.name)
 
     def tried(self) -> Tried:
         """Return trial batches, as `StreamLoader.tried` does."""
-        return _tried(self._streamed, self.loading, Open(0, 0, Shard()))
+        own = _reply(self._streamed, self.loading, Try(Open(0, 0, Shard())))
+        return _joined(own, self._joint, self._streamed.name, 0)
 
 
-class _Requests:
-    """The requests to the shards in turn: in each epoch all are opened, and then asked until all have ended."""
-
-    def __init__(self, point: StreamPoint, epoch: int = 0, turn: int = 0, *, epochs: int | None = None) -> None:
-        self._start, self._first, self._turn, self._epochs = point, epoch, turn, epochs
-        self._draw = Draw(stateful=epochs is None)  # an evaluation begins anew and is never amid
-        self.begin()
-
-    def begin(self) -> None:
-        self.epoch, self.point, self.over = self._first, self._start, False
-
-    def end_epoch(self) -> None:
-        """Go to the next epoch."""
-        self.epoch, self.point = self.epoch + 1, StreamPoint((Shard(),) * len(self.point.shards))
-        self.over = self._epochs is not None and self.epoch - self._first >= self._epochs
-
-    def __iter__(self) -> Iterator[Request]:
-        self.begin()
-        count, sent = len(self.point.shards), 0
-        while not self.over:
-            epoch = self.epoch
-            for _ in range(count):
-                yield Open(epoch, self._turn, self.point.shards[sent % count])
-                sent += 1
-            while sent % count != self.point.turn:
-                yield None
-                sent += 1
-            while epoch == self.epoch:
-                yield self._draw
-                sent += 1
+def _streamed(dataset: Any, seed: int, loading: Loading, micro_batches: int = 1) -> Streamed:
+    sharding = Sharding.of(loading)
+    size = sharding.batch_size(loading.batch_size)
+    return Streamed(dataset, seed, size, collate=loading.collate, micro_batches=micro_batches, sharding=sharding)
 
 
-def _batches(replies: Iterator[Any], requests: _Requests, name: str) -> Iterator[Batch]:
-    """Yield the batches among the replies, each with the position after it, and tell `requests` when an epoch ends."""
-    shards = list(requests.point.shards)
-    opened = 0
-    for reply in replies:
-        if not isinstance(reply, (Opened, Drawn)):
-            continue
-        shards[reply.number] = reply.shard or shards[reply.number]
-        ends = all(shard.ended for shard in shards)
-        if isinstance(reply, Opened):
-            opened += 1
-            if ends and opened == len(shards):
-                raise ConfigError(empty(name, requests.epoch))
-            continue
-        if ends:
-            shards, opened = [Shard(shard.state) for shard in shards], 0
-            requests.end_epoch()
-        after = StreamPoint(tuple(shards), 0 if ends else (reply.number + 1) % len(shards))
-        yield replace(reply.batch, ends_epoch=ends, after=after)
-
-
-def _tried(streamed: Streamed, loading: Loading, opening: Open) -> Tried:
-    """Return trial batches of a stream, by the first of its workers if there are workers."""
-    requests = [Try(opening), *[None] * (_shards(loading) - 1)]
+def _reply(streamed: Streamed, loading: Loading, request: Try | Begin, number: int = 0) -> Tried | None:
+    """Return the reply of one of this process's workers, or of the process itself if it has none."""
+    requests: list[Any] = [None] * _shards(loading)
+    requests[number] = request
     with sendable():
-        tried, *_ = Delivery(streamed, requests, loading).whole()
-    assert isinstance(tried, Tried)
-    return tried
+        found: Tried | None = Delivery(streamed, requests, loading).whole()[number]
+    return found
+
+
+def _joined(own: Tried | None, joint: Joint, name: str, epoch: int) -> Tried:
+    """Return a trial whose first batch is that of all processes; ConfigError if none has a sample."""
+    first = joint.step(own and own.first, more=True)
+    if first is None:
+        raise ConfigError(empty(name, epoch))
+    return Tried(first) if own is None else own._replace(first=first)
 
 
 def _shards(loading: Loading) -> int:
-    return max(1, loading.workers)
+    return Sharding.of(loading).here

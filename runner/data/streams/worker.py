@@ -1,7 +1,7 @@
 """A stream in one worker: samples under seeded generators, and the stream's state after each batch."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from runner.data.loaders.batches import Batch, Shard
 from runner.data.loaders.collating import Collate, collated
 from runner.data.loaders.seeding import borrowed_generators, seed_generators
 from runner.data.streams.limited import Limited, tell_epoch
+from runner.data.streams.sharding import Sharding, local_number
 from runner.data.streams.states import frozen, thawed
 from runner.errors import ConfigError, RunnerError
 from runner.stateful import Stateful
@@ -35,9 +36,13 @@ class Open(NamedTuple):
 
 
 class Try(NamedTuple):
-    """Asks for the batches of a trial; the reply is `Tried`."""
+    """Asks for the batches of a trial; the reply is `Tried`, or None if there is no sample."""
 
     opening: Open
+
+
+class Begin(NamedTuple):
+    """Asks for the first batch of the stream as it was built, seeded alike in every shard; the reply is `Tried`."""
 
 
 class Draw(NamedTuple):
@@ -47,7 +52,7 @@ class Draw(NamedTuple):
     """Whether the reply has the stream's state after the batch."""
 
 
-Request = Open | Draw | Try | None
+Request = Open | Draw | Try | Begin | None
 """None asks for nothing: it is another worker's turn."""
 
 
@@ -82,14 +87,24 @@ class Streamed(Dataset[Any]):
     """
 
     def __init__(
-        self, dataset: Any, seed: int, batch_size: int, *, collate: Collate | None = None, micro_batches: int = 1
+        self,
+        dataset: Any,
+        seed: int,
+        batch_size: int,
+        *,
+        collate: Collate | None = None,
+        micro_batches: int = 1,
+        sharding: Sharding = Sharding(),  # noqa: B008
     ) -> None:
+        """Deliver `batch_size` samples at a time, in up to `micro_batches` parts."""
         self.dataset, self._seed, self._batch_size = dataset, seed, batch_size
-        self._collate, self._micro_batches = collate, micro_batches
+        self._collate, self._micro_batches, self._sharding = collate, micro_batches, sharding
         self._samples: Iterator[Any] = iter(())
         self._ahead: Any = _END
         self._opening = Open(0, 0, Shard())
         self._count = 0
+        self._alike = False
+        """Whether every shard has the same seeds."""
 
     @property
     def name(self) -> str:
@@ -103,6 +118,8 @@ class Streamed(Dataset[Any]):
             return None
         with nullcontext() if get_worker_info() else borrowed_generators():
             match request:
+                case Begin():
+                    return self._begun()
                 case Try(opening):
                     return self._tried(opening)
                 case Open():
@@ -115,25 +132,29 @@ class Streamed(Dataset[Any]):
         self._opening, self._count = opening, shard.samples
         self._samples = iter(())  # ends a former iteration before the state changes
         self._seed_generators(0)
-        if shard.state is not None:
-            self.dataset.load_state_dict(thawed(shard.state))
-        tell_epoch(self.dataset, opening.epoch)
-        self._samples = iter(()) if shard.ended else iter(self.dataset)
-        self._ahead = next(self._samples, _END)
-        return Opened(_number(), Shard(self.state(), shard.samples, ended=True) if self._ahead is _END else None)
+        with self._shown():
+            if shard.state is not None:
+                self.dataset.load_state_dict(thawed(shard.state))
+            tell_epoch(self.dataset, opening.epoch)
+            self._samples = iter(()) if shard.ended else iter(self.dataset)
+            self._ahead = next(self._samples, _END)
+        ended = self._ahead is _END
+        return Opened(local_number(), Shard(self.state(), shard.samples, ended=True) if ended else None)
 
     def _draw(self, stateful: bool = True) -> Drawn | None:
         if self._ahead is _END:
             return None
         self._seed_generators(1)
-        samples = [self._ahead, *islice(self._samples, self._batch_size - 1)]
+        with self._shown():
+            samples = [self._ahead, *islice(self._samples, self._batch_size - 1)]
         batch, state = self._batch(samples), self.state() if stateful else None
         self._count += len(samples)
         self._seed_generators(0)
-        self._ahead = next(self._samples, _END)
+        with self._shown():
+            self._ahead = next(self._samples, _END)
         ended = self._ahead is _END
         state = self.state() if ended and stateful else state
-        return Drawn(_number(), Shard(state, self._count, ended), batch)
+        return Drawn(local_number(), Shard(state, self._count, ended), batch)
 
     def _batch(self, samples: list[Any]) -> Batch:
         size = -(-len(samples) // self._micro_batches)
@@ -145,34 +166,49 @@ class Streamed(Dataset[Any]):
         return Batch(tuple(parts), tuple(map(len, pieces.values())))
 
     def _seed_generators(self, use: int) -> None:
-        seed_generators(self._seed, self._opening.turn, self._opening.epoch, _number(), self._count, use)
+        number = 0 if self._alike else self._sharding.number()
+        seed_generators(self._seed, self._opening.turn, self._opening.epoch, number, self._count, use)
 
     def state(self) -> bytes | None:
         """Return the stream's state, as it is now; None if it has none."""
-        return frozen(self.dataset.state_dict()) if isinstance(self.dataset, Stateful) else None
+        with self._shown():
+            return frozen(self.dataset.state_dict()) if isinstance(self.dataset, Stateful) else None
 
-    def _tried(self, opening: Open) -> Tried:
-        """Return the first two batches, and the second again from the state after the first; restores the stream.
+    def _shown(self) -> AbstractContextManager[None]:
+        """Return a context in which the stream learns of its shard."""
+        return self._sharding.shown(self.dataset, self._seed)
 
-        Raises:
-            ConfigError: the stream raised an error, or gives no sample.
-        """
+    def _begun(self) -> Tried | None:
+        with self._undone():
+            self._alike = True
+            self._open(Open(0, 0, Shard()))
+            first = self._draw()
+            return first and Tried(first.batch)
+
+    def _tried(self, opening: Open) -> Tried | None:
+        """Return the first two batches, and the second again from the state after the first."""
+        with self._undone():
+            self._open(opening)
+            if (first := self._draw()) is None:
+                return None
+            if first.shard.ended or first.shard.state is None:
+                return Tried(first.batch)
+            second = self._draw()
+            self._open(opening._replace(shard=first.shard))
+            again = self._draw()
+            return Tried(first.batch, second and second.batch, again and again.batch)
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Restore the stream afterwards; raise ConfigError for an error that it raised."""
         before = self.state()
         try:
             with self._blamed():
-                self._open(opening)
-                if (first := self._draw()) is None:
-                    raise ConfigError(empty(self.name, opening.epoch))
-                if first.shard.ended or first.shard.state is None:
-                    return Tried(first.batch)
-                second = self._draw()
-                self._open(opening._replace(shard=first.shard))
-                again = self._draw()
-                return Tried(first.batch, second and second.batch, again and again.batch)
+                yield
         finally:
-            self._samples, self._ahead = iter(()), _END
+            self._samples, self._ahead, self._alike = iter(()), _END, False
             if before is not None:
-                with self._blamed():
+                with self._blamed(), self._shown():
                     self.dataset.load_state_dict(thawed(before))
 
     @contextmanager
@@ -188,9 +224,3 @@ class Streamed(Dataset[Any]):
 def empty(name: str, epoch: int) -> str:
     """Return why an epoch without a sample is wrong."""
     return f"the stream {name} gives no sample in epoch {epoch}; let each `__iter__` begin anew after the end"
-
-
-def _number() -> int:
-    """Return the number of this worker, 0 in the training process."""
-    info = get_worker_info()
-    return 0 if info is None else info.id

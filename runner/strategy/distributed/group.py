@@ -5,7 +5,7 @@ https://docs.pytorch.org/docs/stable/distributed.html
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -117,6 +117,20 @@ class Group:
         with in_time():
             dist.gather_object(value, found, 0, group=self._group)
         return found or []
+
+    def tally(self, numbers: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Return, in every process, the numbers of all by rank; all give equally many."""
+        table = torch.zeros(self.size, len(numbers), dtype=torch.int64)
+        table[self.rank] = torch.tensor(numbers)
+        with in_time():
+            dist.all_reduce(table, group=self._group)
+        found: list[list[int]] = table.tolist()
+        return found
+
+    def offered(self, value: T | None) -> T | None:
+        """Return, in every process, the first value by rank that is not None; tensors arrive on the CPU."""
+        everywhere = self.gather(value)
+        return self.once(lambda: next((one for one in everywhere if one is not None), None))
 
     def total(self, figures: Mapping[str, Tensor | float]) -> Mapping[str, Tensor | float]:
         """Return, in every process, the sum of each figure over all processes, as float32 if it is a tensor."""

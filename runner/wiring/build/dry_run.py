@@ -13,6 +13,7 @@ from runner.checkpoint.difference import differences
 from runner.checkpoint.plain import plain_copy
 from runner.data.loaders.batches import Batch, form_of, move, tensors_of
 from runner.data.sources import Evaluated, Source
+from runner.data.streams.loading import StreamLoader
 from runner.errors import ConfigError, RunnerError, Unsavable
 from runner.learners import Learner, training_of
 from runner.loop.answers import check_training, no_means, tokens_of, updates_of
@@ -60,6 +61,7 @@ class Trial:
             self._state.check_models()
             self._check_restored(before)
             said = list(dict.fromkeys(line for batches in evaluating for line in self._evaluate(batches)))
+            said += train.notices() if isinstance(train, StreamLoader) else []
         if before is not None and any(differences(before, self._of_learner())):
             self._state.learner.load_state_dict(before)  # type: ignore[union-attr]
         return said
@@ -159,8 +161,7 @@ class Trial:
             for batch in sizes.values():
                 try:
                     with self._state.scaler.autocast():
-                        values = self._learner.evaluation(models, move(batch.whole, device))
-                    figures.add(values, batch.here)
+                        values = figures.measure(models, move(batch.whole, device), batch.here) or values
                 except RunnerError:
                     raise
                 except Exception as error:

@@ -11,15 +11,14 @@ from runner.data.loaders.batches import in_channels_last
 from runner.data.loaders.delivery import TIMEOUT, Loading, as_it_is
 from runner.data.loaders.loading import TrainLoader
 from runner.data.loaders.order import Own
-from runner.data.loaders.shares import Share
-from runner.data.sources import Evaluated, Source, check_one_process, evaluated
+from runner.data.sources import Evaluated, Source, evaluated
 from runner.data.splits import sets_of
 from runner.data.streams.loading import StreamLoader
 from runner.data.streams.worker import is_stream
 from runner.errors import ConfigError
 from runner.learners import Counting
 from runner.optim.schedules import Horizon
-from runner.strategy.processes import Processes
+from runner.strategy.processes import Alone, Processes
 from runner.wiring.schema import Config
 from runner.wiring.schema.rules import OnNonFinite, OnSpike
 
@@ -39,11 +38,11 @@ def loaders(config: Config, data: Any, device: str, processes: Processes) -> tup
     Raises:
         ConfigError: a split, or the data's own collate or order, is invalid.
     """
-    loading, order = loading_of(config, data, device, share_of(processes)), order_of(data)
+    loading, order = loading_of(config, data, device, processes), order_of(data)
     known = {"seed": config.seed, "accumulate": config.accumulate}
     train: Source
     if is_stream(data.train):
-        _check_stream(config, order, processes)
+        _check_stream(config, order)
         train = StreamLoader(data.train, loading, **known)
     else:
         even, drop_last = config.epochs is not None, config.data.get("drop_last", False)
@@ -51,14 +50,8 @@ def loaders(config: Config, data: Any, device: str, processes: Processes) -> tup
     return train, {name: evaluated(part, loading) for name, part in sets_of(getattr(data, "val", None)).items()}
 
 
-def share_of(processes: Processes) -> Share:
-    """Return the share of every batch that this process takes."""
-    return Share(processes.rank, processes.size)
-
-
-def _check_stream(config: Config, order: Own | None, processes: Processes) -> None:
+def _check_stream(config: Config, order: Own | None) -> None:
     """Raise ConfigError for what a stream cannot give: another order, or a length in epochs."""
-    check_one_process(processes.size)
     if config.micro_batch_size is not None:
         raise ConfigError(
             "micro_batch_size=auto makes a batch again, which a stream cannot give; use accumulate=2 or more"
@@ -79,15 +72,15 @@ def _check_stream(config: Config, order: Own | None, processes: Processes) -> No
         raise ConfigError(f"{key}=rollback needs another order of the data, which a stream cannot give; use {key}=skip")
 
 
-def loading_of(config: Config, data: Any, device: str, share: Share = Share()) -> Loading:  # noqa: B008
-    """Return how to load batches: by which workers, with whose `collate`, for which device."""
+def loading_of(config: Config, data: Any, device: str, processes: Processes = Alone()) -> Loading:  # noqa: B008
+    """Return how to load batches: by which workers and processes, with whose `collate`, for which device."""
     return Loading(
         config.batch_size,
         workers=config.data.get("workers", 0),
         timeout=config.data.get("timeout", TIMEOUT),
         collate=collate_of(data),
         pin=device == "cuda",
-        share=share,
+        everyone=processes,
         finish=in_channels_last if config.device.channels_last else as_it_is,
     )
 
