@@ -89,6 +89,51 @@ class Once(Shards):
         yield from super().__iter__() if self.epoch == 0 else ()
 
 
+class Numbers(IterableDataset[Any]):
+    """Numbers of samples, in files of these sizes; each shard reads every n-th file, and says which shard it is."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.files = [range(sum(sizes[:file]), sum(sizes[: file + 1])) for file in range(len(sizes))]
+        self.file = self.place = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        info = get_worker_info()
+        number, count = (0, 1) if info is None else (info.id, info.num_workers)
+        own = self.files[number::count]
+        while self.file < len(own):
+            while self.place < len(own[self.file]):
+                self.place += 1
+                yield self.sample(own[self.file][self.place - 1], number, count)
+            self.file, self.place = self.file + 1, 0
+        self.file = 0
+
+    def sample(self, sample: int, shard: int, shards: int) -> Any:
+        return torch.tensor([sample, shard, shards])
+
+    def state_dict(self) -> dict[str, int]:
+        return {"file": self.file, "place": self.place}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.file, self.place = state["file"], state["place"]
+
+
+class Featured(Numbers):
+    """The same, as samples to classify, which follow from their numbers."""
+
+    def sample(self, sample: int, shard: int, shards: int) -> Sample:
+        return torch.tensor([sample % 7 - 3.0, sample % 5 - 2.0, sample / 10, 1.0]), torch.tensor(sample % 2)
+
+
+class Undivided(Shards):
+    """Gives every shard all of its files."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        while self.place < 14:
+            self.place += 1
+            yield self.points[self.place - 1]
+        self.place = 0
+
+
 STREAMS = {
     "shards": Shards,
     "shuffled": lambda: Shuffled(Shards(), block=6),
@@ -98,6 +143,7 @@ STREAMS = {
     "too_late": TooLate,
     "private": Private,
     "once": Once,
+    "undivided": Undivided,
 }
 
 
@@ -109,3 +155,12 @@ class Streaming:
     def __init__(self, kind: str = "shards", val: str = "points") -> None:
         self.train = STREAMS[kind]()
         self.val = Points(11) if val == "points" else STREAMS[val]()
+
+
+class Featuring:
+    """Numbered samples in files of uneven sizes to train on, and a stream of such files for validation."""
+
+    in_features, num_classes = 4, 2
+
+    def __init__(self, sizes: list[int], val: list[int]) -> None:
+        self.train, self.val = Featured([*sizes]), Featured([*val])

@@ -2,44 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch.utils.data import IterableDataset, get_worker_info
 
 from runner.data.loaders.batches import Batch
 from runner.data.loaders.delivery import Loading
 from runner.data.streams.loading import StreamEvaluation, StreamLoader
 from runner.strategy.processes import launched
-from tests.own.streams import STREAMS
+from tests.own.streams import STREAMS, Numbers
 from tests.support.comparing import difference
-
-
-class Numbers(IterableDataset[torch.Tensor]):
-    """Numbers of samples, in files of these sizes; each shard reads every n-th file, and says which shard it is."""
-
-    def __init__(self, sizes: list[int]) -> None:
-        self.files = [range(sum(sizes[:file]), sum(sizes[: file + 1])) for file in range(len(sizes))]
-        self.file = self.place = 0
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        info = get_worker_info()
-        number, count = (0, 1) if info is None else (info.id, info.num_workers)
-        own = self.files[number::count]
-        while self.file < len(own):
-            while self.place < len(own[self.file]):
-                self.place += 1
-                yield torch.tensor([own[self.file][self.place - 1], number, count])
-            self.file, self.place = self.file + 1, 0
-        self.file = 0
-
-    def state_dict(self) -> dict[str, int]:
-        return {"file": self.file, "place": self.place}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.file, self.place = state["file"], state["place"]
 
 
 def content(batch: Batch) -> dict[str, Any]:

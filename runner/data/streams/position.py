@@ -56,8 +56,8 @@ class StreamPosition:
             raise ValueError(f"{wrote!r} is no number of processes")
         way = "without torchrun" if wrote == 1 else f"with torchrun --nproc-per-node={wrote}"
         raise ValueError(
-            f"it holds the stream's state in {_count(wrote)}, and the run has {_count(self.processes)}; start it {way}, "
-            "or warm-start from it"
+            f"it holds the stream's state in {_count(wrote)}, and the run has {_count(self.processes)}; "
+            f"start it {way}, or warm-start from it"
         )
 
 
