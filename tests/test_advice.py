@@ -161,6 +161,8 @@ TRAINED = [
 ELSEWHERE = {
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
     "or a larger spike_factor": "lengths: spikes_beyond_the_limit_end_the_run_in_one_sentence",
+    "gives no sample of a stream": "ddp_stream_runs: what_a_stream_cannot_do_is_said_once",
+    "with torchrun --nproc-per-node=": "ddp_stream_runs: a_stream_of_other_processes_or_workers_is_refused",
     "it holds the stream's state in": "streams: a_state_of_other_workers_is_refused",
     "which a stream does not tell": "streams: what_a_stream_cannot_do_is_one_sentence",
     "a stream does not tell how many": "streams: what_a_stream_cannot_do_is_one_sentence",

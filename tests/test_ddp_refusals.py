@@ -30,10 +30,6 @@ def refused(process: ForkServer, work: Path, *words: str, variables: dict[int, d
         (("resume=outputs/none",), "outputs/none"),
         (("warm_start.path=none.pt",), "none.pt"),
         (("learner._target_=tests.own.figures.Judged",), "has no `merge_state(metrics)`"),
-        (
-            ("data._target_=tests.own.streams.Streaming", "max_steps=9", "epochs=null"),
-            "a stream is read by one process",
-        ),
         (("batch_size=1", "accumulate=1"), "a batch to evaluate has 1 samples for 2 processes"),
         (("learner._target_=tests.own.ranks.Wrong",), "a number that cannot be"),
     ],

@@ -123,7 +123,7 @@ class Group:
         table = torch.zeros(self.size, len(numbers), dtype=torch.int64)
         table[self.rank] = torch.tensor(numbers)
         with in_time():
-            dist.all_reduce(table, group=self._group)
+            self._group.allreduce([table]).wait()  # `dist.all_reduce` takes twice as long
         found: list[list[int]] = table.tolist()
         return found
 
