@@ -31,7 +31,13 @@ def first_line(said: object) -> str:
 
 
 def error_line(error: BaseException, longest: int = 300) -> str:
-    """Return an error in one line: its type and its message, cut to `longest` characters."""
+    """Return an error in one line: its type and its message, cut to `longest` characters.
+
+    Of an error that a data worker sends as the text of a traceback, the last line says both.
+    """
+    said = str(error).strip()
+    if said.startswith("Caught ") and "Original Traceback" in said:
+        return one_line(said.rpartition("\n")[2], longest)
     return f"{type(error).__name__}: {one_line(error, longest)}".removesuffix(": ")
 
 

@@ -1,6 +1,7 @@
 """Runs of several processes on a stream: what they compute, what they go on from, and what they refuse."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,24 @@ def test_a_stream_that_is_not_divided_over_the_ranks_is_noticed(work: Path, proc
     assert "begins with the same" not in said and "no sample" not in said
     said = ran(process, work, 2, *FEATURED, *MLP, *of_files([9], [3]), OF_TESTS, *words)
     assert said.count("gives rank 1 no sample, so it computes with stand-ins") == 1 and "the same" not in said
+
+
+@pytest.mark.slow
+def test_a_stop_of_one_rank_stops_all_at_one_step_and_a_resume_is_exact(work: Path, process: ForkServer) -> None:
+    words = (*NOISY, OF_TESTS, *EVERYTHING, "+data.val=shards", "eval_every=1", "data.workers=1")
+    ran(process, work, 2, *words, "name=whole")
+    codes, text = run_ranks(process, work, 2, *words, "name=x", variables={1: {"STOP_AT": "4"}})
+    assert codes == [75, 75], text
+    ran(process, work, 2, "resume=outputs/x")
+    assert_same_run(work / "outputs/whole", work / "outputs/x")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_stream_that_breaks_in_one_rank_ends_all(work: Path, process: ForkServer, epoch: int, workers: int) -> None:
+    words = (*NOISY, OF_TESTS, "+data.kind=breaking", "batch_size=4", "max_steps=30", f"data.workers={workers}")
+    started = time.monotonic()
+    codes, text = run_ranks(process, work, 2, *words, "name=x", variables={1: {"BREAK_AT": str(epoch)}})
+    assert 0 not in codes and "a broken disk" in text and time.monotonic() - started < 60, text
+    assert (work / "outputs/x/last.tar").exists() is (epoch == 1)

@@ -1,6 +1,7 @@
 """What comes out of files reaches neither a terminal nor a table as a command."""
 
 import pytest
+from torch.utils.data import DataLoader
 
 from runner.text import aligned, cell, error_line, first_line, one_line, printable, printable_lines
 
@@ -43,3 +44,12 @@ def test_rows_are_aligned_by_columns_and_nothing_in_them_reaches_the_terminal() 
     rows = [("name", "n"), ("a\x1b[2J", "10")]
     assert aligned(rows, right=[1]) == "name       n\na\\x1b[2J  10"
     assert aligned([("a", ""), ("bcd", "x")], between=" | ") == "a   |\nbcd | x"
+
+
+def test_an_error_of_a_data_worker_is_the_one_that_it_met() -> None:
+    def broken(sample: int) -> int:
+        raise ValueError("a broken disk")
+
+    with pytest.raises(ValueError) as caught:
+        list(DataLoader([1], num_workers=1, collate_fn=broken))
+    assert str(caught.value).startswith("Caught ") and error_line(caught.value) == "ValueError: a broken disk"

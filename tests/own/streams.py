@@ -1,5 +1,6 @@
 """Streams of a user's own: right ones, and each wrong in one way."""
 
+import os
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -134,6 +135,15 @@ class Undivided(Shards):
         self.place = 0
 
 
+class Breaking(Shards):
+    """Cannot be read from an epoch on, in the process that the environment says it of."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        if self.epoch == int(os.environ.get("BREAK_AT", "-1")):
+            raise ValueError("a broken disk")
+        yield from super().__iter__()
+
+
 STREAMS = {
     "shards": Shards,
     "shuffled": lambda: Shuffled(Shards(), block=6),
@@ -144,6 +154,7 @@ STREAMS = {
     "private": Private,
     "once": Once,
     "undivided": Undivided,
+    "breaking": Breaking,
 }
 
 

@@ -88,6 +88,7 @@ def _digest(batch: Batch) -> int:
     """Return a number above 0 that follows from the tensors of a batch."""
     digest = hashlib.sha256()
     for tensor in (tensor for part in batch.parts for tensor in tensors_of(part)):
-        if tensor.layout is torch.strided:
-            digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        if tensor.layout is torch.strided and not tensor.is_quantized:
+            plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+            digest.update(plain.view(torch.uint8).numpy().tobytes())
     return 1 + int.from_bytes(digest.digest()[:7], "big")
