@@ -44,7 +44,6 @@ def of_files(sizes: list[int], val: list[int]) -> tuple[str, str]:
     return f"+data.sizes={sizes}".replace(" ", ""), f"+data.val={val}".replace(" ", "")
 
 
-@pytest.mark.slow
 def test_uneven_batches_have_the_losses_and_gradients_that_one_computes_by_hand(
     work: Path, process: ForkServer
 ) -> None:
@@ -72,7 +71,6 @@ def test_uneven_batches_have_the_losses_and_gradients_that_one_computes_by_hand(
             assert torch.allclose(value, saved[step]["model_state_dict"][name], atol=1e-6), (step, name)
 
 
-@pytest.mark.slow
 def test_a_stand_in_counts_for_no_running_statistic(work: Path, process: ForkServer) -> None:
     model = ("model=own", "model._target_=tests.own.ranks.LateNorm")
     words = ("batch_size=4", "max_steps=6", "name=x", OF_TESTS)

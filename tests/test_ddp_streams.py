@@ -48,8 +48,7 @@ def check_steps(steps: Any, shards: int) -> list[Counter[int]]:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("size", "sizes"), [(2, UNEVEN), (3, UNEVEN), (2, [5])])
 def test_each_sample_is_seen_once_an_epoch_and_a_resume_at_any_step_is_exact(
     work: Path, process: ForkServer, size: int, sizes: list[int], workers: int
@@ -72,8 +71,7 @@ def test_shuffled_and_mixed_streams_are_exact_from_any_step_on(
     read(process, work, 2, kind=kind, workers=workers, batch_size=5, steps=14)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sizes", [UNEVEN, [4]])
 def test_an_evaluation_has_each_sample_once(work: Path, process: ForkServer, sizes: list[int], workers: int) -> None:
     steps = read(process, work, 3, sizes=sizes, workers=workers, batch_size=6)
