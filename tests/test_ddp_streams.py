@@ -6,10 +6,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from runner.data.loaders.batches import Batch
+from runner.data.streams.joining import Opening
 from tests.support import REPOSITORY
 from tests.support.fork_server import ForkServer
 from tests.support.ranks import start_ranks
+
+
+class Scripted:
+    """One of two processes, whose other one says what it was told to say."""
+
+    size = 2
+
+    def __init__(self, rank: int, other: list[int]) -> None:
+        self.rank, self._other, self.said = rank, other, list[int]()
+
+    def tally(self, numbers: Any) -> Any:
+        self.said = list(numbers)
+        other = self._other if len(numbers) == 1 else [1, 1, 1, 0]
+        return [numbers, other] if self.rank == 0 else [other, numbers]
+
+    def offered(self, value: Any) -> Any:
+        return value
+
+
+def test_equal_first_samples_are_noticed_and_those_without_tensors_are_not_compared() -> None:
+    numbers, words = Batch((torch.arange(3),), (3,)), Batch((["a", "b"],), (2,))
+    Opening(one := Scripted(0, [7]), numbers)
+    assert "the same samples in ranks 0 and 1" in Opening(Scripted(1, one.said), numbers).notices("S")[0]
+    assert not Opening(Scripted(1, one.said), Batch((torch.arange(1, 4),), (3,))).notices("S")
+    Opening(one := Scripted(0, [7]), words)
+    assert not Opening(Scripted(1, one.said), words).notices("S")
+
 
 READER = str(REPOSITORY / "tests/support/stream_ranks.py")
 UNEVEN = [3, 9, 2, 1, 4]  # of several ranks, one ends long before another

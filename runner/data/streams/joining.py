@@ -63,7 +63,7 @@ class Opening:
         """By rank, a number that follows from the first samples; 0 without one."""
         if everyone.size > 1:
             self.joint.step(first, more=True)
-            told = everyone.tally((0 if first is None else _digest(first),))
+            told = everyone.tally((0 if first is None else _digest(first) or 1 + everyone.rank,))
             self._begun = [number for (number,) in told]
 
     def notices(self, name: str) -> list[str]:
@@ -85,10 +85,10 @@ class Opening:
 
 
 def _digest(batch: Batch) -> int:
-    """Return a number above 0 that follows from the tensors of a batch."""
-    digest = hashlib.sha256()
+    """Return a number above 0 that follows from the tensors of a batch; 0 if there are none to compare."""
+    digest, nothing = hashlib.sha256(), hashlib.sha256().digest()
     for tensor in (tensor for part in batch.parts for tensor in tensors_of(part)):
         if tensor.layout is torch.strided and not tensor.is_quantized:
             plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
             digest.update(plain.view(torch.uint8).numpy().tobytes())
-    return 1 + int.from_bytes(digest.digest()[:7], "big")
+    return 0 if digest.digest() == nothing else 1 + int.from_bytes(digest.digest()[:7], "big")
