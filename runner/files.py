@@ -19,7 +19,9 @@ from runner.errors import DiskRefuses
 
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSALS = (*_FULL, errno.EROFS, errno.EFBIG)
+_BLOCK = 512  # bytes, of which `stat` counts a file's blocks
 _PIECE = 16 << 20  # bytes per system call
 _WORTH_DIRECT_IO = 8 << 20  # bytes; below, O_DIRECT waits for the disk twice, in write and in sync
 
@@ -142,6 +144,35 @@ def replace_text(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_text_even_if_full(path: Path, text: str) -> None:
+    """Replace the content of `path` by `text`, atomically; on a full disk in place, if the file's blocks hold it.
+
+    For what must be told when the disk is full. In place, `text` is padded with spaces to the former length.
+    """
+    try:
+        replace_text(path, text)
+    except OSError as error:
+        if error.errno not in _FULL or not _rewritten(path, text.encode()):
+            raise
+
+
+def _rewritten(path: Path, content: bytes) -> bool:
+    """Return whether the content was written over that of a file, in one call and without a further block."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        former = os.fstat(descriptor)
+        padded = content.ljust(former.st_size)
+        fits = len(padded) <= former.st_blocks * _BLOCK
+        return fits and os.write(descriptor, padded) == len(padded)
+    except OSError:  # a file system that never writes in place
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def refusal(error: BaseException, directory: Path | None = None) -> DiskRefuses | None:

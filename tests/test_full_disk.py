@@ -1,7 +1,6 @@
 """Disks that are really full, out of names, limited or gone: one sentence, and nothing earlier is harmed."""
 
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,31 +10,34 @@ import pytest
 from runner.checkpoint.sharded.opening import verify
 from tests.support import REPOSITORY
 from tests.support.fork_server import ForkServer
+from tests.support.small_disk import isolated, on_a_small_disk, shell
 
 RUN = (
     f"{sys.executable} {REPOSITORY}/run.py model=mlp model.hidden=[300] data=synthetic data.shape=[300] data.size=64 "
     "optimizer=sgd optimizer.momentum=0.9 device=cpu batch_size=16 tracker=csv eval_every=1000 "
     "checkpoint=every_n_steps checkpoint.every_steps=1 name=x resume=auto"
 )  # a checkpoint has 0.8 MB
+FILLED = """
+import os, pathlib
+from runner.run_directory.status import Status, read_status, write_status
+
+def write(state, reason):
+    write_status(run, Status(state, 3, 1, 1, reason, None, 1, "far", "2026-01-01", "2026-01-01"))
+
+run = pathlib.Path("outputs")
+write("running", "a reason that is longer than the next one")
+with open("outputs/filler", "wb", buffering=0) as filler:
+    while free := os.statvfs("outputs").f_bavail:
+        filler.write(bytes(512))
+print(free, "bytes free")
+write("failed", "no space")
+print(read_status(run))
+try:
+    write("failed", "x" * 5000)  # more than the blocks of the file hold
+finally:
+    print(read_status(run))
+"""
 VERIFY = f"{sys.executable} -m runner verify outputs/x"
-
-isolated = pytest.mark.skipif(
-    shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"]).returncode != 0,
-    reason="this machine lets nobody mount a small disk of his own",
-)
-
-
-def shell(work: Path, script: str, *prefix: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script in `work`; each command's exit code is said on stdout."""
-    return subprocess.run(
-        [*prefix, "sh", "-c", script], cwd=work, capture_output=True, text=True, timeout=120,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-
-def small(options: str, script: str) -> str:
-    """Return a script with a small disk at `outputs`."""
-    return f"mkdir outputs && mount -t tmpfs -o {options} none outputs && {script}"
 
 
 @pytest.mark.slow
@@ -45,7 +47,7 @@ def test_a_full_disk_ends_a_run_by_one_sentence_and_the_same_command_goes_on_whe
 ) -> None:
     filled = f"head -c 5000000 /dev/zero > outputs/filler; {RUN} max_steps=8; echo code $?; {VERIFY}; echo code $?"
     freed = f"rm outputs/filler; {RUN} max_steps=8; echo code $?; ls -A outputs/x/checkpoints"
-    outcome = shell(tmp_path, small("size=7m", f"{filled}; {freed}"), "unshare", "-rm")
+    outcome = on_a_small_disk(tmp_path, "size=7m", f"{filled}; {freed}")
     text = outcome.stdout + outcome.stderr
     assert outcome.stdout.count("code 0") == 2 and outcome.stdout.count("code 1") == 1, text
     assert (
@@ -62,20 +64,27 @@ def test_where_saves_may_fail_training_ends_well_once_there_is_space_again(tmp_p
     fill = f"sh -c '{wait}; head -c 9000000 /dev/zero > outputs/filler; sleep 1; rm outputs/filler' 2>/dev/null &"
     run = f"{RUN} max_steps=4000 checkpoint.on_error=warn checkpoint.error_limit=100000; echo code $?"
     run = f"{run}; {VERIFY}; echo code $?"
-    outcome = shell(tmp_path, small("size=7m", f"{fill} {run}"), "unshare", "-rm")
+    outcome = on_a_small_disk(tmp_path, "size=7m", f"{fill} {run}")
     text = outcome.stdout + outcome.stderr
     assert outcome.stdout.count("code 0") == 2, text
     assert "training goes on" in text and "Traceback" not in text
 
 
 @isolated
+def test_a_status_is_written_where_nothing_more_fits(tmp_path: Path) -> None:
+    (tmp_path / "filled.py").write_text(FILLED)
+    outcome = on_a_small_disk(tmp_path, "size=64k", f"{sys.executable} filled.py")
+    text = outcome.stdout + outcome.stderr
+    assert "OSError: [Errno 28]" in outcome.stderr and "0 bytes free\n" in outcome.stdout, text
+    assert "state='failed', step=3" in outcome.stdout, text
+    assert outcome.stdout.count("reason='no space'") == 2, text
+
+
+@isolated
 @pytest.mark.slow
 def test_a_disk_without_names_left_is_one_sentence(tmp_path: Path) -> None:
-    outcome = shell(
-        tmp_path,
-        small("nr_inodes=24", f"{RUN} max_steps=40 checkpoint.keep_last=30; echo code $?; {VERIFY}"),
-        "unshare",
-        "-rm",
+    outcome = on_a_small_disk(
+        tmp_path, "nr_inodes=24", f"{RUN} max_steps=40 checkpoint.keep_last=30; echo code $?; {VERIFY}"
     )
     text = outcome.stdout + outcome.stderr
     assert "code 1" in outcome.stdout and "No space left on device" in text and "Traceback" not in text, text
@@ -111,7 +120,7 @@ def test_a_sweep_on_a_full_disk_says_what_came_of_it_and_its_repetition_does_the
         "head -c 20000000 /dev/zero > outputs/filler) 2>/dev/null &"
     )
     script = f"{fill} {words}; echo code $?; wait; rm outputs/filler; {words}; echo code $?; cat outputs/x/results.csv"
-    outcome = shell(tmp_path, small("size=9m", script), "unshare", "-rm")
+    outcome = on_a_small_disk(tmp_path, "size=9m", script)
     text = outcome.stdout + outcome.stderr
     assert "Traceback" not in text, text
     first, _, again = outcome.stdout.partition("\ncode 1\n")

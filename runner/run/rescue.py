@@ -27,7 +27,8 @@ def _rescue(state: TrainState, plan: Plan, failure: BaseException) -> None:
     try:
         saving.settle_alone() if isinstance(saving, JointSaving) else saving.settle()
     except Exception as former:  # this step may still be saved
-        log.warning("an earlier step could not be saved: %s", former)
+        if former is not failure:
+            log.warning("an earlier step could not be saved: %s", former)
     if isinstance(saving, JointSaving):  # the other processes may be elsewhere, or have ended
         return
     if not isinstance(failure, Exception) or not state.whole or isinstance(failure, NonFinite):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
-from runner.files import is_alive, replace_text
+from runner.files import is_alive, replace_text_even_if_full
 from runner.run_directory.ownership import is_owned
 from runner.small_files import read_as
 
@@ -52,11 +52,11 @@ class Status:
 
 
 def write_status(run_directory: Path, status: Status) -> None:
-    """Write the status atomically; numbers that JSON does not know become null."""
+    """Write the status, atomically unless the disk is full; numbers that JSON does not know become null."""
     entries = asdict(status)
     entries["best_metric"] = _number(status.best_metric)
     entries["test"] = None if status.test is None else {name: _number(value) for name, value in status.test.items()}
-    replace_text(run_directory / FILE, json.dumps(entries, indent=2) + "\n")
+    replace_text_even_if_full(run_directory / FILE, json.dumps(entries, indent=2) + "\n")
 
 
 def put_failure(run_directory: Path, reason: str) -> None:
