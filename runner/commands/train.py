@@ -13,7 +13,7 @@ from runner.exit_codes import FINISHED
 from runner.run_directory.claim import claim
 from runner.run_directory.ownership import Ownership
 from runner.signals import die_with_parent
-from runner.strategy.processes import Processes, job_token, launched
+from runner.strategy.processes import Processes, is_left_behind, job_token, launched
 from runner.text import error_line
 from runner.wiring.config.compose import checked
 from runner.wiring.overrides.arguments import repeated
@@ -28,6 +28,8 @@ def train_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     """Train as the overrides say and return the exit code; errors come before anything is written."""
     if job_token() is not None:
         die_with_parent()  # torchrun that was killed cannot end its workers
+        if is_left_behind():  # they would wait for each other, or join those of the next torchrun at the same port
+            raise ProcessFailed("torchrun, which started this process, has ended")
     with launched() as processes:
         try:
             return _train(overrides, searchpath, processes)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the command line counts processes before it imports torch
     Figure = Tensor | float
 
 T = TypeVar("T")
+_YOUNG = 10  # seconds
 
 
 class Processes(Protocol):
@@ -155,6 +156,23 @@ def job_token() -> str | None:
     return f"{platform.node()}:{os.getppid()}:{_started(os.getppid())}"
 
 
+def is_left_behind() -> bool:
+    """Return whether torchrun has died before this process could ask to die with it: the system adopted the process.
+
+    An init that is as young as this process, such as that of a container of its own, has started it.
+    """
+    parent = os.getppid()
+    if _read(parent, "comm").strip() == "systemd":  # a user's
+        return True
+    started, own = _started(parent), _started(os.getpid())
+    command = os.path.basename(_read(parent, "cmdline").partition("\0")[0])
+    if (
+        parent != 1 or not (started and own and command) or command.startswith("python")
+    ):  # torchrun as a container's init
+        return False
+    return int(own) - int(started) > _YOUNG * os.sysconf("SC_CLK_TCK")
+
+
 def is_restarted() -> bool:
     """Return whether torchrun has started these processes again."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
@@ -162,10 +180,15 @@ def is_restarted() -> bool:
 
 def _started(pid: int) -> str:
     """Return when a process was started, in the kernel's ticks, so that a pid that is used again is another."""
+    return "".join(_read(pid, "stat").rpartition(")")[2].split()[19:20])
+
+
+def _read(pid: int, file: str) -> str:
+    """Return what the kernel tells about a process, "" if that is hidden, or if this is not Linux."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):  # not Linux
+        with open(f"/proc/{pid}/{file}", encoding="utf-8", errors="replace") as found:
+            return found.read()
+    except OSError:
         return ""
 
 
