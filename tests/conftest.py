@@ -12,6 +12,7 @@ import torch
 from tests.own.nonfinite import PoisonedOnce
 from tests.support.checkpoints import small_entries, write_entries
 from tests.support.fork_server import ForkServer, fork_server
+from tests.support.ranks import Jobs, kill
 
 os.environ["RUNNER_TRUST"] = "tests"  # where the classes are that runs of the tests are made of
 os.environ["OMP_NUM_THREADS"] = "1"  # of every process that a test starts; their results do not depend on the machine
@@ -73,3 +74,15 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """A process that starts `run.py` without the import of torch."""
     with fork_server(tmp_path_factory.mktemp("forks")) as process:
         yield process
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    """Jobs of torchrun, of which none outlives the test."""
+    started: Jobs = []
+    yield started
+    for job in started:
+        if job.poll() is None:
+            kill(job)
+        assert job.stdout
+        job.stdout.close()

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from runner.checkpoint.listing import steps
 from tests.support.comparing import difference, entries_of
 from tests.support.fork_server import ForkServer
 from tests.support.processes import finish, until
-from tests.support.ranks import free_port, kill, run_ranks, torchrun
+from tests.support.ranks import Jobs, free_port, kill, run_ranks, torchrun, workers
 
 LONG = (
     "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "data=synthetic", "data.shape=[16]", "data.size=160",
@@ -24,27 +23,6 @@ LONG = (
     "checkpoint=every_n_steps", "checkpoint.every_steps=20", "device=cpu", "name=x",
 )  # fmt: skip
 ALONE = ("--standalone", "--nproc-per-node=2")
-Jobs = list["subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def jobs() -> Iterator[Jobs]:
-    """Jobs of torchrun, of which none outlives the test."""
-    started: Jobs = []
-    yield started
-    for job in started:
-        if job.poll() is None:
-            kill(job)
-        assert job.stdout
-        job.stdout.close()
-
-
-def workers(job: "subprocess.Popen[str]") -> list[int]:
-    """Return the processes that torchrun has started, by rank."""
-    try:
-        return [int(pid) for pid in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
-    except OSError:
-        return []
 
 
 def until_step(work: Path, step: int, job: "subprocess.Popen[str]") -> None:

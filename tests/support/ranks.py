@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.fork_server import ForkServer, Started
 from tests.support.processes import RUN, environment
+
+Jobs = list["subprocess.Popen[str]"]
+"""Jobs of torchrun, which a test has started."""
 
 
 def free_port() -> int:
@@ -53,9 +57,18 @@ def torchrun(work: Path, options: Sequence[str], *words: str, **variables: str) 
     )  # fmt: skip
 
 
-def kill(process: "subprocess.Popen[str]") -> None:
-    """Kill torchrun and all its workers, which have sessions of their own."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in [process.pid, *map(int, children)]:
-        os.kill(pid, signal.SIGKILL)
-    process.wait()
+def workers(job: "subprocess.Popen[str]") -> list[int]:
+    """Return the processes that torchrun has started, by rank."""
+    try:
+        return [int(pid) for pid in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def kill(job: "subprocess.Popen[str]", *victims: int) -> None:
+    """Kill processes of a job: by default torchrun and all its workers, which have sessions of their own."""
+    for pid in victims or (job.pid, *workers(job)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if not victims or job.pid in victims:
+        job.wait()
