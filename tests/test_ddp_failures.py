@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.run_directory.status import read_status
 from tests.support.command_line import TINY
 from tests.support.comparing import assert_same_run, entries_of
 from tests.support.fork_server import ForkServer
+from tests.support.processes import until
 from tests.support.ranks import run_ranks, start_ranks
 
 DISTURBED = (
@@ -31,6 +33,11 @@ def status(work: Path) -> dict[str, str]:
     """Return what status.json says."""
     found: dict[str, str] = json.loads((work / "outputs/x/status.json").read_text())
     return found
+
+
+def state_of(pid: int) -> str:
+    """Return the kernel's letter for what a process does."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def assert_goes_on(process: ForkServer, work: Path) -> None:
@@ -85,13 +92,25 @@ def test_a_process_that_exits_amid_training_ends_the_others(work: Path, process:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_vanishes_with_code_0_ends_the_others(work: Path, process: ForkServer, rank: int) -> None:
+    codes, text = disturbed(process, work, "vanish", rank)
+    assert codes[rank] == 0 and codes[1 - rank] == 1, text
+    found = read_status(work / "outputs/x")
+    assert found and found.state == ("failed" if rank else "interrupted")
+    assert_goes_on(process, work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_stopped_is_waited_for_no_longer_than_the_timeout(
     work: Path, process: ForkServer, rank: int
 ) -> None:
     ranks = start_ranks(process, work, 2, *DISTURBED, variables={rank: {"DO": "stop", "AT": "4"}})
     try:
+        until(lambda: state_of(ranks[rank].pid) == "T")
+        begun = time.monotonic()
         code, text = ranks[1 - rank].finish(60)
-        assert code == 1, text
+        assert code == 1 and time.monotonic() - begun < 3 + 15, text  # the timeout, and the search for who is to blame
         if rank:
             assert f"rank 1 (process {ranks[1].pid}) is stopped" in status(work)["reason"]
     finally:

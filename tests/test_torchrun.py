@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.comparing import difference, entries_of
 from tests.support.fork_server import ForkServer
 from tests.support.processes import finish, until
 from tests.support.ranks import Jobs, free_port, kill, run_ranks, torchrun, workers
+from tests.support.small_disk import isolated, shell
 
 LONG = (
     "model=mlp", "model.hidden=[16]", "model.dropout=0.2", "data=synthetic", "data.shape=[16]", "data.size=160",
@@ -76,6 +78,33 @@ def test_whole_jobs_that_are_killed_go_on_by_the_same_command(work: Path, proces
     code, text = finish(jobs[-1])
     assert code == 0, text
     assert_as_uninterrupted(process, work, end)
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.slow
+def test_workers_that_have_just_begun_end_with_torchrun(work: Path, jobs: Jobs) -> None:
+    for pause in (0.0, 0.2):
+        jobs.append(torchrun(work, ALONE, *LONG, "max_steps=1000000"))
+        until(lambda: len(workers(jobs[-1])) == 2, jobs[-1])
+        begun = workers(jobs[-1])
+        time.sleep(pause)
+        kill(jobs[-1], jobs[-1].pid)
+        until(lambda begun=begun: all(map(is_gone, begun)))  # type: ignore[misc]
+    assert not (work / "outputs").exists()
+
+
+@isolated
+def test_a_process_whose_own_init_has_just_started_it_is_not_left_behind(work: Path) -> None:
+    asking = "import os; from runner.strategy.processes import is_left_behind; print(os.getppid(), is_left_behind())"
+    outcome = shell(work, f"{sys.executable} -c '{asking}'; true", "unshare", "-rpf", "--mount-proc")
+    assert outcome.stdout == "1 False\n", outcome
 
 
 def agent(jobs: Jobs, work: Path, nodes: str, port: int, *words: str) -> "subprocess.Popen[str]":

@@ -80,8 +80,10 @@ class Noting(StoppableClassification):
 
 
 class Disturbed(StoppableClassification):
-    """Does what the variable DO says in the update that follows step AT: raise, exit, sleep, nan, spike, stop, kill,
-    full, spoil."""
+    """Does what the variable DO says in the update that follows step AT.
+
+    That is: raise, exit, vanish, sleep, nan, spike, once, stop, kill, full, spoil.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,6 +103,8 @@ class Disturbed(StoppableClassification):
             raise ValueError("this process has had enough")
         if what == "exit":
             sys.exit(0)
+        if what == "vanish":
+            os._exit(0)
         if what == "sleep":
             time.sleep(1)
         if what == "full":  # from now on, its files are short
