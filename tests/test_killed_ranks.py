@@ -81,10 +81,10 @@ def killed_under_torchrun(jobs: Jobs, work: Path, chance: random.Random, kills: 
 
 
 @pytest.mark.slow
-def test_fifteen_kills_at_random_moments_change_no_bit(work: Path, process: ForkServer, jobs: Jobs) -> None:
+def test_ten_kills_at_random_moments_change_no_bit(work: Path, process: ForkServer, jobs: Jobs) -> None:
     chance = random.Random(15)
-    killed_by_hand(process, work, chance, 10)
-    killed_under_torchrun(jobs, work, chance, 5)
+    killed_by_hand(process, work, chance, 6)
+    killed_under_torchrun(jobs, work, chance, 4)
     if jobs[-1].poll() is None:
         kill(jobs[-1])
     end = f"max_steps={newest(work) + 4}"
