@@ -18,6 +18,7 @@
     │   └── Unsavable          (TypeError)          a state holds more than plain values
     ├── WorkerFailed           (ChildProcessError)  a data worker died, or hangs
     ├── ProcessFailed          (ChildProcessError)  another process of the run has ended, or hangs
+    ├── RunFailed              (RuntimeError)       a run that Python has started failed
     ├── StopStands             (InterruptedError)   a restart of a job whose run was told to stop
     ├── SaveFailed             (OSError)            a checkpoint could not be written
     ├── DiskRefuses            (OSError)            another file could not be written
@@ -124,6 +125,12 @@ class WorkerFailed(RunnerError, ChildProcessError):
 
 class ProcessFailed(RunnerError, ChildProcessError):
     """Another process of the same run failed, has ended or hangs."""
+
+    exit_code = FAILED
+
+
+class RunFailed(RunnerError, RuntimeError):
+    """A run that was started from Python failed."""
 
     exit_code = FAILED
 

@@ -28,3 +28,18 @@ class Absent:
     dtype: Any
     """A `torch.dtype`."""
     shape: tuple[int, ...]
+
+
+class Held:
+    """A state that was taken from a part; Stateful."""
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._state = state
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return the state."""
+        return self._state
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Raise TypeError: it only saves."""
+        raise TypeError("a state that is saved restores nothing")

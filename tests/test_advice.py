@@ -205,6 +205,10 @@ ELSEWHERE = {
     "has not counted its {} from its start": "lengths: what_nobody_counts_is_no_length",
     "cannot be reached: the run has not": "lengths: what_nobody_counts_is_no_length",
     "which a stream cannot give; use accumulate": "feeding: a_stream_and_several_processes_are_refused",
+    "and take the mode min or max": "api: mistakes_of_a_loop_are_one_sentence",
+    "is not an override; write one": "api: a_mistake_is_an_exception_of_one_sentence_and_creates_nothing",
+    "start a sweep by the command line": "api: a_mistake_is_an_exception_of_one_sentence_and_creates_nothing",
+    "was saved by a loop of its own": "api: a_loops_file_starts_no_run_but_a_warm_one",
     "divides nothing, so each checkpoint is one file": (
         "fsdp: without_a_divided_model_a_checkpoint_is_one_file_and_that_is_said"
     ),

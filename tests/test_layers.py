@@ -27,9 +27,9 @@ PARTS = {
     "randomness",
     "signals",
 }
-UPPER = {"loop": 2, "sweeps": 2, "wiring": 3, "run": 4, "commands": 5, "plugins": 6}
+UPPER = {"loop": 2, "sweeps": 2, "wiring": 3, "run": 4, "commands": 5, "api": 6, "plugins": 6}
 ENTRIES = {"run.py": 7, "__main__.py": 7, "__init__.py": 7}
-CALCULATING = {"PIL", "matplotlib", "optuna", "isal", "safetensors", "torch", "numpy", "tqdm", "tensorboard"}
+CALCULATING = {"PIL", "matplotlib", "optuna", "isal", "safetensors", "torch", "numpy", "pandas", "tqdm", "tensorboard"}
 CLUSTERS = {"submitit", "ray"}
 COMPOSING = {"hydra", "omegaconf", "yaml"}
 RANKS = re.compile(r"(LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE")

@@ -176,8 +176,10 @@ class StoreSaving:
 
     def settle(self) -> None:
         """Return once the latest checkpoint is on disk; raise why it is not, even if that was tolerated."""
-        self._worker.settle()
-        failure, self._tolerance.latest = self._tolerance.latest, None
+        try:
+            self._worker.settle()
+        finally:
+            failure, self._tolerance.latest = self._tolerance.latest, None
         if failure is not None:
             raise failure
 

@@ -3,6 +3,7 @@
 The codes are those of `runner.exit_codes`; after Ctrl-C the process dies by SIGINT itself.
 """
 
+import logging
 import os
 import platform
 import sys
@@ -38,6 +39,7 @@ def main() -> NoReturn:
     except RunnerError as error:
         code = complain(error)
     except KeyboardInterrupt:
+        logging.shutdown()
         die_by_sigint()
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,6 +24,12 @@ _ENDINGS = (".csv", ".npz", ".jsonl")
 
 def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     """Write the predictions for a split to a new file, or to one per named set; stdout ends with a JSON object."""
+    print(json.dumps(predicted(overrides, searchpath)))
+    return FINISHED
+
+
+def predicted(overrides: Sequence[str], searchpath: Sequence[str]) -> dict[str, Any]:
+    """Write the predictions like the command, and return what it prints."""
     asked = ask("predict", overrides, searchpath)
     named = value_of(overrides, "output")
     if named is not None:
@@ -40,8 +46,7 @@ def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     samples = _write(found, outputs, subject)
     files = {name: str(path) for name, path in outputs.items()}
     described = {"samples": samples.get("", samples), "output": files.get("", files)}
-    print(json.dumps({"checkpoint": str(asked.path), "split": split, **described}))
-    return FINISHED
+    return {"checkpoint": str(asked.path), "split": split, **described}
 
 
 def _of_set(output: Path, name: str) -> Path:

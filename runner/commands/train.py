@@ -1,6 +1,7 @@
 """`python run.py`: check and prepare everything, then train in a directory of its own."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra._internal.callbacks import Callbacks
@@ -26,6 +27,11 @@ if TYPE_CHECKING:  # it imports torch
 
 def train_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
     """Train as the overrides say and return the exit code; errors come before anything is written."""
+    return trained(overrides, searchpath)[0]
+
+
+def trained(overrides: Sequence[str], searchpath: Sequence[str]) -> tuple[int, Path | None]:
+    """Train as the overrides say; return the exit code and the run directory, None where another process failed."""
     if job_token() is not None:
         die_with_parent()  # torchrun that was killed cannot end its workers
         if is_left_behind():  # they would wait for each other, or join those of the next torchrun at the same port
@@ -36,31 +42,31 @@ def train_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
         except ProcessFailed as error:
             if processes.failure() is None:
                 raise
-            return error.exit_code  # the one that failed has said why
+            return error.exit_code, None  # the one that failed has said why
         except RunnerError as error:
             processes.tell(str(error))
             if processes.first_to_say(str(error)):
                 raise
-            return error.exit_code
+            return error.exit_code, None
         except Exception as error:
             processes.tell(error_line(error))
             raise
 
 
-def _train(overrides: Sequence[str], searchpath: Sequence[str], processes: Processes) -> int:
+def _train(overrides: Sequence[str], searchpath: Sequence[str], processes: Processes) -> tuple[int, Path]:
     """Choose the start and own its directory in the main process; prepare and train in all."""
     with Ownership() as ownership:
         start = processes.once(lambda: choose_start(overrides, searchpath, ownership.take))
         if start.finished:
             processes.once(lambda: print(f"{start.directory} is finished already; to continue, {start.way_on}"))
-            return FINISHED
+            return FINISHED, start.directory
         checked(start.config)  # before torch is imported
         processes.once(lambda: _begin(start, overrides, ownership))
         from runner.wiring.starts.prepare import prepare
 
         prepared = prepare(start, processes)
         processes.once(lambda: _own(start, ownership))
-        return _run_job(prepared) if processes.rank == 0 else _follow(prepared)
+        return _run_job(prepared) if processes.rank == 0 else _follow(prepared), start.directory
 
 
 def _begin(start: Start, overrides: Sequence[str], ownership: Ownership) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from runner.checkpoint.policies import Boundary, Trigger
 from runner.checkpoint.ranks import NAME, PARTS, Ranks
 from runner.checkpoint.saving import StoreSaving
-from runner.stateful import Stateful
+from runner.stateful import Held, Stateful
 from runner.strategy.strategies import Strategy
 
 
@@ -70,18 +70,3 @@ class JointSaving:
     def _writer(self) -> StoreSaving:
         assert self._own is not None, "only the main process writes"
         return self._own
-
-
-class Held:
-    """A state that was taken from a part; Stateful."""
-
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        self._state = state
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return the state."""
-        return self._state
-
-    def load_state_dict(self, state_dict: Any) -> None:
-        """Raise TypeError: it only saves."""
-        raise TypeError("a state that is saved restores nothing")

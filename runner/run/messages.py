@@ -6,7 +6,6 @@ import shlex
 from runner.exit_codes import FAILED, INTERRUPTED
 from runner.optim.groups import told
 from runner.run.rank_log import FOLDER
-from runner.signals import die_by_sigint
 from runner.wiring.overrides.arguments import command
 from runner.wiring.overrides.program import parallel_command
 from runner.wiring.resume.rules import table
@@ -57,7 +56,11 @@ def _start(run: Prepared) -> str:
 
 
 def leave(run: Prepared, reason: str) -> int:
-    """Log the command that continues the run, as the last line, and return the exit code; die by SIGINT itself."""
+    """Log the command that continues the run, as the last line, and return the exit code.
+
+    Raises:
+        KeyboardInterrupt: the run was stopped by SIGINT, by which the process ends, too.
+    """
     if not run.config.saves:
         log.error("stopped by %s with checkpoint=off: this run cannot be continued", reason)
     else:
@@ -67,12 +70,10 @@ def leave(run: Prepared, reason: str) -> int:
 
 
 def left(run: Prepared, reason: str) -> int:
-    """Return the exit code of a run that was stopped; die by SIGINT itself."""
-    code = INTERRUPTED if run.config.saves else FAILED
+    """Return the exit code of a run that was stopped; raise KeyboardInterrupt after SIGINT."""
     if reason == "SIGINT":
-        logging.shutdown()
-        die_by_sigint()
-    return code
+        raise KeyboardInterrupt
+    return INTERRUPTED if run.config.saves else FAILED
 
 
 def summary(run: Prepared, best: tuple[float, int] | None) -> str:

@@ -19,8 +19,8 @@ from runner.checkpoint.writer.background import Worker
 from runner.checkpoint.writer.finite import non_finite
 from runner.checkpoint.writer.image import Image
 from runner.errors import NonFinite, RunnerError, SaveFailed
-from runner.run.joint import Following, Held, JointSaving
-from runner.stateful import Stateful
+from runner.run.joint import Following, JointSaving
+from runner.stateful import Held, Stateful
 from runner.strategy.processes import Processes, own_part
 from runner.strategy.strategies import Strategy
 

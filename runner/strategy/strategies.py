@@ -195,3 +195,14 @@ class Compiled(Strategy):
     def write_shards(self, folder: Path, tensors: Mapping[str, Tensor]) -> list[Path]:
         """Write what the inner strategy does."""
         return self.inner.write_shards(folder, tensors)
+
+
+def unwrapped(part: Any) -> Any:
+    """Return the bare module inside wrappers of DataParallel, DistributedDataParallel and `torch.compile`."""
+    while isinstance(part, nn.Module):
+        parallel = isinstance(part, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+        inner = part.module if parallel else getattr(part, "_orig_mod", None)
+        if inner is None:
+            return part
+        part = inner
+    return part

@@ -12,6 +12,7 @@ from runner.errors import RunnerError
 from runner.exit_codes import FAILED, FINISHED, INTERRUPTED
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import read_status
+from runner.signals import die_by_sigint
 from runner.strategy.processes import Alone
 from runner.wiring.config.compose import check_hydra, plain
 from runner.wiring.overrides.arguments import lineage
@@ -47,6 +48,9 @@ class TaskFunction:
         except RunnerError as error:
             complain(error)
             code = FAILED  # even for a config error: Hydra has created the job's directory
+        except KeyboardInterrupt:
+            logging.shutdown()
+            die_by_sigint()
         except (Exception, SystemExit) as error:  # the user's own code: only this job fails
             code = log_failure(error)
         self.note(code)

@@ -35,7 +35,7 @@ def diff_command(one: str, other: str) -> int:
 def _compared(path: Path) -> dict[str, Any]:
     """Return everything to compare in a file by its place, such as `model.0.weight` or `config.seed`."""
     entries = read_entries(path)
-    settings = flatten(read_config(entries["config"], path))
+    settings = flatten(read_config(entries["config"], path)) if entries["config"] else {}  # of a loop of its own
     return {
         **{name: entries[name] for name in ("epoch", "global_step", "loss", "metrics")},
         **{f"config.{key}": value for key, value in settings.items() if key not in OF_ONE_ATTEMPT},

@@ -83,7 +83,7 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
         print(f"{printable(path)} is a pickled module: opening it runs its code, as --trust allows", file=sys.stderr)
         model = read_module(path)
         return {BARE: Original(model.state_dict(), model)}
-    if path.suffix == Form.safetensors.value or path.name.endswith(INDEX) or not _is_ours(path):
+    if path.suffix == Form.safetensors.value or path.name.endswith(INDEX) or not _has_config(path):
         return {name: Original(weights) for name, weights in read_source(path).parts.items()}
     entries = read_entries(path)
     models = load_models(path, trust or (), folder=None, average=average)
@@ -96,9 +96,11 @@ def _originals(path: Path, *, average: bool, trust: Sequence[str] | None) -> dic
     }
 
 
-def _is_ours(path: Path) -> bool:
+def _has_config(path: Path) -> bool:
+    """Return whether a file is of a run, whose config builds the models."""
     try:
-        return read_header(path).get("format") == FORMAT
+        header = read_header(path)
+        return header.get("format") == FORMAT and bool(header["config"])
     except CheckpointRefused:  # not a dictionary
         return False
 

@@ -99,7 +99,9 @@ def _files(path: Path) -> Iterator[Path]:
     """Yield the paths to check: the path itself and, for a run directory, the files that it needs."""
     yield path
     if _is_run(path):
-        yield from (*named_checkpoints(path), path / FILE, path / _CONFIG, *records(path))
+        of_run = any(_is_there(path / name) for name in (FILE, _CONFIG, ".hydra", ATTEMPTS))
+        described = (path / FILE, path / _CONFIG) if of_run else ()  # else a loop of its own saves there
+        yield from (*named_checkpoints(path), *described, *records(path))
 
 
 def _examined(path: Path, sound: _Sound) -> _Finding:

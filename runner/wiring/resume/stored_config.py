@@ -71,6 +71,11 @@ def read_config(text: str, path: Path) -> dict[str, Any]:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CheckpointRefused(f"{path} is refused: its config is not YAML") from error
+    if not text:
+        raise CheckpointRefused(
+            f"{path} was saved by a loop of its own and has no config; restore it there, by runner.Checkpoints, or "
+            f"start a run with its weights: warm_start.path={path}"
+        )
     if not isinstance(config, dict) or not config:
         raise CheckpointRefused(f"{path} is refused: its config is empty")
     for key in config:
