@@ -335,7 +335,7 @@ def test_the_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
         exec(
             compile(block.replace('"epochs=3", "name', '"epochs=3", "device=cpu", "name'), "docs/python.md", "exec"), {}
         )
-    assert "<run outputs/digits: finished, step 60, best val/loss 0.495421>" in capsys.readouterr().out
+    assert "<run outputs/digits: finished, step 60, best val/loss 0.4258>" in capsys.readouterr().out
     status = runner.open("outputs/digits").status
     assert status and status.epoch == 4 and entries_of(Path("outputs/mine/last.tar"))["global_step"] == 100
     assert all((REPOSITORY / "docs" / link).is_file() for link in re.findall(r"\]\(([\w.-]+\.\w+)\)", page))

@@ -53,7 +53,7 @@ class Run:
         status = self.status
         if status is None:
             return f"<run {self.directory}>"
-        best = "" if status.best_metric is None else f", best {status.monitor} {status.best_metric:.6g}"
+        best = "" if status.best_metric is None else f", best {status.monitor} {status.best_metric:.4g}"
         return f"<run {self.directory}: {status.state}, step {status.step}{best}>"
 
     @property
