@@ -9,9 +9,10 @@ if __name__ == "__main__" and sys.path[0] == os.getcwd() != os.path.dirname(os.p
 import argparse
 from collections.abc import Callable
 
+from runner.commands.tools.arguments import add_run_tools, joined
 from runner.errors import RunnerError
 
-_PATHS = ("file", "directory", "paths", "one", "other", "output")
+_PATHS = ("file", "files", "directory", "paths", "runs", "one", "other", "output", "html")
 _EXPORTS = ("state_dict", "safetensors", "module")  # of models
 _FORMS = ("general", "sharded")  # of a whole checkpoint
 _EPILOG = (
@@ -22,7 +23,7 @@ _EPILOG = (
 
 def main() -> int:
     """Run a file tool and return its exit code."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(joined(sys.argv[1:]))
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         _understand_paths(arguments)
@@ -57,11 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     tools = parser.add_subparsers(dest="tool", required=True, metavar="TOOL")
     _add_inspect(tools)
-    _add_list(tools)
     _add_verify(tools)
     _add_diff(tools)
     _add_report(tools)
     _add_export(tools)
+    add_run_tools(tools)
     return parser
 
 
@@ -79,21 +80,6 @@ def _inspect(arguments: argparse.Namespace) -> int:
     from runner.commands.tools.inspect import inspect_command
 
     return inspect_command(arguments.file, as_json=arguments.json)
-
-
-def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "show every run below a directory, its state, and the command that continues it"
-    tool = tools.add_parser("list", help=text, description=text)
-    tool.add_argument("directory", nargs="?", default="outputs", help="by default outputs")
-    tool.add_argument("--sort", choices=("run", "best", "step", "updated"), default="run", help="by default run")
-    tool.add_argument("--json", action="store_true", help="print a JSON list")
-    tool.set_defaults(command=_list)
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    from runner.commands.tools.list_runs import list_command, list_json_command
-
-    return (list_json_command if arguments.json else list_command)(arguments.directory, arguments.sort)
 
 
 def _add_verify(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -95,7 +96,7 @@ def read_as(path: Path, kind: type[_Record], *, largest: int = _LARGEST) -> _Rec
     Raises:
         OSError, Malformed: as `read_entries`; also where a value is missing or has another type.
     """
-    entries, kinds = read_entries(path, largest=largest), get_type_hints(kind)
+    entries, kinds = read_entries(path, largest=largest), _kinds(kind)  # type: ignore[arg-type]
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name, field in known.items():
         if name in entries:
@@ -104,6 +105,11 @@ def read_as(path: Path, kind: type[_Record], *, largest: int = _LARGEST) -> _Rec
         elif field.default is MISSING and field.default_factory is MISSING:
             raise Malformed(f"it has no {name}")
     return kind(**{name: entries[name] for name in known if name in entries})
+
+
+@cache
+def _kinds(record: type) -> Mapping[str, Any]:
+    return get_type_hints(record)
 
 
 def conforms(value: Any, kind: Any) -> bool:

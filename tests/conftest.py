@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from runner.__main__ import main
 from tests.own.nonfinite import PoisonedOnce
 from tests.support.checkpoints import small_entries, write_entries
+from tests.support.command_line import Outcome
 from tests.support.fork_server import ForkServer, fork_server
 from tests.support.ranks import Jobs, kill
 
@@ -86,3 +89,14 @@ def jobs() -> Iterator[Jobs]:
             kill(job)
         assert job.stdout
         job.stdout.close()
+def tool(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """A function that calls `python -m runner` with the given words in this process."""
+
+    def call(*words: object) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["runner", *map(str, words)])
+        code = main()
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call

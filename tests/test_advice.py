@@ -60,6 +60,11 @@ SHOWN = [
     ("it with device.compile=true", "device.compile_mode=max-autotune",
      "--cfg job device.compile=true device.compile_mode=max-autotune"),
     ("needs a file; add checkpoint_path=", "task=evaluate", E),
+    ("is no condition; write one such as optimizer.lr=0.01", "list --where finished", "list --where optimizer.lr=0.01"),
+    ("is not a folder; make it, or name another file with --html", "list --html=none/p.html", "list --html p.html"),
+    ("exists and is not a page of this tool; name another file with --html", "list --html=taken.csv",
+     "list --html p.html"),
+    ("cannot be compared with", "list --where 'optimizer.lr>high'", "list --where 'optimizer.lr>0.9'"),
 ]  # fmt: skip
 
 TRAINED = [

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.checkpoint.listing import step_files
-from runner.commands.tools.list_runs import list_json_command
+from runner.commands.tools.listing.command import Asked, list_json_command
 from runner.run_directory.status import read_status, write_status
 from tests.support.command_line import TINY, cli
 from tests.support.comparing import entries_of
@@ -35,7 +35,7 @@ def claimed(run: Path, capsys: Any, *words: str, monitor: str = "loss") -> tuple
     words = ("task=evaluate", f"checkpoint_path={run}/best.tar", "data.split=val", "trust=[tests]")
     assert json.loads(cli(capsys, *words).out.splitlines()[-1])[monitor] == pytest.approx(best, abs=0)
     capsys.readouterr()
-    assert list_json_command(str(run)) == 0
+    assert list_json_command(Asked(str(run))) == 0
     assert [one["best_metric"] for one in json.loads(capsys.readouterr().out)] == [best]
     return round(best, 6), step["global_step"]
 
@@ -109,7 +109,7 @@ def test_of_a_run_that_was_killed_the_list_says_what_its_best_file_measures(runs
     assert status is not None
     write_status(runs / "x", replace(status, state="interrupted", best_metric=5.0))
     capsys.readouterr()
-    assert list_json_command("outputs") == 0 and json.loads(capsys.readouterr().out)[0]["best_metric"] == 3
+    assert list_json_command(Asked("outputs")) == 0 and json.loads(capsys.readouterr().out)[0]["best_metric"] == 3
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import torch
 
 import runner
-from runner.__main__ import main
 from runner.commands.tools.verify import verify_command
 from runner.run_directory.ownership import Ownership
 from runner.run_directory.status import Status, read_status, write_status
@@ -25,20 +23,6 @@ from tests.support.processes import python
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real run of one epoch; for reading only."""
     return trained_in(tmp_path_factory.mktemp("runs"), *TINY, "epochs=1", "name=s/a") / "outputs/s/a"
-
-
-@pytest.fixture
-def tool(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """A function that calls `python -m runner` with the given words in this process."""
-
-    def call(*words: object) -> Outcome:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["runner", *map(str, words)])
-        code = main()
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
 
 
 def stopped(copy: Path, run: Path, **changes: object) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from runner.commands.tools.list_runs import list_json_command
+from runner.commands.tools.listing.command import Asked, list_json_command
 from runner.commands.tools.report import report_command
 from runner.errors import RunnerError
 from runner.run_directory.ownership import Ownership
@@ -52,7 +52,7 @@ def sweep(folder: Path) -> None:
 
 def answers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Let everything read what lies there; each answers, or raises one sentence."""
-    list_json_command(str(folder))
+    list_json_command(Asked(str(folder)))
     for command in (lambda: report_command(str(folder), as_json=True), lambda: CsvTracker(folder / "a", first_step=9)):
         try:
             command()

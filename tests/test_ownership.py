@@ -21,7 +21,7 @@ import pytest
 from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import newest_valid
 from runner.checkpoint.sharded.opening import verify
-from runner.commands.tools.list_runs import list_command
+from runner.commands.tools.listing.command import Asked, list_command
 from runner.errors import CheckpointMissing, LeadsElsewhere, RunInUse
 from runner.run_directory.claim import holds_run, is_taken
 from runner.run_directory.ownership import FILE, Ownership, check_unowned, is_owned, owner_of
@@ -338,7 +338,7 @@ def test_readers_beside_a_run_that_saves_and_prunes_every_step_see_whole_files_o
         verify(run / "last.tar")
         checkpoint, passed_over = newest_valid(run)
         assert checkpoint is not None and all(isinstance(error, CheckpointMissing) for error in passed_over)
-        assert list_command(str(tmp_path)) == 0
+        assert list_command(Asked(str(tmp_path))) == 0
         assert read_status(run) is not None
     assert owner.finish()[0] == 0 and rounds > 3
 

@@ -125,10 +125,23 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     return []
 
 
+def columns_of(header: bytes) -> list[str]:
+    """Return the columns that the first line of a `metrics.csv` names; none for a line that is no such header."""
+    names = [cell(name) for name in _fields(header)]
+    return names if names[:2] == list(_FIRST) else []
+
+
+def rows_of_lines(header: Sequence[str], lines: Iterable[bytes]) -> Iterator[dict[str, str]]:
+    """Yield what `read_rows` returns of these lines below a header."""
+    return _below(header, map(_fields, lines))
+
+
 def _rows(lines: Iterator[list[str]]) -> Iterator[dict[str, str]]:
     header = [cell(name) for name in next(lines, [])]
-    if header[:2] != list(_FIRST):
-        return
+    return _below(header, lines) if header[:2] == list(_FIRST) else iter(())
+
+
+def _below(header: Sequence[str], lines: Iterable[list[str]]) -> Iterator[dict[str, str]]:
     for line in lines:
         if len(line) == len(header) and all(map(_COUNT.fullmatch, line[:2])):
             pairs = zip(header, line, strict=True)

@@ -1,0 +1,70 @@
+"""The arguments of the tools for runs side by side, and their help; a tool itself is imported when it is called."""
+
+import argparse
+from collections.abc import Sequence
+
+
+def add_run_tools(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `list` and its like to the tools of `python -m runner`."""
+    _add_list(tools)
+
+
+def joined(words: Sequence[str]) -> list[str]:
+    """Return the words with `--sort -best` as `--sort=-best`, which argparse does not take for another option."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] == "--sort":
+            found[-1] = f"--sort={word}"
+        else:
+            found.append(word)
+    return found
+
+
+def _add_list(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show every run below a directory, its state, and the command that continues it"
+    more = (
+        "A KEY is a column (run, state, step, epoch, best, metric, model, lr, size, continue, attempt, reason, host, "
+        "started, updated), a metric such as val/accuracy (its last value; val/accuracy:max and :min are its "
+        "extremes), or a setting such as optimizer.lr."
+    )
+    tool = tools.add_parser("list", help=text, description=text, epilog=more)
+    tool.add_argument("directory", nargs="?", default="outputs", help="by default outputs")
+    tool.add_argument(
+        "--sort", default="run", metavar="KEY", help="by default run; -KEY: the largest first; missing values come last"
+    )
+    tool.add_argument(
+        "--where", action="append", default=[], metavar="CONDITION",
+        help="only runs with KEY=VALUE (text: case does not matter, * and ? match), KEY!=VALUE, or 'KEY>VALUE' and the "
+        "like; may be repeated",
+    )  # fmt: skip
+    tool.add_argument("--columns", type=_keys, default=(), metavar="KEY,KEY", help="the columns to show")
+    form = tool.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON list")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    form.add_argument("--html", metavar="FILE", help="write one self-contained page with a sortable table and curves")
+    tool.set_defaults(command=_list)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from runner.commands.tools.listing.command import (
+        Asked,
+        list_command,
+        list_csv_command,
+        list_json_command,
+        list_page_command,
+    )
+
+    asked = Asked(arguments.directory, arguments.sort, arguments.where, arguments.columns)
+    if arguments.html:
+        return list_page_command(asked, arguments.html)
+    if arguments.json:
+        return list_json_command(asked)
+    return list_csv_command(asked) if arguments.csv else list_command(asked)
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    """Return the keys in a list such as `run,best`."""
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    if not keys:
+        raise argparse.ArgumentTypeError(f"{text!r} names no column; write some, such as run,state,best")
+    return keys
