@@ -64,6 +64,9 @@ SHOWN = [
     ("is not a folder; make it, or name another file with --html", "list --html=none/p.html", "list --html p.html"),
     ("exists and is not a page of this tool; name another file with --html", "list --html=taken.csv",
      "list --html p.html"),
+    ("it holds no {}; python -m runner list shows the runs", "compare outputs/x outputs", "list outputs"),
+    ("or compare two checkpoints with python -m runner diff", "compare outputs/x outputs/x/last.tar",
+     "diff outputs/x/last.tar outputs/x/last.tar"),
     ("cannot be compared with", "list --where 'optimizer.lr>high'", "list --where 'optimizer.lr>0.9'"),
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Find where two states, or the checkpoints of two runs, differ in any bit."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,3 +161,54 @@ def rows(run_directory: Path) -> dict[int, dict[str, str]]:
     with open(run_directory / "metrics.csv", newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     return {int(row["step"]): {name: text for name, text in row.items() if name != _TIME} for row in found}
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two models' weights are apart; what is not in both, in one shape, is left out."""
+
+    tensors: int
+    """The tensors that both have in one shape."""
+    others: int
+    """The tensors that only one has, or that have another shape."""
+    differing: int
+    """Those of `tensors` that differ in any bit."""
+    absolute: float
+    """The Euclidean norm of the difference of all floating-point values."""
+    relative: float | None
+    """That norm divided by the norm of the first model; None where this is zero."""
+    cosine: float | None
+    """The cosine of the angle between the two, None where one is zero."""
+    farthest: tuple[tuple[str, float], ...]
+    """The names of the tensors with the greatest distances, and these."""
+
+
+def distance(one: Mapping[str, Any], other: Mapping[str, Any], most: int = 5) -> Distance:
+    """Return how far two state_dicts are apart, computed in float64."""
+    left, right = (
+        {name: value for name, value in state.items() if isinstance(value, Tensor)} for state in (one, other)
+    )
+    common = [name for name in left if name in right and left[name].shape == right[name].shape]
+    squares = {name: _squares(left[name], right[name]) for name in common if _is_measured(left[name], right[name])}
+    apart_, first, second, product = (sum(values) for values in zip((0.0,) * 4, *squares.values(), strict=True))
+    each = sorted(((name, math.sqrt(values[0])) for name, values in squares.items()), key=lambda pair: -pair[1])
+    return Distance(
+        len(common),
+        len(left.keys() | right.keys()) - len(common),
+        sum(apart(left[name], right[name]) is not None for name in common),
+        math.sqrt(apart_),
+        math.sqrt(apart_ / first) if first else None,
+        product / math.sqrt(first * second) if first and second else None,
+        tuple(pair for pair in each[:most] if pair[1]),
+    )
+
+
+def _is_measured(*tensors: Tensor) -> bool:
+    return all(one.is_floating_point() and one.layout is torch.strided and not one.is_quantized for one in tensors)
+
+
+def _squares(one: Tensor, other: Tensor) -> tuple[float, float, float, float]:
+    """Return the squared norms of the difference and of both tensors, and their product."""
+    left, right = one.reshape(-1).double(), other.reshape(-1).double()
+    gap = left - right
+    return tuple(float(a @ b) for a, b in ((gap, gap), (left, left), (right, right), (left, right)))  # type: ignore[return-value]

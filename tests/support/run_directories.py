@@ -37,7 +37,9 @@ def write_run(
 ) -> Path:
     """Write a run with these values of its metric, one a step, and return its directory."""
     path.mkdir(parents=True)
-    config = CONFIG.format(name=path.name, seed=seed, model=json.dumps(model), rate=rate, metric=json.dumps(metric))
+    config = CONFIG.format(
+        name=json.dumps(path.name), seed=seed, model=json.dumps(model), rate=rate, metric=json.dumps(metric)
+    )
     (path / "config.yaml").write_text(config)
     write_attempt(path, Attempt(1, "0" * 12, "2026-11-30T10:00:00+00:00", 0, None, ["epochs=1"], config.splitlines()))
     quoted = '"' + metric.replace('"', '""') + '"'

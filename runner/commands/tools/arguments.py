@@ -7,6 +7,7 @@ from collections.abc import Sequence
 def add_run_tools(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `list` and its like to the tools of `python -m runner`."""
     _add_list(tools)
+    _add_compare(tools)
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -60,6 +61,24 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return list_json_command(asked)
     return list_csv_command(asked) if arguments.csv else list_command(asked)
+
+
+def _add_compare(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show what two or more runs did differently: settings, metrics, length, environment, weights"
+    more = "A metric is shown with its last value, and with that at the best checkpoint."
+    tool = tools.add_parser("compare", help=text, description=text, epilog=more)
+    tool.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories; the first is what --weights measures from"
+    )
+    tool.add_argument("--weights", action="store_true", help="also how far the weights of each last.tar are apart")
+    tool.add_argument("--json", action="store_true", help="print one JSON object")
+    tool.set_defaults(command=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from runner.commands.tools.compare import compare_command
+
+    return compare_command(arguments.runs, weights=arguments.weights, as_json=arguments.json)
 
 
 def _keys(text: str) -> tuple[str, ...]:

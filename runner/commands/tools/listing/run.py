@@ -12,6 +12,7 @@ from typing import Any
 from runner.checkpoint.best import claimed
 from runner.checkpoint.facts import glance
 from runner.checkpoint.listing import BEST, SUPERSEDED, candidates
+from runner.checkpoint.sharded.manifest import is_sharded
 from runner.commands.tools.listing.last_values import last_values
 from runner.commands.tools.listing.settings import Settings
 from runner.errors import ConfigError
@@ -152,3 +153,20 @@ def _value(path: str) -> str:
     if _PLAIN.fullmatch(path):
         return path
     return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def run_at(path: str) -> Run:
+    """Return the run of a directory.
+
+    Raises:
+        ConfigError: it is no run directory.
+    """
+    place = Path(path)
+    if (place / FILE).is_file():
+        return Run(place)
+    if place.is_file() or is_sharded(place):
+        raise ConfigError(
+            f"{path:.200} is a checkpoint, and this tool takes runs; name the run's directory, or compare two "
+            "checkpoints with python -m runner diff"
+        )
+    raise ConfigError(f"{path:.200} is not a run: it holds no {FILE}; python -m runner list shows the runs of a folder")
