@@ -167,6 +167,8 @@ TRAINED = [
 
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
+    "nothing of it is pruned; python -m runner verify": "prune: a_run_without_a_valid_checkpoint_is_left_alone",
+    "--yes deletes them": "prune: yes_deletes_all_but_what_the_policies_keep",
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
     "or a larger spike_factor": "lengths: spikes_beyond_the_limit_end_the_run_in_one_sentence",
     "gives no sample of a stream": "ddp_stream_runs: what_a_stream_cannot_do_is_said_once",

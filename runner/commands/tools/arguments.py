@@ -8,6 +8,7 @@ def add_run_tools(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Add `list` and its like to the tools of `python -m runner`."""
     _add_list(tools)
     _add_compare(tools)
+    _add_prune(tools)
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -79,6 +80,47 @@ def _compare(arguments: argparse.Namespace) -> int:
     from runner.commands.tools.compare import compare_command
 
     return compare_command(arguments.runs, weights=arguments.weights, as_json=arguments.json)
+
+
+def _add_prune(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "show which checkpoints of runs can go, and how much space they take; --yes deletes them"
+    more = (
+        "The newest valid checkpoint, the best one, what last.tar and best.tar are, and every checkpoint with a file "
+        "NAME.pin beside it always stay. A run that trains is left alone."
+    )
+    tool = tools.add_parser("prune", help=text, description=text, epilog=more)
+    tool.add_argument(
+        "paths",
+        nargs="*",
+        default=["outputs"],
+        metavar="RUN|DIR",
+        help="runs, or directories of runs; by default outputs",
+    )
+    tool.add_argument(
+        "--keep-last", type=_count, default=1, metavar="N", help="keep the newest N of each run (default 1)"
+    )
+    tool.add_argument(
+        "--keep-best", type=_count, default=1, metavar="N", help="keep the best N of each run (default 1)"
+    )
+    tool.add_argument("--keep-every", type=_count, metavar="N", help="keep each whose step is a multiple of N")
+    tool.add_argument("--superseded", action="store_true", help="also what rewind=true has set aside")
+    tool.add_argument("--yes", action="store_true", help="delete them")
+    tool.add_argument("--json", action="store_true", help="print one JSON object")
+    tool.set_defaults(command=_prune)
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from runner.commands.tools.prune import Keep, prune_command
+
+    keep = Keep(arguments.keep_last, arguments.keep_best, arguments.keep_every, not arguments.superseded)
+    return prune_command(arguments.paths, keep, yes=arguments.yes, as_json=arguments.json)
+
+
+def _count(text: str) -> int:
+    """Return a number of checkpoints or steps, at least 1."""
+    if not text.isdecimal() or not 0 < int(text) < 10**15:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
 
 
 def _keys(text: str) -> tuple[str, ...]:
