@@ -167,6 +167,8 @@ TRAINED = [
 
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
+    "it has no optimizer: evaluate it with": "average: a_mean_starts_a_run_but_is_not_resumed",
+    "is a mean of checkpoints and has no optimizer": "average: a_mean_starts_a_run_but_is_not_resumed",
     "nothing of it is pruned; python -m runner verify": "prune: a_run_without_a_valid_checkpoint_is_left_alone",
     "--yes deletes them": "prune: yes_deletes_all_but_what_the_policies_keep",
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",

@@ -9,6 +9,8 @@ from runner.errors import CheckpointRefused
 FORMAT = "runner.general_checkpoint"
 VERSION = 2
 SUFFIX = "_state_dict"
+MADE_OF = "averaged_from"
+"""The entry of a mean of checkpoints that says which they are."""
 
 _REQUIRED = {
     "epoch": int,
@@ -50,6 +52,20 @@ def version_of(path: Path, entries: Any) -> int:
             f"up to {VERSION}); update this program"
         )
     return version
+
+
+def check_resumable(path: Path, entries: Mapping[str, Any]) -> None:
+    """Check that entries are of a general checkpoint from which training can continue.
+
+    Raises:
+        CheckpointRefused: as `version_of`; also for a mean of checkpoints, which has no optimizer.
+    """
+    version_of(path, entries)
+    if MADE_OF in entries:
+        raise CheckpointRefused(
+            f"{path} is a mean of checkpoints and has no optimizer, so nothing can be resumed; to start a run with its "
+            f"weights, use warm_start.path={path}"
+        )
 
 
 def check_if_ours(path: Path, entries: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ def add_run_tools(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_list(tools)
     _add_compare(tools)
     _add_prune(tools)
+    _add_average(tools)
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -114,6 +115,24 @@ def _prune(arguments: argparse.Namespace) -> int:
 
     keep = Keep(arguments.keep_last, arguments.keep_best, arguments.keep_every, not arguments.superseded)
     return prune_command(arguments.paths, keep, yes=arguments.yes, as_json=arguments.json)
+
+
+def _add_average(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "write the mean of the weights of several checkpoints of one model, as a checkpoint"
+    more = (
+        "Tensors of floating point are averaged in float64, moving averages and BatchNorm statistics too; everything "
+        "else is the last file's. task=evaluate, runner.load, export and warm_start.path take the file."
+    )
+    tool = tools.add_parser("average", help=text, description=text, epilog=more)
+    tool.add_argument("files", nargs="+", metavar="FILE", help="checkpoints, or run directories (their best.tar)")
+    tool.add_argument("--output", required=True, metavar="NEW.tar", help="never overwritten")
+    tool.set_defaults(command=_average)
+
+
+def _average(arguments: argparse.Namespace) -> int:
+    from runner.commands.tools.average import average_command
+
+    return average_command(arguments.files, arguments.output)
 
 
 def _count(text: str) -> int:

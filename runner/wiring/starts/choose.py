@@ -20,7 +20,7 @@ from runner.checkpoint.listing import (
     run_directory_of,
     step_files,
 )
-from runner.checkpoint.reader.entries import version_of
+from runner.checkpoint.reader.entries import check_resumable
 from runner.checkpoint.reader.header import read_header, verified_header
 from runner.errors import (
     CheckpointDamaged,
@@ -232,7 +232,7 @@ def _restored(
 ) -> Start:
     """Return a start whose config is the checkpoint's, changed by a pending attempt and by today's overrides."""
     header = read_header(checkpoint)
-    version_of(checkpoint, header)
+    check_resumable(checkpoint, header)
     config, changes = effective_config(
         header,
         asked.overrides,
