@@ -12,7 +12,7 @@ from collections.abc import Callable
 from runner.commands.tools.arguments import add_run_tools, joined
 from runner.errors import RunnerError
 
-_PATHS = ("file", "files", "directory", "paths", "runs", "one", "other", "output", "html")
+_PATHS = ("file", "files", "directory", "paths", "runs", "one", "other", "output", "html", "old", "new")
 _EXPORTS = ("state_dict", "safetensors", "module")  # of models
 _FORMS = ("general", "sharded")  # of a whole checkpoint
 _EPILOG = (

@@ -167,6 +167,8 @@ TRAINED = [
 
 # Sentences that a test provokes elsewhere, for they need a file of its own, another machine or a race.
 ELSEWHERE = {
+    "python -m runner list shows the runs in outputs": "rename: what_cannot_be_renamed_is_refused_and_stays",
+    "a copy of the job a name of its own: cp -a": "rename: a_copy_of_a_job_is_a_run_of_its_own",
     "it has no optimizer: evaluate it with": "average: a_mean_starts_a_run_but_is_not_resumed",
     "is a mean of checkpoints and has no optimizer": "average: a_mean_starts_a_run_but_is_not_resumed",
     "nothing of it is pruned; python -m runner verify": "prune: a_run_without_a_valid_checkpoint_is_left_alone",

@@ -10,6 +10,7 @@ def add_run_tools(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     _add_compare(tools)
     _add_prune(tools)
     _add_average(tools)
+    _add_rename(tools)
 
 
 def joined(words: Sequence[str]) -> list[str]:
@@ -133,6 +134,20 @@ def _average(arguments: argparse.Namespace) -> int:
     from runner.commands.tools.average import average_command
 
     return average_command(arguments.files, arguments.output)
+
+
+def _add_rename(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "give a run, or a whole sweep, another name in outputs/; it goes on under that name"
+    tool = tools.add_parser("rename", help=text, description=text)
+    tool.add_argument("old", metavar="OLD", help="its directory, such as outputs/x, or its name")
+    tool.add_argument("new", metavar="NEW", help="a free name, such as y or group/y, or outputs/y")
+    tool.set_defaults(command=_rename)
+
+
+def _rename(arguments: argparse.Namespace) -> int:
+    from runner.commands.tools.rename import rename_command
+
+    return rename_command(arguments.old, arguments.new)
 
 
 def _count(text: str) -> int:
