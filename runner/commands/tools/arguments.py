@@ -99,7 +99,7 @@ def _add_prune(tools: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         help="runs, or directories of runs; by default outputs",
     )
     tool.add_argument(
-        "--keep-last", type=_count, default=1, metavar="N", help="keep the newest N of each run (default 1)"
+        "--keep-last", type=_count, default=2, metavar="N", help="keep the newest N of each run (default 2)"
     )
     tool.add_argument(
         "--keep-best", type=_count, default=1, metavar="N", help="keep the best N of each run (default 1)"

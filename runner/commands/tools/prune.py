@@ -28,7 +28,7 @@ _SET_ASIDE = re.compile(r"(step_[0-9]{10,16}|best|last)(\.[0-9]{1,9})?\.tar")
 class Keep:
     """What stays, besides the newest valid checkpoint, the best one and the pinned ones."""
 
-    last: int = 1
+    last: int = 2
     best: int = 1
     every: int | None = None
     superseded: bool = True
