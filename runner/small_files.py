@@ -122,6 +122,8 @@ def conforms(value: Any, kind: Any) -> bool:
     if origin is Mapping:
         return isinstance(value, dict) and all(conforms(item, inner[1]) for item in value.values())
     if origin in (Sequence, Collection, list):
+        if inner[0] is str:  # of long lists
+            return isinstance(value, list) and {*map(type, value)} <= {str}
         return isinstance(value, list) and all(conforms(item, inner[0]) for item in value)
     if kind is float:
         return type(value) in (int, float)
@@ -138,8 +140,9 @@ def _check_plain(value: Any, levels: int) -> None:
             _check_plain(item, levels - 1)
     elif isinstance(value, list):
         for item in value:
-            _check_plain(item, levels - 1)
-    elif isinstance(value, str):
+            if type(item) is not str or not item.isascii():
+                _check_plain(item, levels - 1)
+    elif isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:

@@ -157,7 +157,9 @@ def test_list_names_a_directory_that_is_not_there(tmp_path: Path, tool: Callable
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and "\x1b" not in outcome.err
 
 
-@pytest.mark.parametrize("words", [("list", "."), ("verify", "."), ("compare", ".", "."), ("prune", "."), ("rename", ".", "y")])
+@pytest.mark.parametrize(
+    "words", [("list", "."), ("verify", "."), ("compare", ".", "."), ("prune", "."), ("rename", ".", "y")]
+)
 def test_a_light_tool_does_not_import_torch(run: Path, words: tuple[str, ...]) -> None:
     call = f"from runner.__main__ import main; sys.argv[1:] = {words!r}; main()"
     program = f"import sys; {call}; assert 'torch' not in sys.modules"

@@ -144,6 +144,10 @@ def test_settings_are_those_of_the_newest_attempt_whatever_the_style_of_the_file
     (tmp_path / "config.yaml").write_text("optimizer:\n  lr: 0.25\nseed: 3\n")
     assert Settings(tmp_path).get("optimizer.lr") == 0.25 and Settings(tmp_path).get("seed") == 3
     assert Settings(tmp_path).get("optimizer.none", "nothing") == "nothing"
+    (tmp_path / "config.yaml").write_text("optimizer:\n  inner:\n    lr: 1\n  text: |-\n    lr: 2\n  lr: -3.0e-4\n")
+    assert Settings(tmp_path).get("optimizer.lr") == Settings(tmp_path).whole()["optimizer"]["lr"] == -3e-4
+    (tmp_path / "config.yaml").write_text("optimizer:\n    lr: 1\n    inner:\n  lr: 2\n")
+    assert Settings(tmp_path).get("optimizer.lr") is None
     (tmp_path / "config.yaml").write_text("a: &x [1]\nb: *x\n")
     assert Settings(tmp_path).get("b") is None
 
