@@ -105,6 +105,16 @@ def test_a_condition_that_is_none_is_answered_with_one_that_works(runs: Path, to
         condition("")
 
 
+def test_a_run_is_called_by_its_name_or_its_path(runs: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs.parent)
+    for called in ("s/c", "outputs/s/c", "s/*"):
+        assert names(tool("list", "--json", "--where", f"run={called}")) == ["c"]
+
+
+def test_a_key_that_only_other_runs_have_is_known(runs: Path, tool: Tool) -> None:
+    assert names(tool("list", runs, "--json", "--where", "run=*/d", "--sort", "val/accuracy")) == ["d"]
+
+
 def test_an_empty_directory_has_no_unknown_keys(tmp_path: Path, tool: Tool) -> None:
     assert tool("list", tmp_path, "--sort", "-val/accuracy", "--where", "a=1").code == 0
 
@@ -130,6 +140,15 @@ def test_last_values_are_those_of_the_whole_file_however_long(tmp_path: Path) ->
 def test_a_file_that_no_run_writes_has_no_values(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "metrics.csv").write_bytes(content)
     assert last_values(tmp_path / "metrics.csv") == {}
+
+
+def test_a_file_with_a_hole_of_terabytes_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,epoch,loss,never\n1,1,0.5,\n")
+    os.truncate(path, 1 << 42)
+    with open(path, "ab") as file:
+        file.write(b"\n2,1,0.25,\n")
+    assert last_values(path) == {"step": 2, "epoch": 1, "loss": 0.25}
 
 
 def test_a_pipe_in_place_of_the_metrics_does_not_stop_the_listing(runs: Path, tool: Tool) -> None:

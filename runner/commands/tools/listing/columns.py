@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from runner.commands.tools.listing.last_values import extremes
 from runner.commands.tools.listing.run import METRICS, Run
 from runner.errors import ConfigError
+from runner.run_directory.names import name_of
 
 MISSING: Any = object()
 """The value of a key that a run does not have."""
@@ -90,9 +92,7 @@ def _settings(run: Run) -> list[str]:
 
 def in_order(runs: Sequence[Run], sort: str) -> list[Run]:
     """Return runs sorted by a key, descending with a leading "-"; runs without a value come last."""
-    key = sort.removeprefix("-")
-    check_known(runs, [key])
-    ranked = [(_rank(value_of(run, key)), run) for run in runs]
+    ranked = [(_rank(value_of(run, sort.removeprefix("-"))), run) for run in runs]
     known = [pair for pair in ranked if pair[0] is not None]
     known.sort(key=lambda pair: pair[0], reverse=sort.startswith("-"))  # type: ignore[arg-type,return-value]
     return [run for _, run in known] + [run for rank, run in ranked if rank is None]
@@ -137,8 +137,16 @@ class Condition:
     def _equals(self, value: Any) -> bool:
         if _is_number(value) and _NUMBER.fullmatch(self.text):
             return bool(value == float(self.text))
-        names = str(value).split(", ") if self.key == "model" else [_text(value)]
-        return any(fnmatchcase(name.casefold(), self.text.casefold()) for name in names)
+        return any(fnmatchcase(name.casefold(), self.text.casefold()) for name in _names(self.key, value))
+
+
+def _names(key: str, value: Any) -> list[str]:
+    """Return the texts that a value may be called by."""
+    if key == "model":
+        return [str(value), *str(value).split(", ")]
+    if key in ("run", "path"):
+        return [str(value), name_of(Path(value)) or str(value)]
+    return [_text(value)]
 
 
 def _is_number(value: Any) -> bool:

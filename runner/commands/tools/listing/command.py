@@ -30,7 +30,7 @@ class Asked:
     def runs(self) -> list[Run]:
         """Return the runs; raise ConfigError for a key that none of them has."""
         runs = runs_below(self.directory)
-        check_known(runs, self.columns)
+        check_known(runs, [*self.columns, self.sort.removeprefix("-")])
         return in_order(selected(runs, self.where), self.sort)
 
 

@@ -11,13 +11,14 @@ from runner.small_files import Malformed, open_regular
 from runner.tracking.csv_file import columns_of, read_rows, rows_of_lines
 
 _FIRST_PIECE = 1 << 16  # bytes from the end
+_LARGEST_PIECE = 1 << 26
 _LONGEST_HEADER = 1 << 16  # bytes
 
 
 def last_values(path: Path) -> dict[str, float]:
     """Return the last value of every column that has one, in the order of the columns; none without the file.
 
-    Usually the end of the file has them all.
+    Usually the end of the file has them all; a value that is not in the last 64 MiB is not found.
     """
     with suppress(OSError, Malformed, ValueError, csv.Error), open_regular(path) as file:
         header = file.readline(_LONGEST_HEADER)
@@ -27,9 +28,9 @@ def last_values(path: Path) -> dict[str, float]:
             file.seek(begin)
             lines = file.read(size - begin).split(b"\n")[1 if begin > len(header) else 0 : -1]
             found = _latest(rows_of_lines(names, lines))
-            if begin == len(header) or len(found) == len(names):
+            if begin == len(header) or len(found) == len(names) or piece >= _LARGEST_PIECE:
                 return {name: found[name] for name in names if name in found}
-            piece *= 8
+            piece = min(8 * piece, _LARGEST_PIECE)
     return {}
 
 
