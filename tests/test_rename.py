@@ -142,8 +142,9 @@ def test_the_command_of_a_renamed_sweep_finds_its_jobs(work: Path, capsys: Captu
     words = ("-m", *TINY, "epochs=1", "seed=1,2")
     assert cli(capsys, *words, "name=s").code == 0
     assert tool("rename", "s", "t").code == 0
-    jobs = {path.name: (path / "last.tar").read_bytes() for path in (work / "outputs/t").iterdir() if path.is_dir()}
-    jobs.pop("best", None)
+    jobs = {path: path.read_bytes() for path in (work / "outputs/t").glob("seed*/last.tar")}
     assert cli(capsys, *words, "name=t").code == 0
-    assert {name: (work / "outputs/t" / name / "last.tar").read_bytes() for name in jobs} == jobs and len(jobs) >= 2
-    assert (work / "outputs/t/best/last.tar").is_file() and tool("report", "outputs/t").code == 0
+    assert len(jobs) == 2 and {path: path.read_bytes() for path in jobs} == jobs
+    listed = json.loads(tool("report", "outputs/t", "--json").out)
+    assert [row["state"] for row in listed] == ["finished", "finished"] and not (work / "outputs/s").exists()
+    assert (work / "outputs/t/best/last.tar").is_file()
