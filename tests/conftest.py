@@ -89,6 +89,9 @@ def jobs() -> Iterator[Jobs]:
             kill(job)
         assert job.stdout
         job.stdout.close()
+
+
+@pytest.fixture
 def tool(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """A function that calls `python -m runner` with the given words in this process."""
 
