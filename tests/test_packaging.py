@@ -46,12 +46,13 @@ def test_every_folder_of_the_program_is_packaged() -> None:
     assert sorted(listed) == sorted({".".join(folder.parts) for folder in folders} | {"runner.conf"})
 
 
-def test_the_wheel_holds_the_program_the_whole_of_conf_and_the_digits(wheel: Path) -> None:
+def test_the_wheel_holds_the_program_the_whole_of_conf_the_digits_and_the_page(wheel: Path) -> None:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     sources = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "runner").rglob("*.py")}
     configs = {f"runner/{path.relative_to(REPOSITORY)}" for path in (REPOSITORY / "conf").rglob("*.yaml")}
     digits = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "runner/data/digits").iterdir()}
-    assert held == sources | configs | digits
+    page = {f"runner/commands/tools/listing/page.{ending}" for ending in ("css", "html", "js")}
+    assert held == sources | configs | digits | page
 
 
 @pytest.mark.slow
