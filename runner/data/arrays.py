@@ -1,17 +1,16 @@
 """Data from one file of arrays."""
 
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 
 from runner.data.balance import balanced
+from runner.data.inputs.npz import Npz
+from runner.data.inputs.transform import Transform
 from runner.data.memory import InMemory
 from runner.data.selection import without_val
 from runner.errors import CheckpointError, ConfigError, DataMissing
@@ -20,7 +19,6 @@ from runner.text import one_line
 _SPLITS = ("train", "val", "test")
 _NAMED = ("_inputs", "_targets")
 _CLASSES = "classes"
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Arrays:
@@ -56,6 +54,8 @@ class Arrays:
             self.num_classes = classes
         self._classes = _class_names(names, classes, file)
         shape = _shape([inputs for inputs, _ in found.values()], file)
+        first, _ = next(iter(found.values()))
+        self._transform = Transform(shape, "uint8" if first.dtype is torch.uint8 else "float32")
         self.in_features = math.prod(shape)
         if len(shape) == 3:
             self.in_channels, self.image_size = shape[0], shape[1:]
@@ -63,30 +63,24 @@ class Arrays:
         self.order = None if self.train is None else balanced(balance, self.train.targets)
 
     def identity(self) -> dict[str, Any]:
-        """Return the names of the classes, if the file has them."""
-        return {"classes": self._classes} if self._classes else {}
+        """Return the form of the inputs, and the names of the classes if the file has them."""
+        named = {"classes": self._classes} if self._classes else {}
+        return {**named, "transform": self._transform.plain()}
 
 
 def _npz(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Return the arrays by name, and the names of the classes."""
-    if not path.is_file():  # reading a pipe would block
-        raise DataMissing(f"there is no file {path}; set data.path to a .npz or .pt")
+    archive = Npz(path, "data.path")
+    found = {name: _tensor(archive[name], path) for name in _named(archive.names, path)}
+    return found, archive[_CLASSES].tolist() if _CLASSES in archive.names else None
+
+
+def _tensor(array: Any, path: Path) -> Tensor:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            found = {name: torch.from_numpy(_array(archive, names[name])) for name in _named(names, path)}
-            return found, _array(archive, names[_CLASSES]).tolist() if _CLASSES in names else None
-    except DataMissing:
-        raise
-    except _UNREADABLE as error:
+        return torch.from_numpy(array)
+    except (TypeError, ValueError) as error:
         reason = one_line(error, 200)
         raise DataMissing(f"{path} cannot be read as a .npz of plain arrays ({reason}); write it again") from error
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> Any:
-    with archive.open(name) as member:
-        array = numpy.lib.format.read_array(member, allow_pickle=False)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _pt(path: Path, read_tensors: Callable[[Path], Any]) -> tuple[dict[str, Tensor], Any]:

@@ -1,11 +1,14 @@
 """The UCI digits, which come with the package: real data without a network."""
 
 from pathlib import Path
+from typing import Any
 
 from torch.nn import functional
 
 from runner.data.balance import balanced
 from runner.data.idx_format import read_idx
+from runner.data.inputs.pictures import Pictures
+from runner.data.inputs.transform import Transform
 from runner.data.memory import InMemory
 
 _FOLDER = Path(__file__).parent / "digits"
@@ -19,6 +22,8 @@ class Digits:
     image_size = (32, 32)
     in_features = 1024
     num_classes = 10
+    transform = Pictures(8, "grey", enlarged=32)
+    """Of a new picture, white on black, the input."""
 
     def __init__(self, augment: str = "none", balance: str = "none") -> None:
         small = read_idx(_FOLDER / "images-idx3-ubyte.gz").float().unsqueeze(1) / 8 - 1
@@ -29,3 +34,7 @@ class Digits:
         self.order = balanced(balance, self.train.targets)
         self.val = InMemory(images[_TRAIN:end], labels[_TRAIN:end])
         self.test = InMemory(images[end:], labels[end:])
+
+    def identity(self) -> dict[str, Any]:
+        """Return how new pictures become inputs."""
+        return {"transform": Transform(self.transform.shape, pictures=self.transform).plain()}

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from runner.data.balance import balanced
 from runner.data.idx_format import read_idx
+from runner.data.inputs.pictures import Pictures
+from runner.data.inputs.transform import Transform
 from runner.data.memory import InMemory
 from runner.errors import DataMissing
 from runner.files import Disk, write_durably
@@ -33,6 +35,8 @@ class IdxImages:
     image_size = (32, 32)
     in_features = 1024
     num_classes = 10
+    transform = Pictures(28, "grey", border=2)
+    """Of a new picture, white on black, the input."""
 
     _name: str
     _source: str
@@ -65,8 +69,9 @@ class IdxImages:
         self.test = InMemory(*_labelled(found[2], found[3], more_than=0))
 
     def identity(self) -> dict[str, Any]:
-        """Return the names of the classes, unless they are just numbers."""
-        return {"classes": self._classes} if self._classes else {}
+        """Return how new pictures become inputs, and the names of the classes unless they are just numbers."""
+        named = {"classes": self._classes} if self._classes else {}
+        return {**named, "transform": Transform(self.transform.shape, "uint8", self.transform).plain()}
 
     def _fetch(self, home: Path) -> None:
         for name in _NAMES:

@@ -16,8 +16,8 @@ from runner.errors import ConfigError
 _VAL = 0.1
 
 
-def without_val(count: int) -> tuple[Tensor, Tensor]:
-    """Split `count` samples into training indices and a tenth for validation, the same split for each count.
+def without_val(count: int, share: float = _VAL) -> tuple[Tensor, Tensor]:
+    """Split `count` samples into training indices and a share for validation, the same split for each count.
 
     Raises:
         ConfigError: fewer than two samples.
@@ -25,7 +25,7 @@ def without_val(count: int) -> tuple[Tensor, Tensor]:
     if count < 2:
         raise ConfigError(f"the data has {count} training samples and no val; give at least two, or a separate val")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    size = max(1, round(_VAL * count))
+    size = min(max(1, round(share * count)), count - 1)
     return order[size:].sort().values, order[:size].sort().values
 
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from runner.data.balance import balanced
+from runner.data.inputs.transform import Transform
 from runner.data.memory import InMemory
 from runner.errors import ConfigError
 
@@ -40,6 +42,11 @@ class Synthetic:
             _drawn(prototypes, count, generator) for count in (size, max(1, size // 5), max(1, size // 5))
         )
         self.order = balanced(balance, self.train.targets)
+        self._transform = Transform(tuple(shape))
+
+    def identity(self) -> dict[str, Any]:
+        """Return the form of the inputs."""
+        return {"transform": self._transform.plain()}
 
 
 def _drawn(prototypes: torch.Tensor, count: int, generator: torch.Generator) -> InMemory:

@@ -7,6 +7,7 @@ from runner.wiring.schema.rules import (
     Augment,
     Balance,
     Colours,
+    Fit,
     Loss,
     Split,
     key,
@@ -103,15 +104,23 @@ class Arrays(Data):
 @dataclass
 class ImageFolder(Digits):
     root: str | None = key(
-        "Folder with train/ and, optionally, val/ and test/, each with one folder of images per class."
+        "Folder with train/ and, optionally, val/ and test/ (without any, it is divided into them), each with one "
+        "folder of images per class."
     )
     image_size: int = key("Height and width, in pixels, that every image is resized to.")
     mode: Colours = key("Colour mode of images: rgb or grey.")
+    fit: Fit = key("How an image that is not square gets there: crop its longer side, pad with black, or stretch.")
+    val_share: float = key("Share of the images for val, where the folder has no val/; 0 for none.")
+    test_share: float = key("Share of the images for test, where the folder has neither train/, val/ nor test/.")
+    split_seed: int = key("Seed by which images are divided; the seed of the run has no part in it.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "data.", "image_size")
         require_local("data.root", self.root)
+        require_at_least_zero(self, "data.", "val_share", "test_share")
+        whole = self.val_share + self.test_share
+        require(whole < 1, "data.val_share", self.val_share, "shares for val and test that leave some for train")
 
 
 @dataclass

@@ -168,6 +168,15 @@ class Colours(Enum):
 
     rgb = "rgb"
     grey = "grey"
+    gray = grey
+
+
+class Fit(Enum):
+    """How an image that is not square becomes so."""
+
+    crop = "crop"
+    pad = "pad"
+    stretch = "stretch"
 
 
 class Split(Enum):
