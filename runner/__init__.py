@@ -40,7 +40,8 @@ def load(path: str, *, trust: tuple[str, ...] = ()) -> Any:
     """Return the model of a checkpoint in `eval()` mode on the CPU; a dict of models if there are several.
 
     The file's own config builds the model. Its class must be built in, beside the running script (in a
-    notebook: in the current directory), or in a package of `trust`.
+    notebook: in the current directory), or in a package of `trust`. `model.predict(paths_or_arrays)` returns a
+    dictionary per sample, as a line of `task=predict output=p.jsonl` has.
 
     Raises:
         runner.errors.CheckpointError: the file is damaged, refused, or does not fit its model.

@@ -26,6 +26,7 @@ from runner.wiring.schema.rules import StrategyKind
 
 if TYPE_CHECKING:  # it imports torch
     from runner.run.measuring import Subject
+    from runner.wiring.new_data import NewData
 
 _UNCOMPILED = {"compile": False, "compile_mode": "default", "compile_dynamic": None}
 
@@ -39,6 +40,8 @@ class Asked:
     typed_targets: frozenset[str]
     facts: Mapping[str, Any]
     """The facts of the data that the models were trained on."""
+    identity: Any = None
+    """The identity of these data, as the file has it."""
 
 
 def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked:
@@ -69,7 +72,8 @@ def ask(task: str, overrides: Sequence[str], searchpath: Sequence[str]) -> Asked
     environment = header.get("environment")
     facts = environment.get("facts") if isinstance(environment, Mapping) else None
     known = facts if isinstance(facts, Mapping) else {}
-    asked = Asked(path, checked(config), typed_targets(overrides, searchpath), known)
+    targets = typed_targets(overrides, searchpath)
+    asked = Asked(path, checked(config), targets, known, header.get("data_identity"))
     for change in changes:
         print(printable(f"{change.key}: {change.run} in the file, {change.now} now"), file=sys.stderr)
     return asked
@@ -81,30 +85,65 @@ def open_checkpoint(asked: Asked) -> tuple["Subject", str]:
     Raises:
         ConfigError: the data have no such split.
     """
-    from runner.loop.evaluate import modules_within
-    from runner.randomness import set_deterministic
-    from runner.run.measuring import Subject
-    from runner.strategy.precision import set_matmuls
     from runner.wiring.build import objects as build
     from runner.wiring.build.identity import identity_of
-    from runner.wiring.build.loaders import loading_of
 
-    config = asked.config
-    set_deterministic(config.deterministic)
-    set_matmuls(config.device.precision.value)
-    strategy, devices = build.choose_strategy(config, {}, Alone())
-    folder = project_folder()
-    trust = build.trust_of(asked.typed_targets, config.trust, folder=folder, source=asked.path)
+    config, trust = asked.config, _trust(asked)
+    strategy, devices = _placed(config)
     problem = build.build_problem(config, trust, asked.facts)
     there = [split for split in ("test", "val", "train") if getattr(problem.data, split, None) is not None]
     split = config.data.get("split") or ("test" if "test" in there else "val")
     if split not in there:
         name = type(problem.data).__name__
         raise ConfigError(f"data.split={split}: {name} has no such split; try data.split={there[0]}")
-    dataset = getattr(problem.data, split)
+    identity = identity_of(problem.data, asked.facts)
+    return _subject(asked, problem, getattr(problem.data, split), strategy, devices, identity), split
+
+
+def open_new(asked: Asked, source: Sequence[Path]) -> tuple["Subject", "NewData"]:
+    """Build the models and read the new files as those of the training; shipped training data need not be here.
+
+    Raises:
+        ConfigError, DataMissing: the files do not fit the checkpoint's data.
+    """
+    from runner.wiring.build import objects as build
+    from runner.wiring.new_data import Origin, new_data
+
+    config, trust = asked.config, _trust(asked)
+    strategy, devices = _placed(config)
+    new = new_data(source, Origin(config.data, asked.identity, asked.path, asked.facts), trust)
+    if notice := new.notice:
+        print(printable(notice), file=sys.stderr)
+    problem = build.problem_of(config, new.data, trust, asked.facts)
+    return _subject(asked, problem, new.dataset, strategy, devices, new.identity), new
+
+
+def _trust(asked: Asked) -> Any:
+    from runner.wiring.build.objects import trust_of
+
+    return trust_of(asked.typed_targets, asked.config.trust, folder=project_folder(), source=asked.path)
+
+
+def _placed(config: Config) -> Any:
+    """Return the strategy and its devices, and seed everything."""
+    from runner.randomness import seed_everything, set_deterministic
+    from runner.strategy.precision import set_matmuls
+    from runner.wiring.build.objects import choose_strategy
+
+    set_deterministic(config.deterministic)
+    set_matmuls(config.device.precision.value)
+    seed_everything(config.seed)
+    return choose_strategy(config, {}, Alone())
+
+
+def _subject(asked: Asked, problem: Any, dataset: Any, strategy: Any, devices: Any, identity: Any) -> "Subject":
+    """Return the models on their device, and the data set to run them on."""
+    from runner.loop.evaluate import modules_within
+    from runner.run.measuring import Subject
+    from runner.wiring.build.loaders import loading_of
+
     models = {name: model.to(strategy.device) for name, model in problem.models.items()}
     for module in modules_within(problem.learner):
         module.to(strategy.device)
-    identity = identity_of(problem.data, asked.facts)
-    made = models, problem.learner, dataset, loading_of(config, problem.data, devices.kind)
-    return Subject(asked.path, *made, config, strategy, trust, identity), split
+    made = models, problem.learner, dataset, loading_of(asked.config, problem.data, devices.kind)
+    return Subject(asked.path, *made, asked.config, strategy, problem.trust, identity)

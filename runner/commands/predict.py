@@ -1,25 +1,31 @@
 """`task=predict checkpoint_path=...`: a checkpoint's predictions for each sample, as a file."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.checkpoint.listing import run_directory_of
-from runner.commands.checkpointed import ask, open_checkpoint
+from runner.commands.checkpointed import Asked, ask, open_checkpoint, open_new
 from runner.data.splits import sets_of
 from runner.errors import ConfigError
 from runner.exit_codes import FINISHED
 from runner.places import local_path
 from runner.run_directory.claim import check_writable
 from runner.run_directory.names import OUTPUTS, name_of
-from runner.wiring.overrides.arguments import value_of
+from runner.wiring.overrides.arguments import parse, value_of, values_of
 
 if TYPE_CHECKING:  # it imports torch
     from runner.run.measuring import Subject
 
 _ENDINGS = (".csv", ".npz", ".jsonl")
+_OF_TRAINING = (
+    "data.split", "data.augment", "data.balance", "data.drop_last", "data.fit", "data.mode", "data.image_size",
+    "data.val_share", "data.test_share", "data.split_seed",
+)  # fmt: skip
+_OF_LOADING = ("data.workers", "data.timeout")
 
 
 def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
@@ -30,23 +36,79 @@ def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
 
 def predicted(overrides: Sequence[str], searchpath: Sequence[str]) -> dict[str, Any]:
     """Write the predictions like the command, and return what it prints."""
+    """Write the predictions for new files, or for a split, to a new file; stdout ends with a JSON object.
+
+    Of a split with several named sets, each has a file.
+    """
+    source = _source_of(overrides)
     asked = ask("predict", overrides, searchpath)
     named = value_of(overrides, "output")
     if named is not None:
         _check(local_path(named, "output"))
-    subject, split = open_checkpoint(asked)
-    _check_predicts(subject.learner)
-    output = _default(asked.path, split) if named is None else local_path(named, "output")
-    outputs = {name: _of_set(output, name) for name in sets_of(subject.dataset)}
+    job = _of_split(asked) if source is None else _of_source(asked, source, overrides)
+    _check_predicts(job.subject.learner)
+    output = _default(asked.path, job.name) if named is None else local_path(named, "output")
+    outputs = {name: _of_set(output, name) for name in sets_of(job.subject.dataset)}
     for one in outputs.values():
         _check(one)
-    found = _predict(subject)
+    found = _predict(job.subject)
     if named is None:
         outputs = {name: _able(outputs[name], predictions) for name, predictions in found.items()}
-    samples = _write(found, outputs, subject)
+    samples = _write(found, outputs, job)
     files = {name: str(path) for name, path in outputs.items()}
     described = {"samples": samples.get("", samples), "output": files.get("", files)}
     return {"checkpoint": str(asked.path), "split": split, **described}
+    print(json.dumps({"checkpoint": str(asked.path), **job.described, **described}))
+    return FINISHED
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What to predict for, and what is written of it beside the predictions."""
+
+    subject: "Subject"
+    name: str
+    """A part of the output's name."""
+    described: Mapping[str, Any]
+    classes: Sequence[str]
+    beside: Mapping[str, Any] | None
+    """What stands beside the predictions of new data."""
+
+
+def _source_of(overrides: Sequence[str]) -> list[Path] | None:
+    """Return the paths of `source`, None without it; ConfigError for an empty list."""
+    found = values_of(overrides, "source")
+    if found == []:
+        raise ConfigError("source=[] names no file; name a folder, a file, or a list such as source=[a.png,b.png]")
+    if found is None:
+        return None
+    _check_alone(overrides, lambda key: key in _OF_TRAINING)
+    return [local_path(one, "source") for one in found]
+
+
+def _check_alone(overrides: Sequence[str], without: Callable[[str], bool]) -> None:
+    """Raise ConfigError for the first override of a key that source goes without."""
+    for text in (override.input_line for override in parse(overrides) if without(override.key_or_group)):
+        raise ConfigError(
+            f"{text} has no effect with source, whose files are read as those of the training were; leave it out"
+        )
+
+
+def _of_split(asked: Asked) -> _Job:
+    subject, split = open_checkpoint(asked)
+    from runner.wiring.build.identity import classes_of
+
+    return _Job(subject, split, {"split": split}, classes_of(subject.identity or {}), None)
+
+
+def _of_source(asked: Asked, source: Sequence[Path], overrides: Sequence[str]) -> _Job:
+    if str(asked.config.data["_target_"]).startswith("runner.data."):
+        _check_alone(overrides, lambda key: key.split(".")[0] == "data" and key not in _OF_LOADING)
+    subject, new = open_new(asked, source)
+    named = [str(path) for path in source]
+    described = {"source": named[0] if len(named) == 1 else named}
+    stem = source[0].resolve().stem if len(source) == 1 else "files"
+    return _Job(subject, re.sub(r"[^\w.-]", "_", stem) or "files", described, new.classes, new.beside)
 
 
 def _of_set(output: Path, name: str) -> Path:
@@ -63,11 +125,11 @@ def _check(output: Path) -> None:
     check_writable(output.parent)
 
 
-def _default(checkpoint: Path, split: str) -> Path:
+def _default(checkpoint: Path, name: str) -> Path:
     """Return a file name in the checkpoint's run directory, or in `outputs/` for a checkpoint from elsewhere."""
     directory = run_directory_of(checkpoint)
     inside = (directory / "config.yaml").is_file() and name_of(directory) is not None
-    return (directory if inside else OUTPUTS) / f"predictions_{checkpoint.stem}_{split}.csv"
+    return (directory if inside else OUTPUTS) / f"predictions_{checkpoint.stem}_{name}.csv"
 
 
 def _check_predicts(learner: Any) -> None:
@@ -103,11 +165,10 @@ def _able(output: Path, predictions: Mapping[str, Any]) -> Path:
     return output
 
 
-def _write(found: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Path], subject: "Subject") -> dict[str, int]:
+def _write(found: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, Path], job: _Job) -> dict[str, int]:
     """Write the files, and return the number of samples of each set."""
     from runner.tracking.predictions import write_predictions
-    from runner.wiring.build.identity import classes_of
 
     for name, predictions in found.items():
-        write_predictions(outputs[name], predictions, classes_of(subject.identity or {}))
+        write_predictions(outputs[name], predictions, job.classes, job.beside)
     return {name: len(next(iter(predictions.values()))) for name, predictions in found.items()}

@@ -22,7 +22,7 @@ _SHORT = (
     "checkpoint.every_epochs=null", "checkpoint.every_minutes=null", f"checkpoint.keep_last={STEPS - STOP}",
     "checkpoint.keep_best=1", f"checkpoint.keep_every={STOP}",
 )  # fmt: skip
-_NOT_THEIRS = ("task", "name", "resume_allow", "rewind", "output", "checkpoint_path")
+_NOT_THEIRS = ("task", "name", "resume_allow", "rewind", "output", "source", "checkpoint_path")
 
 
 class TrialFailed(RunnerError, RuntimeError):

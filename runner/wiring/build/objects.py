@@ -100,6 +100,11 @@ def build_problem(config: Config, trust: Trust, known: Mapping[str, Any] | None 
     data = build_data(config.data, trust)
     if known is None:
         check_trains(data)
+    return problem_of(config, data, trust, known)
+
+
+def problem_of(config: Config, data: Any, trust: Trust, known: Mapping[str, Any] | None = None) -> Problem:
+    """Build the learner and the models for data that are there; `known` is as in `build_problem`."""
     learner = build(config.learner, object, place="learner", trust=trust, reserved=("every",))
     check_learner(learner)
     check_every(config.learner.get("every"), learner)
@@ -114,9 +119,14 @@ def build_problem(config: Config, trust: Trust, known: Mapping[str, Any] | None 
 
 def build_data(node: Mapping[str, Any], trust: Trust) -> Any:
     """Return the data, with at least one split."""
-    data = build(node, object, place="data", trust=trust, reserved=_LOADING, given={"read_tensors": read_plain})
+    data = build_for_new(node, trust)
     check_data(data)
     return data
+
+
+def build_for_new(node: Mapping[str, Any], trust: Trust) -> Any:
+    """Return the data, possibly without any split, for their `transform` of new files."""
+    return build(node, object, place="data", trust=trust, reserved=_LOADING, given={"read_tensors": read_plain})
 
 
 def build_models(

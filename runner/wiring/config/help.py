@@ -38,7 +38,7 @@ Train PyTorch models from a config, and never lose a run.
   python run.py name=x resume=auto                  start, or continue if the run exists
   python run.py -m model=lenet,mlp name=s           a sweep
   python run.py task=evaluate checkpoint_path=outputs/x/best.tar
-  python run.py task=predict checkpoint_path=outputs/x/best.tar output=predictions.csv
+  python run.py task=predict checkpoint_path=outputs/x/best.tar source=new_images
   python run.py task=check_resume model=lenet       test in a minute whether a resume is exact
   python -m runner inspect outputs/x/last.tar
 """

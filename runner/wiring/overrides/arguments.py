@@ -31,7 +31,7 @@ from runner.wiring.overrides.options import (
 from runner.wiring.overrides.program import start_command
 
 # Keys of one attempt, which the next does not inherit.
-OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "trust")
+OF_ONE_ATTEMPT = ("name", "resume", "resume_allow", "rewind", "task", "checkpoint_path", "output", "source", "trust")
 
 _HOME = re.compile(r"(?:(?<=[,\[])|^)~[^,\]]*")  # at the start of a value, or of one of several
 # Groups that `~` may delete.
@@ -227,6 +227,15 @@ def value_of(overrides: Sequence[str], key: str) -> str | None:
     """Return the value that the last override of `key` sets, None if there is none."""
     values = [o.value() for o in parse(overrides) if o.key_or_group == key]
     return None if not values or values[-1] is None else str(values[-1])
+
+
+def values_of(overrides: Sequence[str], key: str) -> list[str] | None:
+    """Return what the last override of `key` sets, a list or one value, as texts; None if there is none."""
+    found = [o.value() for o in parse(overrides) if o.key_or_group == key]
+    value = found[-1] if found else None
+    if value is None:
+        return None
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
 
 
 def expand(overrides: Sequence[str]) -> list[str]:

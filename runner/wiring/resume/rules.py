@@ -14,7 +14,7 @@ _FREE = (
     "name", "epochs", "max_steps", "max_samples", "max_tokens", "max_time", "log_every", "eval_every", "early_stopping",
     "checkpoint", "tracker",
     "data.workers", "data.timeout", "data.root", "data.path", "data.download", "data.split", "device", "strategy",
-    "task", "resume", "resume_allow", "checkpoint_path", "output", "trust", "debug.profile", "debug.anomaly",
+    "task", "resume", "resume_allow", "checkpoint_path", "output", "source", "trust", "debug.profile", "debug.anomaly",
     "on_nonfinite", "nonfinite_limit",
 )  # fmt: skip
 _UNSHOWN = (*OF_ONE_ATTEMPT, "data.split", "max_time")
@@ -31,7 +31,10 @@ _OF_TRAINING = ("tracker",)
 _OF_WEIGHTS = ("model", "warm_start")
 _FIXED = ("optimizer._target_",)
 # The values of keys that an older file lacks; of others, null.
-_FORMER = {"data.drop_last": False, "data.balance": "none"}
+_FORMER = {
+    "data.drop_last": False, "data.balance": "none", "data.fit": "crop", "data.val_share": 0.1, "data.test_share": 0.1,
+    "data.split_seed": 0,
+}  # fmt: skip
 
 
 class Use(Enum):

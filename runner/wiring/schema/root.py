@@ -63,6 +63,7 @@ class Root:
     rewind: bool = key("Let resume=FILE go back; newer checkpoints move to checkpoints/superseded.")
     resume_allow: list[str] = key("Keys that may differ from the resumed run, which is then no longer exact.")
     checkpoint_path: str | None = key("Checkpoint for task=evaluate and task=predict.")
+    source: Any = key("For task=predict: a folder, a file or a list of new files, in place of a split of the data.")
     output: str | None = key("New file for task=predict, .csv, .npz or .jsonl.")
     trust: list[str] = key("Packages whose classes a config from a file may build.")
     model: Any = field(default_factory=dict)
@@ -96,6 +97,7 @@ class Root:
         of_a_file = self.task in (Task.evaluate, Task.predict)
         require(self.checkpoint_path is None or of_a_file, "checkpoint_path", self.checkpoint_path, _OF_A_FILE)
         require(self.output is None or self.task is Task.predict, "output", self.output, "it with task=predict")
+        require(self.source is None or self.task is Task.predict, "source", self.source, "it with task=predict")
         continues = self.resume is not None or self.task is not Task.train
         require(not self.resume_allow or continues, "resume_allow", self.resume_allow, "it with resume")
         require(not self.rewind or self.resume is not None, "rewind", "true", "it with resume=FILE")
