@@ -173,6 +173,7 @@ ELSEWHERE = {
     "is a mean of checkpoints and has no optimizer": "average: a_mean_starts_a_run_but_is_not_resumed",
     "nothing of it is pruned; python -m runner verify": "prune: a_run_without_a_valid_checkpoint_is_left_alone",
     "--yes deletes them": "prune: yes_deletes_all_but_what_the_policies_keep",
+    "source=[] names no file": "predict_source: what_is_no_picture_is_one_sentence",
     "gives no number of steps": "data_loading: epochs_of_unequal_length_tell_no_length_of_a_run",
     "or a larger spike_factor": "lengths: spikes_beyond_the_limit_end_the_run_in_one_sentence",
     "gives no sample of a stream": "ddp_stream_runs: what_a_stream_cannot_do_is_said_once",

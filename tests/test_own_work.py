@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
 import pytest
 
 from runner.run_directory.attempts import read_attempts
@@ -70,7 +71,7 @@ def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_the_page_is_complete() -> None:
     tree = re.search(r"^my-project/\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert tree is not None and tree[1].split() == [*sorted(FILES, key=tree[1].find)]
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
 
 
 def test_the_killed_run_went_on_to_the_same_bits(project: Project) -> None:
@@ -97,6 +98,13 @@ def test_the_evaluation_repeats_what_training_reported_on_test(project: Project)
     assert result["split"] == "test" and result["checkpoint"] == "outputs/whole/best.tar"
     reported = f"best.tar on test: loss {result['loss']:.4f}  error {result['error']:.4f}"
     assert reported in project.printed_by("name=whole")
+
+
+def test_a_new_file_is_predicted_for_by_the_pages_transform(project: Project) -> None:
+    said = json.loads(project.printed_by("task=predict").splitlines()[-1])
+    assert (said["source"], said["samples"], said["output"]) == ("new", 1, "cleaned.npz")
+    with numpy.load(project.folder / "cleaned.npz") as found:
+        assert found["file"].tolist() == ["new/a.npy"] and found["cleaned"].shape == (1, 1, 12, 12)
 
 
 def test_the_loaded_model_answers(project: Project) -> None:
