@@ -29,17 +29,16 @@ _OF_LOADING = ("data.workers", "data.timeout")
 
 
 def predict_command(overrides: Sequence[str], searchpath: Sequence[str]) -> int:
-    """Write the predictions for a split to a new file, or to one per named set; stdout ends with a JSON object."""
+    """Write the predictions for new files, or for a split, to a new file; stdout ends with a JSON object.
+
+    Of a split with several named sets, each has a file.
+    """
     print(json.dumps(predicted(overrides, searchpath)))
     return FINISHED
 
 
 def predicted(overrides: Sequence[str], searchpath: Sequence[str]) -> dict[str, Any]:
     """Write the predictions like the command, and return what it prints."""
-    """Write the predictions for new files, or for a split, to a new file; stdout ends with a JSON object.
-
-    Of a split with several named sets, each has a file.
-    """
     source = _source_of(overrides)
     asked = ask("predict", overrides, searchpath)
     named = value_of(overrides, "output")
@@ -57,9 +56,7 @@ def predicted(overrides: Sequence[str], searchpath: Sequence[str]) -> dict[str, 
     samples = _write(found, outputs, job)
     files = {name: str(path) for name, path in outputs.items()}
     described = {"samples": samples.get("", samples), "output": files.get("", files)}
-    return {"checkpoint": str(asked.path), "split": split, **described}
-    print(json.dumps({"checkpoint": str(asked.path), **job.described, **described}))
-    return FINISHED
+    return {"checkpoint": str(asked.path), **job.described, **described}
 
 
 @dataclass(frozen=True)
