@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from runner.strategy.distributed.group import in_time
+from runner.strategy.distributed.group import as_bytes, in_time
 from runner.strategy.strategies import Models
 
 
@@ -22,7 +22,7 @@ def broadcast_buffers(models: Models, group: Any) -> None:
 
 
 def _broadcast(buffers: list[Tensor], group: Any) -> None:
-    whole = torch.cat([buffer.reshape(-1) for buffer in buffers])
-    dist.broadcast(whole, 0, group=group)
+    whole = torch.cat([buffer.reshape(-1) for buffer in buffers]).resolve_conj()
+    dist.broadcast(as_bytes(whole), 0, group=group)
     for buffer, part in zip(buffers, torch.split(whole, [buffer.numel() for buffer in buffers]), strict=True):
         buffer.copy_(part.view_as(buffer))

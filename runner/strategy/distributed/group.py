@@ -95,7 +95,7 @@ class Group:
         with in_time():
             dist.broadcast_object_list([form], 0, group=self._group)
             for tensor in tensors:
-                dist.broadcast(tensor.detach().cpu().contiguous(), 0, group=self._group)
+                dist.broadcast(as_bytes(tensor.detach().cpu().resolve_conj().contiguous()), 0, group=self._group)
 
     def _received(self) -> Any:
         box: list[Any] = [None]
@@ -108,7 +108,7 @@ class Group:
 
     def _tensor(self, shape: "_Shape") -> Tensor:
         tensor = torch.empty(shape.sizes, dtype=shape.dtype)
-        dist.broadcast(tensor, 0, group=self._group)
+        dist.broadcast(as_bytes(tensor), 0, group=self._group)
         return tensor
 
     def gather(self, value: T) -> list[T]:
@@ -150,6 +150,11 @@ class _Shape:
         """Return what stands for a tensor, and keep the tensor."""
         tensors.append(tensor)
         return cls(tuple(tensor.shape), tensor.dtype)
+
+
+def as_bytes(tensor: Tensor) -> Tensor:
+    """Return the bytes of a contiguous tensor, in its memory: gloo does not know every dtype."""
+    return tensor.view(-1).view(torch.uint8)
 
 
 def _changed(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from runner.stateful import Absent, Stateful
+from runner.strategy.distributed.group import as_bytes
 
 Pair = tuple[Tensor, DTensor]
 
@@ -46,12 +47,12 @@ def deliver(pairs: list[Pair], place: Callable[[Tensor], Tensor], group: Any) ->
         local = divided.to_local().detach().cpu().contiguous()
         if rank:
             if local.numel():
-                dist.send(local, 0, group=group)
+                dist.send(as_bytes(local), 0, group=group)
             continue
         target = place(whole)
         target[: len(local)].copy_(local)
         for other, rows in enumerate(torch.chunk(target, size)[1:], start=1):
-            dist.recv(rows, other, group=group)
+            dist.recv(as_bytes(rows), other, group=group)
 
 
 def localized(part: Stateful, state: Any, absent: dict[str, Tensor]) -> Any:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from runner.strategy.processes import own_part
+
 _DEEPEST = 4  # containers in containers
 
 
@@ -58,8 +60,10 @@ def _kept_tensor(tensor: Tensor) -> Callable[[], None]:
         with torch.no_grad():
             if tensor.shape != before.shape:
                 tensor.data = before
-            elif not torch.equal(tensor, before):  # an expanded tensor can be read but not written
-                tensor.detach().copy_(before)
+                return
+            now, then = own_part(tensor), own_part(before)  # this process may be the only one that failed
+            if not torch.equal(now, then):  # an expanded tensor can be read but not written
+                now.detach().copy_(then)
 
     return put_back
 
