@@ -1,8 +1,12 @@
 """`Stateful` is the only bridge between the loop and the checkpoint."""
 
-from collections.abc import Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+MAPPINGS = (dict, OrderedDict, Counter)
+"""The types of mappings that a checkpoint holds."""
 
 
 @runtime_checkable
@@ -43,3 +47,16 @@ class Held:
     def load_state_dict(self, state_dict: Any) -> None:
         """Raise TypeError: it only saves."""
         raise TypeError("a state that is saved restores nothing")
+
+
+def mapped(state: Mapping[Any, Any], change: Callable[[Any, Any], Any]) -> Any:
+    """Return a mapping of the same type with `change(key, item)` for each item, and a module's metadata.
+
+    Its type is one of `MAPPINGS`.
+    """
+    copy: Any = type(state)()
+    for key, item in state.items():  # the constructor of a Counter would count pairs
+        copy[key] = change(key, item)
+    if hasattr(state, "_metadata"):
+        copy._metadata = state._metadata
+    return copy

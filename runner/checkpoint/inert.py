@@ -16,6 +16,7 @@ _SIZES = {
 }
 ITEM_BYTES = {f"torch.{name}": size for size, names in _SIZES.items() for name in names.split()}
 """Bytes per element, by dtype name."""
+_MOST_DIMENSIONS, _LARGEST = 64, 2**63
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,23 @@ class TensorFacts(Inert):
         last = sum((length - 1) * step for length, step in zip(self.shape, self.stride, strict=True))
         inside = self.elements <= stored and self.offset + (last + 1 if self.elements else 0) <= stored
         return inside and all(part.fits for part in self.parts)
+
+
+def dense_facts(key: str, dtype: str, shape: Any) -> TensorFacts:
+    """Return the facts of a contiguous tensor that fills the storage `key`.
+
+    Raises:
+        ValueError: there is no such dtype, or no tensor has this shape.
+    """
+    if dtype not in ITEM_BYTES or not isinstance(shape, (list, tuple)) or len(shape) > _MOST_DIMENSIONS:
+        raise ValueError("a tensor has an invalid dtype or shape")
+    strides, step = [], 1
+    for length in reversed(shape):
+        strides.append(step)
+        if type(length) is not int or length < 0 or (step := step * max(length, 1)) >= _LARGEST:
+            raise ValueError("a tensor has an invalid shape")
+    storage = Storage("storage", key, dtype, math.prod(shape) * ITEM_BYTES[dtype])
+    return TensorFacts("tensor", dtype, tuple(shape), (storage,), 0, tuple(reversed(strides)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """Reduce a state to tensors and plain values, or refuse to save it."""
 
 import math
-from collections import Counter, OrderedDict
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ import torch
 from runner.checkpoint.reader.pickle_machine import is_metadata
 from runner.checkpoint.reader.tree import MOST_LEVELS
 from runner.errors import Unsavable
+from runner.stateful import MAPPINGS
 
 _COPIED_LATER = ("cpu", "cuda")  # devices whose storages an image copies itself
 _WITHOUT_BYTES = {getattr(torch, f"{sign}int{bits}", None) for sign in ("", "u") for bits in range(1, 8)}
@@ -38,7 +38,7 @@ def plain_copy(value: Any, place: str, level: int = 1) -> Any:
         return kind(plain_copy(item, f"{place}[{index}]", level + 1) for index, item in enumerate(value))
     if kind is set:
         return {_plain_key(item, place) for item in value}
-    if kind in (dict, OrderedDict, Counter):
+    if kind in MAPPINGS:
         return _plain_mapping(value, place, level + 1)
     raise Unsavable(
         f"{place} is a {kind.__module__}.{kind.__qualname__}, but a checkpoint holds only tensors and plain "

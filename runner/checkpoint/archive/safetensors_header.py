@@ -4,7 +4,6 @@ https://github.com/huggingface/safetensors#format
 """
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO
 
 from runner.checkpoint.archive.foreign import check_known
 from runner.checkpoint.archive.verify import open_regular
-from runner.checkpoint.inert import ITEM_BYTES, Storage, TensorFacts
+from runner.checkpoint.inert import TensorFacts, dense_facts
 from runner.errors import CheckpointDamaged, CheckpointRefused
 
 ENDING = ".safetensors"
@@ -49,7 +48,7 @@ def opened_weights(path: Path) -> Iterator[WeightFile]:
     with open_regular(path) as file:
         try:
             yield _weight_file(path, file)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except ValueError as error:
             if isinstance(error, (CheckpointDamaged, CheckpointRefused)):
                 raise
             raise CheckpointDamaged(f"{path} is damaged, or not a safetensors file ({str(error)[:200]})") from error
@@ -62,13 +61,23 @@ def _weight_file(path: Path, file: BinaryIO) -> WeightFile:
     if length > _LARGEST:
         raise CheckpointRefused(f"{path} is refused: its header claims {length} bytes, which is too many")
     file.seek(8)
-    header = json.loads(file.read(length), object_pairs_hook=_unique, parse_constant=_no_number)
+    header = _header(file.read(length))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(type(text) is str for text in metadata.values()):
         raise ValueError("its metadata are not strings")
     tensors = sorted((_facts(name, entry) for name, entry in header.items()), key=lambda found: found[1])
     _check_places([place for _, place, _ in tensors], size - 8 - length)
     return WeightFile(file, {name: (8 + length + begin, facts) for name, (begin, _), facts in tensors}, metadata)
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("its header is nested too deeply") from error
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a JSON object")
+    return header
 
 
 def _no_number(text: str) -> None:
@@ -82,15 +91,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _facts(name: str, entry: Mapping[str, Any]) -> tuple[str, tuple[int, int], TensorFacts]:
-    dtype, shape, (begin, end) = f"torch.{DTYPES[entry['dtype']]}", tuple(entry["shape"]), entry["data_offsets"]
-    if not all(type(length) is int and 0 <= length < 2**63 for length in (*shape, begin, end)) or len(shape) > 64:
-        raise ValueError("a tensor has an invalid shape")
-    if math.prod(shape) * ITEM_BYTES[dtype] != end - begin:
+def _facts(name: str, entry: Any) -> tuple[str, tuple[int, int], TensorFacts]:
+    if not isinstance(entry, dict) or not entry.keys() >= {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"its entry {name[:60]!r} does not describe a tensor")
+    if (dtype := DTYPES.get(str(entry["dtype"]))) is None:
+        raise ValueError(f"the dtype {str(entry['dtype'])[:60]!r} is unknown")
+    facts, place = dense_facts(name, f"torch.{dtype}", entry["shape"]), entry["data_offsets"]
+    if not isinstance(place, list) or len(place) != 2 or not all(type(at) is int and 0 <= at < 2**63 for at in place):
+        raise ValueError("a tensor has an invalid place")
+    begin, end = place
+    if facts.size != end - begin:
         raise ValueError("a tensor's size does not match its shape")
-    storage = Storage("storage", name, dtype, end - begin)
-    strides = tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
-    return name, (begin, end), TensorFacts("tensor", dtype, shape, (storage,), 0, strides)
+    return name, (begin, end), facts
 
 
 def _check_places(places: list[tuple[int, int]], size: int) -> None:

@@ -79,9 +79,7 @@ def _joined(archive: Archive, structure: Structure) -> Structure:
         divided = {name: facts for name, facts in put_back(content)}
         for name, facts in divided.items():
             if archive.shards.kinds.get(name) != (facts.dtype, facts.shape):
-                raise CheckpointDamaged(
-                    f"{archive.path} is damaged (its shards have another {printable(name[:100])!r})"
-                )
+                raise ValueError(f"its shards have another {name[:100]!r}")
         storages = {facts.storages[0].key: facts.storages[0] for facts in divided.values()}
         return replace(structure, storages={**structure.storages, **storages})
     if isinstance(content, dict) and content.get("format") == FORMAT and ENTRY in content:

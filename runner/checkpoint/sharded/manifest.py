@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ MANIFEST = "manifest.json"
 GENERAL = "general.tar"
 """The general checkpoint without the divided tensors."""
 ENDING = ".safetensors"
+MOST_FILES = 10_000
+"""More take seconds to open, and a longer manifest than is read."""
 _FORMAT, _VERSION = "runner.sharded_checkpoint", 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -63,7 +66,7 @@ def read_manifest(directory: Path) -> Mapping[str, Digest]:
     Raises:
         CheckpointMissing: the directory has just been pruned.
         CheckpointDamaged: the manifest is malformed, or a file is missing or has another size.
-        CheckpointRefused: a newer version wrote it, or there is a shard that it does not list.
+        CheckpointRefused: a newer version wrote it, a file is a link, or there is a shard that it does not list.
     """
     try:
         entries = read_entries(directory / MANIFEST)
@@ -84,6 +87,8 @@ def read_manifest(directory: Path) -> Mapping[str, Digest]:
 def _files(directory: Path, entries: Any) -> dict[str, Digest]:
     if not isinstance(entries, dict) or GENERAL not in entries:
         raise damaged(directory, f"its {MANIFEST} lists no {GENERAL}")
+    if len(entries) > MOST_FILES:
+        raise damaged(directory, f"its {MANIFEST} lists more than {MOST_FILES} files")
     for name, entry in entries.items():
         named = name == GENERAL or _NAME.fullmatch(name)
         fine = isinstance(entry, dict) and entry.keys() == {"bytes", "sha256"}
@@ -95,11 +100,13 @@ def _files(directory: Path, entries: Any) -> dict[str, Digest]:
 def _check_listing(directory: Path, files: Mapping[str, Digest]) -> None:
     for name, wanted in files.items():
         try:
-            size = (directory / name).stat().st_size
+            status = (directory / name).lstat()
         except OSError as error:
             raise damaged(directory, f"it lacks {name}") from error
-        if size != wanted.bytes:
-            raise damaged(directory, f"its {name} has {size} bytes, not the {wanted.bytes} that were written")
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointRefused(f"{directory} is refused: its {name} is a link or no file; put the file in its place")
+        if status.st_size != wanted.bytes:
+            raise damaged(directory, f"its {name} has {status.st_size} bytes, not the {wanted.bytes} that were written")
     shards = {path.name for path in directory.iterdir() if path.suffix == ENDING}
     if unlisted := sorted(shards - files.keys()):
         raise CheckpointRefused(f"{directory} has a shard that its {MANIFEST} does not list: {unlisted[0][:100]!r}")

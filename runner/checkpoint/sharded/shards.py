@@ -14,8 +14,8 @@ from typing import Any
 from runner.checkpoint.archive.safetensors_header import opened_weights
 from runner.checkpoint.archive.verify import open_regular
 from runner.checkpoint.inert import ITEM_BYTES, TensorFacts
-from runner.checkpoint.sharded.manifest import GENERAL, Digest
-from runner.errors import CheckpointDamaged, CheckpointRefused
+from runner.checkpoint.sharded.manifest import GENERAL, Digest, damaged
+from runner.errors import CheckpointDamaged
 
 INFO, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"  # torch.distributed.checkpoint's names
 _CHUNK = 4 << 20  # bytes
@@ -46,7 +46,7 @@ class Shards:
                 file, or the tensors are not divided by rows.
         """
         self._directory, self._files = directory, files
-        self._rows = {name: _rows(directory / name) for name in files if name != GENERAL}
+        self._rows = {name: _rows(directory, name) for name in files if name != GENERAL}
         self.kinds: dict[str, tuple[str, tuple[int, ...]]] = {}
         """The dtype and the shape of each whole tensor, by name."""
         by_name: dict[str, list[_Rows]] = {}
@@ -96,19 +96,37 @@ def _row_bytes(facts: TensorFacts) -> int:
     return facts.stride[0] * ITEM_BYTES[facts.dtype]
 
 
-def _rows(path: Path) -> list[_Rows]:
+def _rows(directory: Path, file: str) -> list[_Rows]:
     """Return the rows in a file, in the order of their bytes."""
-    with opened_weights(path) as weights:
-        said = json.loads(weights.metadata.get(INFO, "{}"))
-        return [
-            _Rows(name, start, facts.size, _first(path, said[name][OFFSETS], facts), facts)
-            for name, (start, facts) in weights.tensors.items()
-        ]
+    try:
+        with opened_weights(directory / file) as weights:
+            starts = _starts(weights.metadata.get(INFO, "{}"))
+            return [
+                _Rows(name, start, facts.size, _first(starts.get(name), facts), facts)
+                for name, (start, facts) in weights.tensors.items()
+            ]
+    except CheckpointDamaged as error:
+        if not isinstance(error.__cause__, ValueError):  # it could not be read
+            raise
+        raise damaged(directory, f"its {file}: {error.__cause__}") from error
 
 
-def _first(path: Path, offsets: Any, facts: TensorFacts) -> int:
+def _starts(text: str) -> Mapping[str, Any]:
+    """Return what torch.distributed.checkpoint says of each tensor in a file."""
+    try:
+        said = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"its {INFO} is nested too deeply") from error
+    if not isinstance(said, dict):
+        raise ValueError(f"its {INFO} is not a JSON object")
+    return said
+
+
+def _first(said: Any, facts: TensorFacts) -> int:
+    """Return the index of the first row, in the whole tensor."""
+    offsets = said.get(OFFSETS) if isinstance(said, dict) else None
     if not isinstance(offsets, list) or len(offsets) != len(facts.shape) or not offsets or any(offsets[1:]):
-        raise CheckpointRefused(f"{path} is refused: its tensors are divided in another way than by rows")
+        raise ValueError("its tensors are divided in another way than by rows")
     first = offsets[0]
     if type(first) is not int or not 0 <= first < 2**63:
         raise ValueError("a tensor begins at an invalid row")
@@ -120,6 +138,6 @@ def _whole(directory: Path, parts: list[_Rows]) -> tuple[str, tuple[int, ...]]:
     rows, dtype, row = 0, parts[0].facts.dtype, parts[0].facts.shape[1:]
     for part in parts:
         if (part.facts.dtype, part.facts.shape[1:]) != (dtype, row) or part.first != rows:
-            raise CheckpointDamaged(f"{directory} is damaged (the shards of {part.name[:100]!r} do not fit together)")
+            raise damaged(directory, f"the shards of {part.name[:100]!r} do not fit together")
         rows += part.facts.shape[0]
     return dtype, (rows, *row)

@@ -4,12 +4,12 @@ The general file has None in place of each; `shards` gives, by the tensor's name
 the place, the dtype and the shape.
 """
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from runner.checkpoint.inert import ITEM_BYTES, Storage, TensorFacts
+from runner.checkpoint.inert import TensorFacts, dense_facts
 from runner.errors import Unsavable
+from runner.stateful import MAPPINGS, mapped
 
 ENTRY = "shards"
 _OF_TUPLE = None  # in place of a key: what is in a tuple cannot be put back
@@ -33,11 +33,8 @@ def outlined(states: Any, divided: Collection[int]) -> tuple[Any, dict[str, Any]
             table[name] = {"at": list(at), "dtype": str(value.dtype), "shape": list(value.shape)}
             tensors[name] = value
             return None
-        if isinstance(value, Mapping):
-            copy = type(value)((key, outline(item, (*at, key))) for key, item in value.items())  # type: ignore[call-arg]
-            if hasattr(value, "_metadata"):
-                copy._metadata = value._metadata  # type: ignore[attr-defined]
-            return copy
+        if type(value) in MAPPINGS:
+            return mapped(value, lambda key, item: outline(item, (*at, key)))
         if type(value) is list:
             return [outline(item, (*at, index)) for index, item in enumerate(value)]
         return tuple(outline(item, (*at, _OF_TUPLE)) for item in value) if type(value) is tuple else value
@@ -54,7 +51,9 @@ def _check_place(at: tuple[Any, ...]) -> None:
 
 
 def _unused(name: str, taken: Mapping[str, Any]) -> str:
-    return name if name not in taken else _unused(f"{name}'", taken)
+    while name in taken:
+        name += "'"
+    return name
 
 
 def put_back(content: dict[str, Any]) -> Iterator[tuple[str, TensorFacts]]:
@@ -65,36 +64,27 @@ def put_back(content: dict[str, Any]) -> Iterator[tuple[str, TensorFacts]]:
     """
     table = content.pop(ENTRY, None)
     if not isinstance(table, dict):
-        raise ValueError(f"its {ENTRY} is not a table")
+        raise ValueError("it has no table of shards")
     for name, entry in table.items():
         if type(name) is not str or not isinstance(entry, dict) or entry.keys() != {"at", "dtype", "shape"}:
-            raise ValueError(f"its {ENTRY} is malformed")
-        facts = _facts(name, str(entry["dtype"]), entry["shape"])
+            raise ValueError(f"its table of shards is malformed at {str(name)[:60]!r}")
+        facts = dense_facts(f"{PREFIX}{name}", str(entry["dtype"]), entry["shape"])
         _put(content, entry["at"], facts)
         yield name, facts
 
 
-def _facts(name: str, dtype: str, shape: Any) -> TensorFacts:
-    fine = isinstance(shape, list) and all(type(length) is int and 0 <= length < 2**63 for length in shape)
-    if not fine or len(shape) > 64 or dtype not in ITEM_BYTES:
-        raise ValueError(f"its {ENTRY} gives {name[:60]!r} an invalid shape or dtype")
-    strides = tuple(math.prod(shape[index + 1 :]) for index in range(len(shape)))
-    storage = Storage("storage", f"{PREFIX}{name}", dtype, math.prod(shape) * ITEM_BYTES[dtype])
-    return TensorFacts("tensor", dtype, tuple(shape), (storage,), 0, strides)
-
-
 def _put(content: Any, at: Any, facts: TensorFacts) -> None:
     if not isinstance(at, list) or not 0 < len(at) <= 64:
-        raise ValueError(f"its {ENTRY} leads nowhere")
+        raise ValueError("its table of shards leads nowhere")
     for key in at[:-1]:
         content = _below(content, key)
     if _below(content, at[-1]) is not None:
-        raise ValueError(f"its {ENTRY} has two tensors for one place")
+        raise ValueError("its table of shards has two tensors for one place")
     content[at[-1]] = facts
 
 
 def _below(content: Any, key: Any) -> Any:
     inside = isinstance(content, dict) and type(key) in (str, int) and key in content
     if not inside and not (isinstance(content, list) and type(key) is int and 0 <= key < len(content)):
-        raise ValueError(f"its {ENTRY} leads to a place that is not there")
+        raise ValueError("its table of shards leads to a place that is not there")
     return content[key]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
-from runner.stateful import Absent, Stateful
+from runner.stateful import MAPPINGS, Absent, Stateful, mapped
 from runner.strategy.distributed.group import as_bytes
 
 Pair = tuple[Tensor, DTensor]
@@ -30,11 +30,8 @@ def stand_ins(states: Any) -> tuple[Any, list[Pair]]:
         if isinstance(value, DTensor):
             pairs.append((torch.empty(value.shape, dtype=value.dtype), value))
             return pairs[-1][0]
-        if isinstance(value, Mapping):
-            copy = type(value)((key, replaced(item)) for key, item in value.items())  # type: ignore[call-arg]
-            if hasattr(value, "_metadata"):
-                copy._metadata = value._metadata  # type: ignore[attr-defined]
-            return copy
+        if type(value) in MAPPINGS:
+            return mapped(value, lambda _, item: replaced(item))
         return type(value)(map(replaced, value)) if type(value) in (list, tuple) else value
 
     return replaced(states), pairs
@@ -73,12 +70,18 @@ def _like(own: Any, state: Any, absent: dict[str, Tensor]) -> Any:
         return empty
     if divided and isinstance(state, Tensor):
         return distribute_tensor(state, own.device_mesh, own.placements, src_data_rank=None)
-    if isinstance(own, Mapping) and type(state) in (dict, type(own)):
-        copy = type(state)((key, _like(own.get(key), item, absent)) for key, item in state.items())
-        if hasattr(state, "_metadata"):
-            copy._metadata = state._metadata
-        return copy
+    if type(state) in MAPPINGS:
+        return mapped(state, lambda key, item: _like(_item(own, key), item, absent))
+    if type(state) in (list, tuple):
+        return type(state)(_like(_item(own, index), item, absent) for index, item in enumerate(state))
     return state
+
+
+def _item(own: Any, key: Any) -> Any:
+    """Return what the part itself has under a key; None for nothing."""
+    if isinstance(own, Mapping):
+        return own.get(key)
+    return own[key] if type(own) in (list, tuple) and key < len(own) else None
 
 
 def _of_optimizer(optimizer: Optimizer, state: Any, absent: dict[str, Tensor]) -> Any:
@@ -97,4 +100,5 @@ def _of_optimizer(optimizer: Optimizer, state: Any, absent: dict[str, Tensor]) -
         index: {key: _like(own.get(named.get(index, "")), value, absent) for key, value in one.items()}
         for index, one in state["state"].items()
     }
-    return {**state, "state": moments}
+    rest = {key: _like(None, value, absent) for key, value in state.items() if key != "state"}
+    return {**rest, "state": moments}
