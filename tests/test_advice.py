@@ -227,6 +227,7 @@ ELSEWHERE = {
     "divides nothing, so each checkpoint is one file": (
         "fsdp: without_a_divided_model_a_checkpoint_is_one_file_and_that_is_said"
     ),
+    "give a larger --shard-size": "convert: more_shards_than_can_be_read_are_not_written",
     "exists already; name another with --output": "convert: what_is_there_is_never_overwritten",
     "or name another place with --output": "convert: a_place_that_is_not_there_is_told",
     "from here on, in micro-batches of": (

@@ -9,6 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from runner.__main__ import main as tools
+from runner.checkpoint.sharded.opening import verify
+from runner.checkpoint.writer.whole import write_sharded
+from runner.commands.tools.verify import verify_command
+from runner.errors import ConfigError
+from runner.files import Disk
+from tests.support.checkpoints import small_entries
 from tests.support.command_line import SMALL, Outcome, cli
 from tests.support.comparing import difference, entries_of
 
@@ -88,6 +94,54 @@ def test_a_damaged_index_is_told(
     Path("hub/model.safetensors.index.json").write_text(content)
     outcome = cli(capsys, *RUN[:-2], "max_steps=1", "warm_start.path=hub/model.safetensors.index.json", "name=a")
     assert outcome.code == 2 and reason in outcome.err, outcome.err
+
+
+def test_an_index_and_files_that_are_links_are_read_as_hugging_face_caches_them(
+    export: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("blobs").mkdir()
+    Path("hub").mkdir()
+    words = ("--format", "safetensors", "--shard-size", "1KB", "--output", "blobs/model.safetensors")
+    assert export(FILE, *words).code == 0
+    for path in Path("blobs").iterdir():
+        (Path("hub") / path.name).symlink_to(f"../blobs/{path.name}")
+    outcome = cli(capsys, *RUN[:-2], "max_steps=1", "warm_start.path=hub", "name=a")
+    assert outcome.code == 0 and "loaded 4" in outcome.err + outcome.out, outcome.err
+
+
+def test_a_failed_export_of_several_files_leaves_none(
+    export: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("hub").mkdir()
+    words = (FILE, "--format", "safetensors", "--shard-size", "1KB", "--output", "hub/model.safetensors")
+    link = Disk.link
+
+    def full(self: Disk, source: Path, target: Path) -> None:
+        if target.name.endswith(".json"):
+            raise OSError(28, "No space left on device")
+        link(self, source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "link", full)
+        outcome = export(*words)
+    assert outcome.code == 2 and "No space left" in outcome.err and not list(Path("hub").iterdir())
+    assert export(*words).code == 0
+
+
+def test_by_default_a_copy_is_no_checkpoint_of_the_run(export: Callable[..., Outcome]) -> None:
+    step = next(Path("outputs/x/checkpoints").glob("step_*.tar"))
+    assert export(str(step), "--format", "sharded").code == 0
+    assert Path(f"outputs/x/{step.stem}.sharded.tar/general.tar").is_file()
+    assert verify_command(["outputs/x"], as_json=False) == 0
+
+
+def test_more_shards_than_can_be_read_are_not_written(tmp_path: Path) -> None:
+    states = {"model_state_dict": {str(number): torch.ones(1) for number in range(10_000)}}
+    with pytest.raises(ConfigError, match="give a larger --shard-size"):
+        write_sharded(tmp_path / "x.tar", small_entries(**states), 1, Disk())
+    assert not list(tmp_path.iterdir())
+    write_sharded(tmp_path / "x.tar", small_entries(**states), 1000, Disk())
+    verify(tmp_path / "x.tar")
 
 
 def test_what_is_there_is_never_overwritten(export: Callable[..., Outcome]) -> None:

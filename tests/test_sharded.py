@@ -2,6 +2,8 @@
 
 import json
 import os
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from runner.checkpoint.writer.whole import write_sharded
 from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused, SaveFailed, Unsavable
 from runner.files import Disk
 from runner.stateful import Absent
+from runner.strategy.distributed.sharding import localized
 from tests.support.checkpoints import behind, entries_at, small_entries
 from tests.support.comparing import difference, entries_of
 from tests.support.disk import system_error
@@ -175,6 +178,63 @@ def test_a_shard_that_is_none_is_told(sharded: Path, content: bytes) -> None:
         read_header(sharded)
 
 
+def described(entry: Any, said: str = "{}") -> bytes:
+    """Return a shard whose header has one entry, and what torch.distributed.checkpoint says of it."""
+    header = json.dumps({"weight": entry, "__metadata__": {"DCP_SHARDING_INFO": said}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (described(EMPTY, "[" * 10**6), "DCP_SHARDING_INFO is nested too deeply"),
+        (described(EMPTY, "[1]"), "DCP_SHARDING_INFO is not a JSON object"),
+        (described(EMPTY), "divided in another way than by rows"),
+        (described(EMPTY, '{"weight": [1]}'), "divided in another way than by rows"),
+        (described([1]), "its entry 'weight' does not describe a tensor"),
+        (described({**EMPTY, "dtype": ["F32"]}), "the dtype .* is unknown"),
+        (described({**EMPTY, "shape": 3}), "a tensor has an invalid dtype or shape"),
+        (described({**EMPTY, "shape": ["0"]}), "a tensor has an invalid shape"),
+        (described({**EMPTY, "data_offsets": 0}), "a tensor has an invalid place"),
+        ((3).to_bytes(8, "little") + b"[1]", "its header is not a JSON object"),
+        ((9 * 10**5).to_bytes(8, "little") + b'{"a":[[[[' * 10**5, "its header is nested too deeply"),
+    ],
+)  # fmt: skip
+def test_a_forged_header_is_told_in_our_words_with_a_way_out(sharded: Path, content: bytes, reason: str) -> None:
+    signed(sharded, SHARD, content)
+    with pytest.raises(CheckpointDamaged, match=f"step.tar is damaged .*{reason}.*take another checkpoint"):
+        read_header(sharded)
+
+
+@pytest.mark.parametrize("row", [[2**62] * 63 + [0], [9] * 63 + [0]])
+def test_shapes_that_no_tensor_has_cost_little_time(sharded: Path, row: list[int]) -> None:
+    table = {str(place): {"at": ["places", place], "dtype": "torch.int8", "shape": row} for place in range(8_000)}
+    general_with(sharded, places=[None] * len(table), shards=table)
+    begin = time.process_time()
+    with pytest.raises(CheckpointDamaged, match="invalid shape"):
+        read_header(sharded)
+    assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("name", [SHARD, "general.tar"])
+def test_a_link_out_of_the_directory_is_not_followed(sharded: Path, name: str) -> None:
+    (sharded / name).rename(sharded.parent / "away")
+    (sharded / name).symlink_to(sharded.parent / "away")
+    with pytest.raises(CheckpointRefused, match="is a link or no file; put the file in its place"):
+        read_entries(sharded)
+    (sharded.parent / "away").replace(sharded / name)
+    verify(sharded)
+
+
+def test_a_manifest_of_very_many_files_is_refused_before_they_are_opened(sharded: Path) -> None:
+    rewritten(sharded, lambda m: m["files"].update({f"{n}.safetensors": m["files"][SHARD] for n in range(10_000)}))
+    with pytest.raises(CheckpointDamaged, match="lists more than 10000 files"):
+        read_header(sharded)
+
+
 def test_shards_that_overlap_or_leave_gaps_are_told(sharded: Path) -> None:
     from safetensors.torch import save
 
@@ -184,6 +244,28 @@ def test_shards_that_overlap_or_leave_gaps_are_told(sharded: Path) -> None:
         signed(sharded, SHARD, save(tensor, {"DCP_SHARDING_INFO": json.dumps(offsets)}))
         with pytest.raises(CheckpointError):
             read_header(sharded)
+
+
+def test_counters_keep_their_counts(tmp_path: Path) -> None:
+    milestones = {"milestones": Counter({3: 1, 7: 2}), "rates": torch.ones(2)}
+    write_sharded(tmp_path / "x.tar", {**entries(), "scheduler_state_dict": milestones}, 30, Disk())
+    assert read_entries(tmp_path / "x.tar")["scheduler_state_dict"]["milestones"] == Counter({3: 1, 7: 2})
+
+
+def test_every_absent_tensor_is_found_wherever_it_stands() -> None:
+    class Part:
+        def state_dict(self) -> dict[str, Any]:
+            return {"seen": [], "counts": Counter({5: 2})}
+
+        def load_state_dict(self, state_dict: Any) -> None:
+            raise NotImplementedError
+
+    names = [Absent(name, torch.int64, (2,)) for name in "abc"]
+    state = {"seen": [names[0], [names[1]]], "new": {"one": names[2]}, "counts": Counter({5: 2})}
+    found: dict[str, torch.Tensor] = {}
+    local = localized(Part(), state, found)
+    assert list(found) == ["a", "b", "c"] and local["seen"][1][0] is found["b"] and local["new"]["one"] is found["c"]
+    assert local["counts"] == Counter({5: 2})
 
 
 def test_a_divided_tensor_that_could_not_be_put_back_is_not_saved() -> None:

@@ -104,7 +104,9 @@ def _check_listing(directory: Path, files: Mapping[str, Digest]) -> None:
         except OSError as error:
             raise damaged(directory, f"it lacks {name}") from error
         if not stat.S_ISREG(status.st_mode):
-            raise CheckpointRefused(f"{directory} is refused: its {name} is a link or no file; put the file in its place")
+            raise CheckpointRefused(
+                f"{directory} is refused: its {name} is a link or no file; put the file in its place"
+            )
         if status.st_size != wanted.bytes:
             raise damaged(directory, f"its {name} has {status.st_size} bytes, not the {wanted.bytes} that were written")
     shards = {path.name for path in directory.iterdir() if path.suffix == ENDING}

@@ -61,26 +61,27 @@ def read_indexed(path: Path) -> dict[str, Any]:
         CheckpointDamaged, CheckpointRefused: the index or a file is invalid, or they do not agree.
     """
     found: dict[str, Any] = {}
-    places = _places(path)
-    for file in dict.fromkeys(places.values()):
+    for file, wanted in _names_by_file(path).items():
         weights = load_safetensors(path.parent / file)
-        wanted = {name for name, place in places.items() if place == file}
         if missing := sorted(wanted - weights.keys()):
             raise CheckpointDamaged(f"{path} is damaged, or {file} is: it has no {missing[0][:100]!r}")
         found |= {name: weights[name] for name in weights if name in wanted}
     return found
 
 
-def _places(path: Path) -> dict[str, str]:
-    try:
-        places = read_entries(path, largest=_LARGEST).get("weight_map")
+def _names_by_file(path: Path) -> Mapping[str, set[str]]:
+    try:  # Hugging Face's cache holds links to its files
+        places = read_entries(path.resolve(), largest=_LARGEST).get("weight_map")
     except FileNotFoundError as error:
         raise CheckpointMissing(f"there is no file at {path}") from error
     except (Malformed, OSError) as error:
         raise CheckpointDamaged(f"{path} is damaged, or no index of weights: {error}") from error
     if not isinstance(places, dict) or not places or not all(map(_is_name, places.values())):
         raise CheckpointDamaged(f"{path} is damaged, or no index of weights: its weight_map names no files beside it")
-    return places
+    names: dict[str, set[str]] = {}
+    for name, file in places.items():
+        names.setdefault(file, set()).add(name)
+    return names
 
 
 def _is_name(value: Any) -> bool:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from runner.checkpoint.reader.entries import SUFFIX
 from runner.checkpoint.sharded.folder import Digests, write_folder
-from runner.checkpoint.sharded.manifest import digest
+from runner.checkpoint.sharded.manifest import MOST_FILES, digest
 from runner.checkpoint.sharded.shards import INFO, OFFSETS
 from runner.checkpoint.sharded.table import ENTRY, outlined
 from runner.checkpoint.weights.indexed import grouped
 from runner.checkpoint.weights.safetensors import WRITABLE, safetensors_bytes
 from runner.checkpoint.writer.image import Image
+from runner.errors import ConfigError
 from runner.files import Disk, write_durably
 
 
@@ -27,16 +28,23 @@ def write_general(path: Path, entries: Mapping[str, Any], disk: Disk) -> None:
 
 
 def write_sharded(path: Path, entries: Mapping[str, Any], largest: int, disk: Disk) -> None:
-    """Write the entries of a general checkpoint as a directory with shards of at most `largest` bytes, durably."""
+    """Write the entries of a general checkpoint as a directory with shards of at most `largest` bytes, durably.
+
+    Raises:
+        ConfigError: there would be more shards than a reader takes.
+    """
     named = {name: value for name, value in entries.items() if name.endswith(SUFFIX)}
     outline, table, tensors = outlined(named, {id(tensor) for tensor in _shardable(named)})
+    groups = grouped(tensors, largest)
+    if len(groups) >= MOST_FILES:
+        raise ConfigError(f"{len(groups)} shards are too many; give a larger --shard-size, for fewer than {MOST_FILES}")
     image = Image()
     image.take({**entries, **outline, ENTRY: table})
 
     def general(file: BinaryIO) -> None:
         image.write(file, disk)
 
-    write_folder(path, general, lambda folder: _write_shards(folder, tensors, largest, disk), disk)
+    write_folder(path, general, lambda folder: _write_shards(folder, groups, disk), disk)
 
 
 def _shardable(value: Any) -> list[Tensor]:
@@ -49,9 +57,9 @@ def _shardable(value: Any) -> list[Tensor]:
     return [value] if fine else []
 
 
-def _write_shards(folder: Path, tensors: Mapping[str, Tensor], largest: int, disk: Disk) -> Digests:
+def _write_shards(folder: Path, groups: list[dict[str, Tensor]], disk: Disk) -> Digests:
     digests = {}
-    for number, group in enumerate(grouped(tensors, largest), start=1):
+    for number, group in enumerate(groups, start=1):
         path = folder / f"shard-{number:05d}-model-00001-of-00001.safetensors"  # as torch.distributed.checkpoint names
         offsets = {name: {OFFSETS: [0] * tensor.dim()} for name, tensor in group.items()}
         content = safetensors_bytes(group, path, {INFO: json.dumps(offsets), "DCP_VERSION": "1.0", "format": "pt"})

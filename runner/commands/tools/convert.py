@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runner.checkpoint.difference import differences
 from runner.checkpoint.format import read_entries
-from runner.checkpoint.listing import LAST, checkpoint_in
+from runner.checkpoint.listing import LAST, checkpoint_in, run_directory_of
 from runner.checkpoint.writer.whole import write_general, write_sharded
 from runner.errors import CheckpointRefused, ConfigError, NameTaken, NotWritable
 from runner.files import Disk, remove, temporary_beside
@@ -42,7 +42,8 @@ def convert_command(file: str, form: str, output: str | None, *, largest: int) -
 
 
 def _target(path: Path, output: str | None, form: str) -> Path:
-    target = Path(output) if output else path.with_name(f"{path.stem}.{form}.tar")
+    # Not in the folder of the run's own checkpoints, which are listed.
+    target = Path(output) if output else run_directory_of(path) / f"{path.stem}.{form}.tar"
     if target.exists() or target.is_symlink():
         raise NameTaken(f"{target} exists already; name another with --output")
     if not target.parent.is_dir():

@@ -148,17 +148,19 @@ def _export_indexed(original: Original, target: Path, path: Path, largest: int) 
     for taken in (target.with_name(name) for name in (*named, index.name)):
         if taken.exists() or taken.is_symlink():
             raise NameTaken(f"{taken} exists already; name another file with --output")
-    for name, group in named.items():
-        part = Original(group)
-        write, read = _ways(part, Form.safetensors, path)
-        _kept_if_equal(target.with_name(name), write, partial(_read_and_compare, part, read, path))
     content = index_of(named)
-    how = _kept_if_equal(index, lambda file: file.write(content), lambda written: _of_index(original, written, path))
-    return index, how
-
-
-def _of_index(original: Original, written: Path, path: Path) -> str:
-    return _compared(original, read_indexed(written), path)
+    try:
+        for name, group in named.items():
+            part = Original(group)
+            write, read = _ways(part, Form.safetensors, path)
+            _kept_if_equal(target.with_name(name), write, partial(_read_and_compare, part, read, path))
+        return index, _kept_if_equal(
+            index, lambda file: file.write(content), partial(_read_and_compare, original, read_indexed, path)
+        )
+    except BaseException:
+        for name in named:
+            target.with_name(name).unlink(missing_ok=True)
+        raise
 
 
 def _read_and_compare(part: Original, read: Callable[[Path], Any], path: Path, written: Path) -> str:
