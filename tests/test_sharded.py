@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,8 +24,9 @@ from runner.checkpoint.sharded.table import outlined
 from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.image import Image
 from runner.checkpoint.writer.whole import write_sharded
-from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused, SaveFailed, Unsavable
+from runner.errors import CheckpointDamaged, CheckpointError, CheckpointRefused, LeadsElsewhere, SaveFailed, Unsavable
 from runner.files import Disk
+from runner.run_directory.inside import check_inside
 from runner.stateful import Absent
 from runner.strategy.distributed.sharding import localized
 from tests.support.checkpoints import behind, entries_at, small_entries
@@ -339,6 +341,26 @@ def test_a_fork_takes_its_parents_best_directory_along(tmp_path: Path) -> None:
     fork.prepare(Standing(StepFile(2, 1, saved(parent, 2, 0.5)), Saved(1, best, 0.1)))
     assert read_entries(tmp_path / "fork/best.tar")["global_step"] == 1
     assert (tmp_path / "fork/best.tar").resolve().is_relative_to(tmp_path / "fork")
+
+
+def test_a_run_that_was_copied_without_its_links_goes_on(tmp_path: Path) -> None:
+    saved(stored(tmp_path / "run"), 1, 0.5)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")  # follows links
+    assert not (tmp_path / "copy/last.tar").is_symlink() and (tmp_path / "copy/last.tar").is_dir()
+    check_inside(tmp_path / "copy")
+    saved(stored(tmp_path / "copy"), 2, 0.1)
+    assert {read_entries(tmp_path / "copy" / name)["global_step"] for name in ("last.tar", "best.tar")} == {2}
+    assert sorted(os.listdir(tmp_path / "copy")) == ["best.tar", "checkpoints", "last.tar"]
+
+
+@pytest.mark.parametrize("name", ["last.tar", "last.tar/manifest.json"])
+def test_a_folder_in_place_of_a_pointer_that_is_no_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "last.tar").mkdir()
+    if name != "last.tar":
+        (tmp_path / "elsewhere").write_text("{}")
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LeadsElsewhere, match=r"is not a regular file|is a link"):
+        check_inside(tmp_path)
 
 
 def test_a_damaged_directory_is_passed_over(tmp_path: Path) -> None:

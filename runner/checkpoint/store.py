@@ -26,7 +26,7 @@ from runner.checkpoint.listing import (
 )
 from runner.checkpoint.policies import KeepBest, KeepLast, Mode, Retention, Saved, ranked
 from runner.checkpoint.sharded.folder import Digests, link_folder, remove_checkpoint, write_folder
-from runner.checkpoint.sharded.manifest import bytes_of
+from runner.checkpoint.sharded.manifest import bytes_of, is_sharded
 from runner.checkpoint.sharded.opening import verify
 from runner.checkpoint.writer.image import Image
 from runner.errors import CheckpointError, SaveFailed
@@ -211,6 +211,8 @@ class CheckpointStore:
                 write_durably(name, lambda file: shutil.copyfileobj(source, file, 1 << 20), self._disk)
             return
         try:
+            if not name.is_symlink() and is_sharded(name):  # of a run that was copied without its links
+                remove_checkpoint(name, self._disk)
             self._disk.replace(temporary, name)
         except BaseException:
             with suppress(OSError):

@@ -17,6 +17,7 @@ _FILES = (
     "sweep.json", "multirun.yaml", "results.csv", "study.db", "optimization_results.yaml",
 )  # fmt: skip
 _POINTERS = ("last.tar", "best.tar")
+_MANIFEST = "manifest.json"  # of a sharded checkpoint
 _WRITTEN_IN_PLACE = (".lock", "metrics.csv", "run.log", "study.db", "logs", "plots")
 _WHOLE_RUNS = "superseded"  # of a sweep: nothing writes into the runs in it
 
@@ -30,7 +31,11 @@ def check_inside(directory: Path) -> None:
     """
     for name in _FILES:
         path = directory / name
-        if (status := _status(path)) is not None and not _is_pointer_within(path, status, directory):
+        if (status := _status(path)) is None or _is_pointer_within(path, status, directory):
+            continue
+        if _is_copied_pointer(path, status):
+            _check_below(path)
+        else:
             _check(path, status, stat.S_ISREG, "file")
             if name in _WRITTEN_IN_PLACE:
                 check_alone(path, status)
@@ -61,6 +66,11 @@ def _is_pointer_within(path: Path, status: os.stat_result, directory: Path) -> b
     """Return whether a path is a link to a checkpoint of the run, as in a copied run; nothing writes through it."""
     pointer = path.name in _POINTERS and stat.S_ISLNK(status.st_mode)
     return pointer and path.resolve().is_relative_to(directory.resolve())
+
+
+def _is_copied_pointer(path: Path, status: os.stat_result) -> bool:
+    """Return whether a path is what a copy that follows links makes of a pointer to a sharded checkpoint."""
+    return path.name in _POINTERS and stat.S_ISDIR(status.st_mode) and (path / _MANIFEST).is_file()
 
 
 def _check_below(folder: Path, levels: int = 2) -> None:
