@@ -14,6 +14,8 @@ from runner.checkpoint.writer.whole import write_sharded
 from runner.commands.tools.verify import verify_command
 from runner.errors import ConfigError
 from runner.files import Disk
+from runner.wiring.build.objects import trust_of
+from runner.wiring.trust.budget import Budget
 from tests.support.checkpoints import small_entries
 from tests.support.command_line import SMALL, Outcome, cli
 from tests.support.comparing import difference, entries_of
@@ -126,6 +128,12 @@ def test_a_failed_export_of_several_files_leaves_none(
         outcome = export(*words)
     assert outcome.code == 2 and "No space left" in outcome.err and not list(Path("hub").iterdir())
     assert export(*words).code == 0
+
+
+def test_what_a_model_may_cost_follows_from_all_files_of_a_directory(export: Callable[..., Outcome]) -> None:
+    assert export(FILE, "--format", "sharded", "--output", "s.tar").code == 0
+    budget = trust_of((), (), folder=None, source=Path("s.tar")).budget
+    assert isinstance(budget, Budget) and budget.size == sum(path.stat().st_size for path in Path("s.tar").iterdir())
 
 
 def test_by_default_a_copy_is_no_checkpoint_of_the_run(export: Callable[..., Outcome]) -> None:

@@ -363,6 +363,15 @@ def test_a_folder_in_place_of_a_pointer_that_is_no_checkpoint_is_refused(tmp_pat
         check_inside(tmp_path)
 
 
+def test_a_run_whose_directories_are_gone_is_not_taken_for_one_that_never_saved(tmp_path: Path) -> None:
+    saved(stored(tmp_path), 1, 0.5)
+    (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
+    newest, passed_over = newest_valid(tmp_path)
+    assert newest is None and "there is no checkpoint at" in str(passed_over[0])
+    (tmp_path / "elsewhere").rename(tmp_path / "checkpoints")
+    assert newest_valid(tmp_path) == (checkpoint_path(tmp_path, 1), [])
+
+
 def test_a_damaged_directory_is_passed_over(tmp_path: Path) -> None:
     store = stored(tmp_path)
     saved(store, 1)

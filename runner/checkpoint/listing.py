@@ -93,9 +93,13 @@ def _says_the_same(path: Path, said: Mapping[str, Any]) -> bool:
 
 
 def candidates(run_directory: Path) -> Iterator[Path]:
-    """Yield the files that a resume may use, newest first; the directory's listing is the authority."""
+    """Yield the files that a resume may use, newest first; the directory's listing is the authority.
+
+    A pointer to a sharded checkpoint that is gone is one, too: the run is not one that has never saved.
+    """
     yield from (file.path for file in reversed(step_files(run_directory)))
-    yield from (path for path in (run_directory / LAST, run_directory / BEST) if _lies_in(run_directory, path))
+    pointers = (run_directory / LAST, run_directory / BEST)
+    yield from (path for path in pointers if _lies_in(run_directory, path) or _leads_nowhere(path))
 
 
 def named_checkpoints(run_directory: Path) -> list[Path]:
@@ -108,6 +112,10 @@ def named_checkpoints(run_directory: Path) -> list[Path]:
 def _lies_in(run_directory: Path, path: Path) -> bool:
     """Return whether a path is a checkpoint of the run, or a link to one."""
     return _is_checkpoint(path) and (not path.is_symlink() or path.resolve().is_relative_to(run_directory.resolve()))
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:

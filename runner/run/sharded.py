@@ -68,9 +68,11 @@ class ShardWriting:
             NonFinite: a tensor became NaN or infinite; no process has written.
             SaveFailed: a process could not write.
         """
-        spoilt = self._behind.gather(non_finite(self._copies, own_part))
+        copies, self._copies = self._copies, {}  # freed once they are written
+        spoilt = self._behind.gather(non_finite(copies, own_part))
         self._behind.once(lambda: _check_finite(sorted(frozenset().union(*spoilt) - self._meant)))
-        files = self._strategy.write_shards(folder, self._copies)
+        files = self._strategy.write_shards(folder, copies)
+        del copies
         everywhere = self._behind.gather(_digests(files))
         failures = [one for one in everywhere if isinstance(one, SaveFailed)]
         if failures:

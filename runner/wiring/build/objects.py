@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from runner.checkpoint.format import read_plain
+from runner.checkpoint.sharded.manifest import bytes_of
 from runner.data.sources import Source
 from runner.errors import ConfigError
 from runner.learners import frozen_of
@@ -75,7 +76,7 @@ def trust_of(typed: Iterable[str], listed: Sequence[str], *, folder: Path | None
     environment = filter(None, re.split(r"[,:\s]+", os.environ.get("RUNNER_TRUST", "")))
     extra = {*listed, *environment}
     packages = {entry for name in named if (entry := trust_entry(name)) != name} | extra
-    budget = None if source is None else Budget(source.stat().st_size, typed=typed, listed=frozenset(extra))
+    budget = None if source is None else Budget(bytes_of(source), typed=typed, listed=frozenset(extra))
     return Trust(frozenset(packages - set(ROOTS)), frozenset(named | extra), folder, budget)
 
 
