@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
+from runner.checkpoint.format import read_entries
 from runner.checkpoint.listing import step_files
 from runner.checkpoint.sharded.opening import verify
 from runner.commands.tools.verify import verify_command
@@ -56,6 +58,29 @@ def test_a_sharded_run_is_the_run_and_its_resume_is_exact(
     codes, text = run_ranks(process, work, 2, "resume=outputs/x/last.tar")
     assert codes == [0, 0], text
     assert_same_run(work / "outputs/sharded", work / "outputs/x")
+
+
+OWN = ("data=own", "data._target_=tests.own.points.NoisyPoints", "model=own", "device=cpu", "tracker=none")
+
+
+@pytest.mark.slow
+def test_buffers_of_every_dtype_are_shared_saved_and_restored(work: Path, process: ForkServer) -> None:
+    words = (*SHARDED, *OWN, "model._target_=tests.own.ranks.Odd", "batch_size=10", "epochs=null", "name=x")
+    codes, text = run_ranks(process, work, 2, *words, "max_steps=2")
+    assert codes == [0, 0], text
+    codes, text = run_ranks(process, work, 2, "resume=outputs/x", "max_steps=4", "trust=[tests]")
+    assert codes == [0, 0], text
+    state = read_entries(work / "outputs/x/last.tar")["model_state_dict"]
+    assert torch.equal(state["of_float8_e4m3fn"].float(), torch.ones(3))
+
+
+def test_what_fails_in_one_process_before_the_first_step_leaves_no_other_waiting(
+    work: Path, process: ForkServer
+) -> None:
+    words = (*OWN, "model._target_=tests.own.ranks.Normed", "batch_size=8", "epochs=1", "name=x")
+    codes, text = run_ranks(process, work, 3, *FSDP, *words)  # the last batch leaves one sample to two of three
+    assert 0 not in codes and "one sample is left alone" in text, text
+    assert run_ranks(process, work, 2, *FSDP, *words)[0] == [0, 0]  # two samples for each
 
 
 DISTURBED = ("learner._target_=tests.own.ranks.Disturbed", "model.hidden=[512]", "name=x")

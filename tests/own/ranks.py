@@ -173,6 +173,15 @@ class Normed(nn.Module):
         return self.layers(inputs)
 
 
+class Odd(Normed):
+    """Has buffers of dtypes that gloo does not know."""
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__(in_features, num_classes)
+        for dtype in (torch.float8_e4m3fn, torch.int16, torch.uint16, torch.complex64, torch.bool, torch.bfloat16):
+            self.register_buffer(f"of_{str(dtype).removeprefix('torch.')}", torch.ones(3).to(dtype))
+
+
 class Partial(nn.Module):
     """Has a layer that it does not use."""
 
