@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from runner.checkpoint.format import read_entries
-from runner.checkpoint.listing import step_files
+from runner.checkpoint.listing import checkpoint_path, step_files
 from runner.checkpoint.sharded.opening import verify
+from runner.checkpoint.writer.whole import write_sharded
 from runner.commands.tools.verify import verify_command
+from runner.files import Disk
 from runner.run_directory.status import read_status
 from tests.support.command_line import TINY
-from tests.support.comparing import assert_same_run
+from tests.support.comparing import assert_same_run, difference, entries_of
 from tests.support.fork_server import ForkServer
 from tests.support.ranks import run_ranks, start_ranks
 
@@ -72,6 +74,22 @@ def test_buffers_of_every_dtype_are_shared_saved_and_restored(work: Path, proces
     assert codes == [0, 0], text
     state = read_entries(work / "outputs/x/last.tar")["model_state_dict"]
     assert torch.equal(state["of_float8_e4m3fn"].float(), torch.ones(3))
+
+
+@pytest.mark.slow
+def test_a_converted_checkpoint_resumes_exactly_where_processes_have_other_tensors(
+    work: Path, process: ForkServer
+) -> None:
+    words = (*EVERYTHING, *FSDP, "learner._target_=tests.own.ranks.Uneven", "checkpoint.every_steps=3")
+    codes, text = run_ranks(process, work, 2, *words, "name=whole")
+    assert codes == [0, 0], text
+    entries = read_entries(checkpoint_path(work / "outputs/whole", 3))
+    assert "seen" in entries["ranks_state_dict"]["rank_1"]["learner"]
+    write_sharded(work / "pieces.tar", entries, 300, Disk())
+    codes, text = run_ranks(process, work, 2, "resume=pieces.tar", "name=x", "trust=[tests]")
+    assert codes == [0, 0], text
+    whole, resumed = (entries_of(work / f"outputs/{name}/last.tar") for name in ("whole", "x"))
+    assert difference(whole, resumed) is None
 
 
 def test_what_fails_in_one_process_before_the_first_step_leaves_no_other_waiting(

@@ -209,6 +209,25 @@ class WrongInOne(StoppableClassification):
         return super().training(models, name, batch)
 
 
+class Uneven(StoppableClassification):
+    """Has a tensor in its state, within a list, in one process of several."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Tensor] = []
+
+    def training(self, models: Any, name: str, batch: Any) -> Any:
+        if trained() and rank() == 1:
+            self.seen = [batch[0].sum(0)]
+        return super().training(models, name, batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.seen = list(state["seen"])
+
+
 class LateNorm(nn.Module):
     """Normalizes its inputs by BatchNorm alone."""
 
