@@ -87,6 +87,14 @@ def test_other_files_of_the_same_classes_are_one_line(work: Path, capsys: Any) -
     assert cli(capsys, *ask).code == 0
 
 
+def test_pictures_that_were_read_as_they_lie_are_told_to_be_turned_now(work: Path) -> None:
+    own = entries_of(work / "outputs/x/last.tar")["data_identity"]
+    before = {name: value for name, value in own.items() if name != "transform"}
+    (said,) = compare_identities(before, own, Path("x.tar"), allowed=())
+    assert "are turned upright now" in said
+    assert compare_identities(own, own, Path("x.tar"), allowed=()) == []
+
+
 def test_the_identity_stands_in_the_checkpoint_and_in_the_environment(work: Path) -> None:
     stored = entries_of(work / "outputs/x/last.tar")["data_identity"]
     assert stored["classes"] == ["circle", "square"]

@@ -81,7 +81,7 @@ def compare_identities(stored: Any, own: Mapping[str, Any], path: Path, *, allow
             f"{path} belongs to other data: {'; '.join(others)}; use the data that it was trained on, add "
             "resume_allow=[data] to use these anyway, or start a new run with warm_start.path"
         )
-    return [*others, *_changes(stored, own)]
+    return [*others, *_changes(stored, own), *_turned(stored, own)]
 
 
 def check_identity(stored: Any, path: Path) -> None:
@@ -143,6 +143,13 @@ def _changes(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
     if stored.get("listing") != own.get("listing"):
         return ["the data have as many files as in the file's list, but some names differ"]
     return []
+
+
+def _turned(stored: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Return a line for pictures in folders of a file from before their EXIF orientation was honoured."""
+    if "listing" not in stored or "transform" in stored or "transform" not in own:
+        return []
+    return ["pictures with an EXIF orientation, if there are any, are turned upright now, unlike in the file's run"]
 
 
 def _names(names: Sequence[str]) -> str:
