@@ -31,14 +31,23 @@ def convert_command(file: str, form: str, output: str | None, *, largest: int) -
         write(temporary)
         if any(differences(entries, read_entries(temporary))):
             raise CheckpointRefused(f"{path} could not be converted: the copy differs when read back; nothing was kept")
-        disk.replace(temporary, target)
-        disk.sync_directory(target.parent)
+        _name(temporary, target, disk)
     except OSError as error:
         raise NotWritable(f"{target} could not be written: {error.strerror or error}; name another --output") from error
     finally:
         remove(temporary)
     print(f"{printable(target)}: the whole checkpoint as {form}, with equal tensors")
     return 0
+
+
+def _name(temporary: Path, target: Path, disk: Disk) -> None:
+    """Give a file or a folder its name; what has appeared there since is never replaced."""
+    if temporary.is_dir():
+        disk.replace(temporary, target)
+    else:
+        disk.link(temporary, target)
+        disk.unlink(temporary)
+    disk.sync_directory(target.parent)
 
 
 def _target(path: Path, output: str | None, form: str) -> Path:
