@@ -84,7 +84,7 @@ def seed_everything(seed: int) -> None:
 @contextmanager
 def isolated(seed: int, step: int) -> Iterator[None]:
     """Seed the global generators from (seed, step) inside the block, and restore their states after it."""
-    cuda = _cuda_in_use()
+    cuda = cuda_in_use()
     former = _capture(cuda)
     try:
         seed_everything((seed * 1_000_003 + step) % 2**63)
@@ -93,7 +93,7 @@ def isolated(seed: int, step: int) -> Iterator[None]:
         _restore(former, cuda)
 
 
-def _cuda_in_use() -> Sequence[int]:
+def cuda_in_use() -> Sequence[int]:
     """Return all CUDA devices; none where CUDA is unused, since a query would initialise it."""
     started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return range(torch.cuda.device_count()) if started else ()

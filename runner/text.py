@@ -1,9 +1,10 @@
-"""Text from files, made safe to show on a terminal or in a table's cell."""
+"""Text made safe for where it goes: a terminal, a table's cell, an override."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 _COMMANDS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -60,3 +61,10 @@ def cell(value: object) -> str:
     """
     text = printable(value)
     return f"'{text}" if text.startswith(_COMMANDS) and not _NUMBER.fullmatch(text) else text
+
+
+def in_override(text: str) -> str:
+    """Return a path for an override, quoted if Hydra's grammar needs it."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

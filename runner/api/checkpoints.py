@@ -14,15 +14,15 @@ from torch import Tensor
 
 from runner.checkpoint.best import standing
 from runner.checkpoint.format import SUFFIX, read_entries, restore
-from runner.checkpoint.listing import BEST, LAST, newest_valid, run_directory_of, step_files
-from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, KeepPinned, Mode, Retention
+from runner.checkpoint.listing import BEST, LAST, newest_valid, pointer_in, run_directory_of, step_files
+from runner.checkpoint.policies import Mode, retentions
 from runner.checkpoint.saving import StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import AtOnce, Background
 from runner.errors import CheckpointDamaged, ConfigError, NameTaken, RunInUse
 from runner.files import Disk, make_directory
 from runner.places import local_path
-from runner.randomness import Randomness
+from runner.randomness import Randomness, cuda_in_use
 from runner.run_directory.ownership import Ownership, Tenure, owner_of
 from runner.stateful import Held, Stateful
 from runner.strategy.strategies import unwrapped
@@ -84,9 +84,8 @@ class Checkpoints:
             raise ConfigError(
                 f"{self.directory} is the directory of a run, which a loop of your own would mix up; name another one"
             )
-        keep: list[Retention] = [KeepLast(keep_last), KeepBest(keep_best, Mode(mode)), KeepPinned()]
-        self._keep = [*keep, KeepEvery(keep_every)] if keep_every else keep
         self._monitor, self._mode = monitor, Mode(mode)
+        self._keep = retentions(self._mode, last=keep_last, best=keep_best, every=keep_every)
         self._worker = Background() if asynchronous else AtOnce()
         self._saving: StoreSaving | None = None
         self._restored: Restored | None = None
@@ -120,7 +119,7 @@ class Checkpoints:
         figures = {name: _number(value) for name, value in (metrics or {}).items()}
         described = {"epoch": epoch, "loss": _number(loss), "metrics": figures}
         self._worker.settle()
-        own: dict[str, Stateful] = {_RNG: _generators(), _EXTRA: Held(extra or {})}
+        own: dict[str, Stateful] = {_RNG: Randomness(cuda_in_use()), _EXTRA: Held(extra or {})}
         saving.take({**_checked(parts), **own}, {"global_step": step, **described})
         saving.start()
 
@@ -141,7 +140,7 @@ class Checkpoints:
         self.settle()
         entries = read_entries(found)
         extra = entries.pop(f"{_EXTRA}{SUFFIX}", {})
-        restore({**_checked(parts), _RNG: _generators()}, entries, found)
+        restore({**_checked(parts), _RNG: Randomness(cuda_in_use())}, entries, found)
         self._saving = None  # the next save continues from here
         known = (entries["global_step"], entries["epoch"], entries["metrics"])
         self._restored = Restored(*known, extra, found)
@@ -155,12 +154,12 @@ class Checkpoints:
     @property
     def last(self) -> Path | None:
         """The newest checkpoint, `last.tar`; None before the first."""
-        return self._pointer(LAST)
+        return pointer_in(self.directory, LAST)
 
     @property
     def best(self) -> Path | None:
         """The best checkpoint, `best.tar`; None while none has the monitored metric."""
-        return self._pointer(BEST)
+        return pointer_in(self.directory, BEST)
 
     def __enter__(self) -> Self:
         """Return the checkpoints."""
@@ -173,9 +172,6 @@ class Checkpoints:
         finally:
             self._saving = None
             self._ownership.__exit__()
-
-    def _pointer(self, name: str) -> Path | None:
-        return self.directory / name if (self.directory / name).exists() else None
 
     def _newest(self) -> Path | None:
         found, passed_over = newest_valid(self.directory)
@@ -224,11 +220,6 @@ class Checkpoints:
                 "block first"
             ) from error
         self._ownership.sign()
-
-
-def _generators() -> Randomness:
-    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return Randomness(range(torch.cuda.device_count()) if used else ())
 
 
 def _checked(parts: Mapping[str, Any]) -> dict[str, Stateful]:

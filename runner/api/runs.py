@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.session import session
-from runner.checkpoint.listing import BEST, LAST, step_files
+from runner.checkpoint.listing import BEST, LAST, pointer_in, step_files
 from runner.commands.evaluate import evaluated
 from runner.commands.predict import predicted
 from runner.commands.train import trained
 from runner.errors import ConfigError, RunFailed
 from runner.exit_codes import FAILED
 from runner.places import local_path
-from runner.run_directory.attempts import read_attempts
+from runner.run_directory.attempts import newest_config
 from runner.run_directory.claim import holds_run
 from runner.run_directory.status import Status, read_status
-from runner.small_files import read_text
+from runner.text import in_override
 from runner.tracking.csv_file import read_rows
 from runner.wiring.load_model import load_model
 from runner.wiring.resume.stored_config import read_config
@@ -64,9 +64,7 @@ class Run:
     @property
     def config(self) -> Mapping[str, Any]:
         """The effective config of the newest attempt, as plain values."""
-        attempts = read_attempts(self.directory)
-        path = self.directory / "config.yaml"
-        return read_config("\n".join(attempts[-1].config) if attempts else read_text(path), path)
+        return read_config("\n".join(newest_config(self.directory)), self.directory / "config.yaml")
 
     @property
     def metrics(self) -> Any:
@@ -91,12 +89,12 @@ class Run:
     @property
     def best(self) -> Path | None:
         """The best checkpoint, `best.tar`; None while there is none."""
-        return self._pointer(BEST)
+        return pointer_in(self.directory, BEST)
 
     @property
     def last(self) -> Path | None:
         """The newest checkpoint, `last.tar`; None before the first."""
-        return self._pointer(LAST)
+        return pointer_in(self.directory, LAST)
 
     def load(self, *, trust: tuple[str, ...] = ()) -> Any:
         """Return the best model in `eval()` mode on the CPU, as `runner.load` does."""
@@ -115,23 +113,14 @@ class Run:
 
     def resume(self, *words: str) -> "Run":
         """Continue the run like `resume=`, with overrides such as `epochs=30`, and return it."""
-        return train([f"resume={_quoted(self.directory)}", *words])
+        return train([f"resume={in_override(str(self.directory))}", *words])
 
     def _of_best(self, task: str, words: Sequence[str]) -> list[str]:
         given = any(word.startswith("checkpoint_path=") for word in words)
-        return [f"task={task}", *([] if given else [f"checkpoint_path={_quoted(self.directory)}"]), *words]
-
-    def _pointer(self, name: str) -> Path | None:
-        return self.directory / name if (self.directory / name).exists() else None
+        return [f"task={task}", *([] if given else [f"checkpoint_path={in_override(str(self.directory))}"]), *words]
 
 
 def _number(value: str | None) -> float | int | None:
     if value is None:
         return None
     return int(value) if value.isdigit() else float(value)
-
-
-def _quoted(path: Path) -> str:
-    """Return a path for an override, quoted for Hydra's grammar."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"

@@ -31,7 +31,7 @@ def session(words: Sequence[str]) -> Iterator[tuple[Sequence[str], Sequence[str]
                 f"{override.input_line} has several values; start a sweep by the command line, with -m, or call this "
                 "once for each value"
             )
-    with _as_command(words), _own_logging(), isolated(0, 0), hydra_session(None) as searchpath:
+    with _as_command(words), own_logging(), isolated(0, 0), hydra_session(None) as searchpath:
         yield overrides, searchpath
 
 
@@ -46,7 +46,7 @@ def _as_command(words: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _own_logging() -> Iterator[None]:
+def own_logging() -> Iterator[None]:
     """Close what the command logs to, and let the root logger be as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -118,6 +118,11 @@ def _leads_nowhere(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
+def pointer_in(run_directory: Path, name: str) -> Path | None:
+    """Return `last.tar` or `best.tar` of a run, None if it is not there."""
+    return run_directory / name if (run_directory / name).exists() else None
+
+
 def newest_valid(run_directory: Path) -> tuple[Path | None, list[CheckpointError]]:
     """Return the newest valid checkpoint of a run, and why each newer one was skipped.
 

@@ -177,6 +177,12 @@ class KeepPinned:
         return {entry.path for entry in saved if entry.path.with_suffix(".pin").exists()}
 
 
+def retentions(mode: Mode, *, last: int, best: int, every: int | None) -> list[Retention]:
+    """Return what keeps the newest, the best, the pinned and, with `every`, each checkpoint at these steps."""
+    found: list[Retention] = [KeepLast(last), KeepBest(best, mode), KeepPinned()]
+    return [*found, KeepEvery(every)] if every else found
+
+
 def ranked(saved: Sequence[Saved], mode: Mode) -> list[Saved]:
     """Return the checkpoints with a finite metric, best first; of equal ones the earlier first."""
     measured = [entry for entry in saved if entry.metric is not None and math.isfinite(entry.metric)]

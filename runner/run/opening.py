@@ -7,14 +7,7 @@ from typing import Any
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from runner.checkpoint.format import SUFFIX
-from runner.checkpoint.policies import (
-    KeepBest,
-    KeepEvery,
-    KeepLast,
-    KeepPinned,
-    Retention,
-    Saved,
-)
+from runner.checkpoint.policies import Saved, retentions
 from runner.checkpoint.saving import NoSaving, Saving, StoreSaving, Tolerance
 from runner.checkpoint.store import CheckpointStore
 from runner.checkpoint.writer.background import AtOnce, Background, Worker
@@ -165,7 +158,7 @@ def _flushing(run: Prepared, trackers: Tracker) -> Callable[[], None]:
 
 def _store(run: Prepared, options: Checkpoint, states: Mapping[str, Any]) -> CheckpointStore:
     """Return the store in the run's checkpoint folder, which it creates."""
-    keep = retentions(options)
+    keep = retentions(options.mode, last=options.keep_last, best=options.keep_best, every=options.keep_every)
     store = CheckpointStore(run.start.directory, keep=keep, monitor=options.monitor, mode=options.mode)
     store.prepare(run.start.standing)
     store.check_space(size_of(states))  # a lower bound: an optimizer has no moments before its first step
@@ -185,12 +178,6 @@ def _description(run: Prepared, environment: Mapping[str, Any]) -> dict[str, Any
         "environment": {**environment, **resolved, "facts": run.facts},
         IDENTITY: run.identity,
     }
-
-
-def retentions(options: Checkpoint) -> list[Retention]:
-    """Return what to keep, from the config's `checkpoint`."""
-    found: list[Retention] = [KeepLast(options.keep_last), KeepBest(options.keep_best, options.mode), KeepPinned()]
-    return [*found, KeepEvery(options.keep_every)] if options.keep_every else found
 
 
 def _of_kind(state: TrainState, kind: type) -> frozenset[str]:

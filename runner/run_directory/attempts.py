@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from runner.errors import ConfigError
 from runner.files import Disk, make_directory, remove_stale_temporaries, write_durably
-from runner.small_files import Malformed, read_as
+from runner.small_files import Malformed, read_as, read_text
 
 FOLDER = "attempts"
 _OURS = re.compile(r"([0-9]{4}|[1-9][0-9]{4,8})\.json")
@@ -70,6 +70,17 @@ def read_attempts(run_directory: Path) -> list[Attempt]:
     """
     found = [read_attempt(path) for path in records(run_directory)]
     return sorted(found, key=lambda attempt: attempt.attempt)
+
+
+def newest_config(run_directory: Path) -> list[str]:
+    """Return the lines of the effective config of the newest attempt; of a run without a record, of `config.yaml`.
+
+    Raises:
+        ConfigError, OSError, Malformed: it cannot be read.
+    """
+    if numbers := [int(path.stem) for path in records(run_directory)]:
+        return list(read_attempt(file_of(run_directory, max(numbers))).config)
+    return read_text(run_directory / "config.yaml").splitlines()
 
 
 def records(run_directory: Path) -> list[Path]:

@@ -1,14 +1,13 @@
 """The command line, called in this process, and the config that its words compose."""
 
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from runner.api.session import own_logging
 from runner.commands.main import main
 from runner.wiring.config.compose import checked, compose_config, hydra_session, register
 from runner.wiring.schema import Config
@@ -44,20 +43,6 @@ class Outcome:
     err: str
 
 
-@contextmanager
-def untouched_logging() -> Iterator[None]:
-    """Close what a command logs to, and let the root logger be as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    try:
-        yield
-    finally:
-        for handler in root.handlers:
-            if handler not in handlers:
-                handler.close()
-        root.handlers[:], root.level = handlers, level
-
-
 def cli(capsys: pytest.CaptureFixture[str], *words: str, program: Path = RUN) -> Outcome:
     """Call `run.py` with these words in this process, in the current directory."""
     capsys.readouterr()
@@ -76,7 +61,7 @@ def trained_in(folder: Path, *words: str, program: Path = RUN) -> Path:
 def _call(program: Path, *words: str) -> int:
     former, sys.argv = sys.argv, [str(program), *words]
     try:
-        with untouched_logging(), pytest.raises(SystemExit) as exit_:
+        with own_logging(), pytest.raises(SystemExit) as exit_:
             main()
     finally:
         sys.argv = former

@@ -76,7 +76,7 @@ def _joined(archive: Archive, structure: Structure) -> Structure:
     if isinstance(archive, ShardedArchive):
         if not isinstance(content, dict):
             raise ValueError("its general file holds no entries")
-        divided = {name: facts for name, facts in put_back(content)}
+        divided = dict(put_back(content))
         for name, facts in divided.items():
             if archive.shards.kinds.get(name) != (facts.dtype, facts.shape):
                 raise ValueError(f"its shards have another {name[:100]!r}")

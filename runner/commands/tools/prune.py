@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.checkpoint.best import metric_of, standing
 from runner.checkpoint.listing import BEST, FOLDER, LAST, SUPERSEDED, newest_valid, step_files
-from runner.checkpoint.policies import KeepBest, KeepEvery, KeepLast, KeepPinned, Mode, Retention, Saved
+from runner.checkpoint.policies import Mode, Retention, Saved, retentions
 from runner.checkpoint.sharded.folder import remove_checkpoint
 from runner.checkpoint.sharded.manifest import is_sharded
 from runner.commands.tools.listing.at_rest import check_at_rest, in_use
@@ -36,8 +36,7 @@ class Keep:
 
     def policies(self, mode: Mode) -> list[Retention]:
         """Return the policies of a run whose metric has this mode."""
-        always: list[Retention] = [KeepLast(max(1, self.last)), KeepBest(max(1, self.best), mode), KeepPinned()]
-        return always + ([KeepEvery(self.every)] if self.every else [])
+        return retentions(mode, last=max(1, self.last), best=max(1, self.best), every=self.every)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """One run directory as the tools show it; each fact is read when it is asked for."""
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,9 +17,9 @@ from runner.commands.tools.listing.settings import Settings
 from runner.errors import ConfigError
 from runner.run_directory.status import FILE, Status, read_status
 from runner.sweeps.results.table import RECORD
+from runner.text import in_override
 from runner.wiring.starts.ways_on import can_begin_again, first_command
 
-_PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 METRICS = "metrics.csv"
 UNREADABLE = "unreadable"
 
@@ -104,7 +103,7 @@ class Run:
             return None
         with suppress(OSError):
             if next(candidates(self.path), None) is not None:
-                return shlex.join(["python", "run.py", f"resume={_value(str(self.path))}"])
+                return shlex.join(["python", "run.py", f"resume={in_override(str(self.path))}"])
             return first_command(self.path) if can_begin_again(self.path) else None
         return None
 
@@ -146,13 +145,6 @@ def _find(root: Path) -> Iterator[Path]:
             folders.remove(SUPERSEDED)  # set aside by a sweep
         if FILE in names and (path := Path(folder)).joinpath(FILE).is_file():
             yield path
-
-
-def _value(path: str) -> str:
-    """Return a path for an override, quoted if Hydra's grammar needs it."""
-    if _PLAIN.fullmatch(path):
-        return path
-    return "'" + path.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def run_at(path: str) -> Run:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.run_directory.attempts import file_of, read_attempt, records
-from runner.small_files import read_text
+from runner.run_directory.attempts import newest_config
 from runner.wiring.resume.stored_config import read_config
 
 _SECTION = re.compile(r"([A-Za-z_]\w*):")
@@ -21,7 +20,7 @@ class Settings:
 
     def __init__(self, run: Path) -> None:
         try:
-            self._lines = _newest(run)
+            self._lines = newest_config(run)
         except (OSError, ValueError, RunnerError):
             self._lines = []
         self._sections = _sections(self._lines)
@@ -46,14 +45,6 @@ class Settings:
         if name in self._sections and (found := _parsed(self._sections[name])):
             return found
         return self.whole() if self._lines and not self._sections else _NONE
-
-
-def _newest(run: Path) -> list[str]:
-    """Return the lines of the config of the newest attempt."""
-    numbers = [int(path.stem) for path in records(run)]
-    if numbers:
-        return list(read_attempt(file_of(run, max(numbers))).config)
-    return read_text(run / "config.yaml").splitlines()
 
 
 def _sections(lines: list[str]) -> dict[str, str]:
