@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from runner.__main__ import main as tools
 from runner.checkpoint.sharded.opening import verify
 from runner.checkpoint.writer.whole import write_sharded
 from runner.commands.tools.verify import verify_command
@@ -25,17 +25,10 @@ FILE = "outputs/x/last.tar"
 
 
 @pytest.fixture
-def export(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def export(work: Path, tool: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """A way to call the tool, in a directory that has a run."""
     assert cli(capsys, *RUN).code == 0
-
-    def call(*words: str) -> Outcome:
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["runner", "export", *words])
-        code = tools()
-        return Outcome(code, *capsys.readouterr())
-
-    return call
+    return partial(tool, "export")
 
 
 def test_a_file_becomes_a_directory_and_a_file_again(export: Callable[..., Outcome]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import runner
-from runner.__main__ import main as tools
 from runner.models import Mlp
 from tests.support.command_line import DATA, SMALL, Outcome, cli
 from tests.support.comparing import entries_of
@@ -21,17 +21,10 @@ CHECKPOINT = "outputs/x/last.tar"
 
 
 @pytest.fixture
-def export(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def export(work: Path, tool: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """A way to call the tool, in a directory that has a run."""
     assert cli(capsys, *RUN).code == 0
-
-    def call(*words: str) -> Outcome:
-        capsys.readouterr()
-        monkeypatch.setattr("sys.argv", ["runner", "export", *words])
-        code = tools()
-        return Outcome(code, *capsys.readouterr())
-
-    return call
+    return partial(tool, "export")
 
 
 @pytest.mark.parametrize(("weights", "part"), [((), "ema"), (("--weights", "raw"), "model")])
