@@ -112,7 +112,7 @@ def _write(descriptor: int, memory: memoryview) -> None:
         position += os.write(descriptor, memory[position : position + _PIECE])
 
 
-def write_durably(path: Path, write: Callable[[BinaryIO], None], disk: Disk) -> None:
+def write_durably(path: Path, write: Callable[[BinaryIO], object], disk: Disk) -> None:
     """Replace the file `path` by what `write` writes, atomically and durably; on failure nothing changes."""
     temporary = temporary_beside(path)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 from runner.checkpoint.archive.verify import Archive, check_regular, opened
 from runner.checkpoint.reader.header import LARGEST, read_header
 from runner.checkpoint.reader.summary import MEMBER
-from runner.checkpoint.sharded.manifest import GENERAL, is_sharded
+from runner.checkpoint.sharded.manifest import general_of
 from runner.errors import CheckpointError
 
 _FACTS = ("global_step", "epoch", "metrics", "loss", "created", "environment")
@@ -19,7 +19,7 @@ _FACTS = ("global_step", "epoch", "metrics", "loss", "created", "environment")
 
 def facts(path: Path) -> Mapping[str, Any]:
     """Return the entries of a checkpoint that are neither states nor config; raises as `read_header`."""
-    status = check_regular(path / GENERAL if is_sharded(path) else path)
+    status = check_regular(general_of(path))
     return _read(path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
 
 
@@ -29,7 +29,7 @@ def glance(path: Path) -> Mapping[str, Any]:
     The bytes of the summary are checked, but not that the rest of the file agrees with them.
     """
     with suppress(CheckpointError, ValueError, RecursionError):
-        with opened(path / GENERAL if is_sharded(path) else path) as archive:
+        with opened(general_of(path)) as archive:
             said = json.loads(archive.read(MEMBER)) if _has_summary(archive) else {}
         return said if isinstance(said, dict) else {}
     return {}

@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 from runner.errors import ConfigError
@@ -59,7 +58,7 @@ def write_attempt(run_directory: Path, attempt: Attempt, disk: Disk | None = Non
     make_directory(path.parent, disk)
     remove_stale_temporaries(path.parent)
     content = json.dumps(asdict(attempt), indent=2).encode() + b"\n"
-    write_durably(path, lambda file: _write(file, content), disk)
+    write_durably(path, lambda file: file.write(content), disk)
 
 
 def read_attempts(run_directory: Path) -> list[Attempt]:
@@ -101,7 +100,3 @@ def read_attempt(path: Path) -> Attempt:
             "restore the file, or remove it to go on with the checkpoint's config"
         ) from error
     return attempt
-
-
-def _write(file: BinaryIO, content: bytes) -> None:
-    file.write(content)

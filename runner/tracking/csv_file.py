@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from runner.files import Disk, write_durably
 from runner.small_files import Malformed, open_regular, read_lines
@@ -82,10 +81,7 @@ class CsvTracker:
             file.write(_text(self._columns, [row]).encode())
 
     def _rewrite(self) -> None:
-        def write(file: BinaryIO) -> None:
-            file.write(self._whole())
-
-        write_durably(self._path, write, Disk())
+        write_durably(self._path, lambda file: file.write(self._whole()), Disk())
 
     def _is_whole(self) -> bool:
         """Return whether the file has exactly the rows."""

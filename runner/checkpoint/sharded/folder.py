@@ -13,7 +13,7 @@ from runner.files import Disk, remove, temporary_beside, write_durably
 Digests = Mapping[str, Digest]
 
 
-def write_folder(path: Path, general: Callable[[BinaryIO], None], add: Callable[[Path], Digests], disk: Disk) -> None:
+def write_folder(path: Path, general: Callable[[BinaryIO], object], add: Callable[[Path], Digests], disk: Disk) -> None:
     """Create a sharded checkpoint, atomically and durably; on failure nothing stays.
 
     `general` writes the general file; `add` puts the shards into the folder, durably, and returns their digests.
@@ -24,7 +24,7 @@ def write_folder(path: Path, general: Callable[[BinaryIO], None], add: Callable[
     folder = temporary_beside(path)
     try:
         folder.mkdir()
-        write_durably(folder / GENERAL, lambda file: general(file), disk)
+        write_durably(folder / GENERAL, general, disk)
         shards = add(folder)
         write_manifest(folder, {GENERAL: digest(folder / GENERAL), **shards}, disk)
         if missing := [name for name in shards if not (folder / name).is_file()]:

@@ -8,8 +8,9 @@ import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from runner.checkpoint.archive.safetensors_header import ENDING
 from runner.errors import CheckpointDamaged, CheckpointMissing, CheckpointRefused
 from runner.files import Disk, write_durably
 from runner.small_files import Malformed, read_entries
@@ -17,7 +18,6 @@ from runner.small_files import Malformed, read_entries
 MANIFEST = "manifest.json"
 GENERAL = "general.tar"
 """The general checkpoint without the divided tensors."""
-ENDING = ".safetensors"
 MOST_FILES = 10_000
 """More take seconds to open, and a longer manifest than is read."""
 _FORMAT, _VERSION = "runner.sharded_checkpoint", 1
@@ -38,6 +38,11 @@ def is_sharded(path: Path) -> bool:
     return os.path.isdir(path) and os.path.lexists(path / MANIFEST)
 
 
+def general_of(path: Path) -> Path:
+    """Return the general file of a checkpoint: of a sharded one the file in it, of another one itself."""
+    return path / GENERAL if is_sharded(path) else path
+
+
 def bytes_of(path: Path) -> int:
     """Return the size of a checkpoint, of a file or of all files in its directory."""
     return sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
@@ -53,11 +58,7 @@ def write_manifest(directory: Path, files: Mapping[str, Digest], disk: Disk) -> 
     """Write the manifest of a directory durably."""
     entries = {"format": _FORMAT, "version": _VERSION, "files": {name: asdict(one) for name, one in files.items()}}
     text = json.dumps(entries, indent=1).encode()
-
-    def write(file: BinaryIO) -> None:
-        file.write(text)
-
-    write_durably(directory / MANIFEST, write, disk)
+    write_durably(directory / MANIFEST, lambda file: file.write(text), disk)
 
 
 def read_manifest(directory: Path) -> Mapping[str, Digest]:

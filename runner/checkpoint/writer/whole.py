@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from runner.checkpoint.reader.entries import SUFFIX
 from runner.checkpoint.sharded.folder import Digests, write_folder
-from runner.checkpoint.sharded.manifest import MOST_FILES, digest
+from runner.checkpoint.sharded.manifest import MOST_FILES, Digest, digest
 from runner.checkpoint.sharded.shards import INFO, OFFSETS
 from runner.checkpoint.sharded.table import ENTRY, outlined
 from runner.checkpoint.weights.indexed import grouped
@@ -40,11 +40,7 @@ def write_sharded(path: Path, entries: Mapping[str, Any], largest: int, disk: Di
         raise ConfigError(f"{len(groups)} shards are too many; give a larger --shard-size, for fewer than {MOST_FILES}")
     image = Image()
     image.take({**entries, **outline, ENTRY: table})
-
-    def general(file: BinaryIO) -> None:
-        image.write(file, disk)
-
-    write_folder(path, general, lambda folder: _write_shards(folder, groups, disk), disk)
+    write_folder(path, lambda file: image.write(file, disk), lambda folder: _write_shards(folder, groups, disk), disk)
 
 
 def _shardable(value: Any) -> list[Tensor]:
@@ -58,15 +54,13 @@ def _shardable(value: Any) -> list[Tensor]:
 
 
 def _write_shards(folder: Path, groups: list[dict[str, Tensor]], disk: Disk) -> Digests:
-    digests = {}
-    for number, group in enumerate(groups, start=1):
-        path = folder / f"shard-{number:05d}-model-00001-of-00001.safetensors"  # as torch.distributed.checkpoint names
-        offsets = {name: {OFFSETS: [0] * tensor.dim()} for name, tensor in group.items()}
-        content = safetensors_bytes(group, path, {INFO: json.dumps(offsets), "DCP_VERSION": "1.0", "format": "pt"})
+    return dict(_written(folder, number, group, disk) for number, group in enumerate(groups, start=1))
 
-        def write(file: BinaryIO, content: bytes = content) -> None:
-            file.write(content)
 
-        write_durably(path, write, disk)
-        digests[path.name] = digest(path)
-    return digests
+def _written(folder: Path, number: int, group: dict[str, Tensor], disk: Disk) -> tuple[str, Digest]:
+    """Write one shard, and return its name and digest."""
+    path = folder / f"shard-{number:05d}-model-00001-of-00001.safetensors"  # as torch.distributed.checkpoint names
+    offsets = {name: {OFFSETS: [0] * tensor.dim()} for name, tensor in group.items()}
+    content = safetensors_bytes(group, path, {INFO: json.dumps(offsets), "DCP_VERSION": "1.0", "format": "pt"})
+    write_durably(path, lambda file: file.write(content), disk)
+    return path.name, digest(path)
